@@ -1,0 +1,8 @@
+//! What a row is: one SeaORM entity for each table.
+//!
+//! This crate knows the tables and nothing else. How the tables came to be is in `migration`, what clients see is
+//! in the server's `graphql` module.
+
+pub mod hero;
+pub mod hero_team_link;
+pub mod team;

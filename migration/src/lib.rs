@@ -1,0 +1,27 @@
+//! How the tables came to be: SeaORM migrations, in order.
+//!
+//! Migrations are the only thing that makes tables, in tests as well. They name tables and columns by text and import
+//! no entity, so that a change of an entity never changes what an old migration does.
+
+use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_create_hero;
+mod m20261122_000002_create_team;
+mod m20261122_000003_create_hero_team_link;
+
+/// The ordered list of migrations.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_create_hero::Migration),
+            Box::new(m20261122_000002_create_team::Migration),
+            Box::new(m20261122_000003_create_hero_team_link::Migration),
+        ]
+    }
+}
+
+pub use sea_orm_migration::MigratorTrait;

@@ -1,0 +1,8 @@
+//! SeaORM's own command line for the migrations: `cargo run -p migration -- up|down|status`.
+
+use sea_orm_migration::cli;
+
+#[tokio::main]
+async fn main() {
+    cli::run_cli(migration::Migrator).await;
+}

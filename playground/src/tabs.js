@@ -1,0 +1,14 @@
+import tutorialStory from "./tabs/tutorial-story.graphql";
+import heroesWithTeams from "./tabs/heroes-with-teams.graphql";
+import teamsWithHeroes from "./tabs/teams-with-heroes.graphql";
+import heroById from "./tabs/hero-by-id.graphql";
+import inputError from "./tabs/input-error.graphql";
+
+// GraphiQL titles a tab with the name of its operation.
+export const tabs = [
+  { query: tutorialStory },
+  { query: heroesWithTeams },
+  { query: teamsWithHeroes },
+  { query: heroById, variables: JSON.stringify({ id: "Hero:1" }, null, 2) },
+  { query: inputError },
+];

@@ -1,0 +1,156 @@
+//! Every setting: flag, variable, default, unit, meaning.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::store::DbSettings;
+
+/// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Config {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: ServeSettings,
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API and the playground (what happens without a command)
+    Serve(ServeSettings),
+    /// Apply the migrations that are pending
+    Migrate,
+    /// Load the tutorial's three heroes and two teams; what is there already stays as it is
+    Seed,
+    /// Print the schema in the schema definition language
+    Schema,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ServeSettings {
+    /// The address and port to listen on
+    #[arg(long, env = "HERO_TEAMS_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Leave the migrations alone, and refuse to serve an outdated database
+    #[arg(long, env = "HERO_TEAMS_NO_MIGRATE")]
+    pub no_migrate: bool,
+    /// Seconds that running requests have to finish when the server is stopped
+    #[arg(long, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    pub shutdown_timeout: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    #[arg(
+        long,
+        help = "The database: sqlite://FILE, created when missing, or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        global = true,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite://hero-teams.db",
+        value_name = "URL",
+        value_parser = database_url
+    )]
+    pub database_url: String,
+    /// Connections that read, at most
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_READ_CONNECTIONS",
+        default_value = "8",
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    pub read_connections: u32,
+    /// Connections that write, at most; SQLite always has one
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_WRITE_CONNECTIONS",
+        default_value = "8",
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    pub write_connections: u32,
+    /// Seconds that a request, or the start, waits for a connection to the database
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_ACQUIRE_TIMEOUT",
+        default_value = "5",
+        value_name = "SECONDS",
+        value_parser = seconds
+    )]
+    pub acquire_timeout: Duration,
+    /// Log each statement and its time
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL")]
+    pub log_sql: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogSettings {
+    /// What is logged, to the standard error output
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: LogLevel,
+    /// How it is logged
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl DatabaseSettings {
+    /// The settings as the store takes them.
+    #[must_use]
+    pub fn store(&self) -> DbSettings {
+        DbSettings {
+            url: self.database_url.clone(),
+            read_connections: self.read_connections,
+            write_connections: self.write_connections,
+            acquire_timeout: self.acquire_timeout,
+            log_sql: self.log_sql,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>().map(Duration::try_from_secs_f64) {
+        Ok(Ok(duration)) if duration <= Duration::from_hours(24) => Ok(duration),
+        _ => Err("a number of seconds from 0 to 86400 is expected".to_owned()),
+    }
+}
+
+fn database_url(url: &str) -> Result<String, String> {
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory") || url == "sqlite:" || url == "sqlite://";
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        // Each connection would have an empty database of its own.
+        Some("sqlite") if in_memory => {
+            Err("SQLite needs a file here; name one, such as sqlite://hero-teams.db".to_owned())
+        }
+        Some("sqlite" | "postgres" | "postgresql") => Ok(url.to_owned()),
+        _ => Err("sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected".to_owned()),
+    }
+}

@@ -1,0 +1,88 @@
+//! What clients are told when something goes wrong: one error type, one table of codes.
+
+use async_graphql::{ErrorExtensionValues, Value};
+
+use crate::store::StoreError;
+
+/// The codes in `extensions.code`. The README lists them for clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request is wrong and stays wrong however often it is sent.
+    BadUserInput,
+    /// An object that the input names is not there.
+    NotFound,
+    /// Other requests were in the way. The request may be repeated.
+    Conflict,
+    /// The database cannot be reached at the moment.
+    Unavailable,
+    /// A fault of the server.
+    Internal,
+}
+
+impl Code {
+    /// The code as clients see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// An error as a client sees it.
+///
+/// It has no `Display` on purpose: async-graphql turns whatever has one into a GraphQL error without a code. Without it
+/// the conversion below is the only way out, and the compiler refuses any other.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    pub code: Code,
+    /// What was wrong, and what would be right.
+    pub message: String,
+    /// Where in the arguments the fault is, from the name of the argument inwards. Empty when no argument is at fault.
+    pub argument_path: Vec<Value>,
+}
+
+impl ApiError {
+    /// A fault in the request that is in no argument.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), argument_path: Vec::new() }
+    }
+}
+
+impl From<ApiError> for async_graphql::Error {
+    fn from(error: ApiError) -> Self {
+        let mut extensions = ErrorExtensionValues::default();
+        extensions.set("code", error.code.as_str());
+        if !error.argument_path.is_empty() {
+            extensions.set("argumentPath", error.argument_path);
+        }
+        Self { message: error.message, source: None, extensions: Some(extensions) }
+    }
+}
+
+/// What the database said goes to the log, never to the client.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(keys) => {
+                Self::new(Code::NotFound, format!("there are no rows with these keys: {keys:?}"))
+            }
+            StoreError::Conflict => Self::new(
+                Code::Conflict,
+                "other requests changed the same data at the same time; nothing was written, the request may be repeated",
+            ),
+            StoreError::Unavailable(cause) => {
+                tracing::error!(%cause, "the database is unavailable");
+                Self::new(Code::Unavailable, "the database is not available at the moment; try again later")
+            }
+            StoreError::Database(cause) => {
+                tracing::error!(%cause, "the database failed");
+                Self::new(Code::Internal, "the server failed to do this; its log has the reason")
+            }
+        }
+    }
+}

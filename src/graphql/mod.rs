@@ -1,0 +1,104 @@
+//! What clients see: the schema. It translates, and holds no query.
+
+mod error;
+mod hero;
+mod id;
+mod input;
+mod loaders;
+mod mutation;
+mod node;
+mod output;
+mod page;
+mod team;
+
+use async_graphql::{EmptySubscription, MergedObject, Request, Response, SDLExportOptions, Value};
+
+use self::{
+    error::Code,
+    hero::{HeroMutation, HeroQuery},
+    loaders::Loaders,
+    node::NodeQuery,
+    team::{TeamMutation, TeamQuery},
+};
+use crate::store::Db;
+
+/// Everything that can be read.
+///
+/// A field that fails is null when it may be; otherwise the next field above it is.
+#[derive(Debug, Default, MergedObject)]
+pub struct Query(HeroQuery, TeamQuery, NodeQuery);
+
+/// Everything that can be written.
+///
+/// Each field is one transaction: all of it, or nothing. Several fields in one request run one after another. A field that
+/// fails is null and undoes none of the others; its errors say why.
+#[derive(Debug, Default, MergedObject)]
+pub struct Mutation(HeroMutation, TeamMutation);
+
+/// The code of a request that is wrong.
+pub const BAD_USER_INPUT: &str = Code::BadUserInput.as_str();
+
+type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+
+/// The schema over a database.
+#[derive(Clone)]
+pub struct Schema {
+    schema: GraphQlSchema,
+    db: Db,
+}
+
+impl Schema {
+    /// The schema over this database.
+    #[must_use]
+    pub fn new(db: Db) -> Self {
+        let schema = builder().data(db.clone()).finish();
+        Self { schema, db }
+    }
+
+    /// Executes a request with loaders of its own.
+    pub async fn execute(&self, request: Request) -> Response {
+        let response = self.schema.execute(request.data(Loaders::new(&self.db))).await;
+        with_codes(with_null_data(response))
+    }
+}
+
+/// The schema in the schema definition language.
+#[must_use]
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().prefer_single_line_descriptions();
+    let mut sdl = builder().finish().sdl_with_options(options);
+    sdl.truncate(sdl.trim_end().len());
+    sdl.push('\n');
+    sdl
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
+    GraphQlSchema::build(Query::default(), Mutation::default(), EmptySubscription)
+}
+
+/// async-graphql leaves a field of the root out when it cannot be null and failed. The specification asks for no data
+/// then (Handling Field Errors).
+fn with_null_data(mut response: Response) -> Response {
+    if let Value::Object(fields) = &response.data {
+        let is_left_out = |error: &async_graphql::ServerError| match error.path.first() {
+            Some(async_graphql::PathSegment::Field(field)) => !fields.contains_key(field.as_str()),
+            _ => false,
+        };
+        if response.errors.iter().any(is_left_out) {
+            response.data = Value::Null;
+        }
+    }
+    response
+}
+
+/// The server's own errors all have a code. Those without one are async-graphql's: a document that does not parse or is
+/// not valid, or a variable of the wrong type.
+fn with_codes(mut response: Response) -> Response {
+    for error in &mut response.errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", Code::BadUserInput.as_str());
+        }
+    }
+    response
+}

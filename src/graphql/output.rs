@@ -1,0 +1,170 @@
+//! How objects are answered.
+//!
+//! async-graphql resolves each field of an object through a boxed future of its own, gives the fields in the order in
+//! which they were ready, and leaves a field out whose resolver failed. [`Output`] and [`Nullable`] resolve the same
+//! types as the GraphQL specification asks for: fields in the order of the query (CollectFields), and an error in a field
+//! that cannot be null makes the next nullable field above it null (Handling Field Errors). Plain columns are resolved
+//! without futures, which takes a third of the time.
+
+use std::borrow::Cow;
+
+use async_graphql::{
+    ContainerType, ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value,
+    futures_util::{FutureExt, future::join_all},
+    indexmap::{IndexMap, map::Entry},
+    parser::types::{Field, Selection, SelectionSet},
+    registry::Registry,
+};
+
+use super::error::ApiError;
+
+/// An object type of the schema.
+pub trait ObjectFields: ContainerType {
+    /// The value of a field that is a plain column, without arguments; none for every other field.
+    fn column(&self, _field: &str) -> Option<Value> {
+        None
+    }
+}
+
+/// An object in an answer.
+#[derive(Clone, Debug)]
+pub struct Output<T>(pub T);
+
+impl<T: ObjectFields> OutputType for Output<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        let mut fields =
+            CollectedFields { object: IndexMap::with_capacity(ctx.item.node.items.len()), others: Vec::new() };
+        fields.collect(ctx, &ctx.item.node, &self.0)?;
+        let CollectedFields { mut object, others } = fields;
+        // All are awaited even when one fails: a field that is dropped may be loading the batch of its siblings.
+        let values = join_all(others.iter().map(|(_, field)| {
+            async move {
+                let ctx = ctx.with_field(field);
+                self.0.resolve_field(&ctx).await
+            }
+            .boxed()
+        }))
+        .await;
+        for ((index, _), value) in others.iter().zip(values) {
+            object[*index] = value?.unwrap_or_default();
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// The fields of an object: the columns with their values, and those that are still to be resolved with their places.
+struct CollectedFields<'a> {
+    object: IndexMap<Name, Value>,
+    others: Vec<(usize, Cow<'a, Positioned<Field>>)>,
+}
+
+impl<'a> CollectedFields<'a> {
+    fn collect<T: ObjectFields>(
+        &mut self,
+        ctx: &ContextSelectionSet<'a>,
+        selection_set: &'a SelectionSet,
+        object: &T,
+    ) -> ServerResult<()> {
+        for selection in &selection_set.items {
+            let (condition, fragment) = match &selection.node {
+                Selection::Field(field) => {
+                    self.add(field, object);
+                    continue;
+                }
+                Selection::InlineFragment(fragment) => {
+                    (fragment.node.type_condition.as_ref(), &fragment.node.selection_set)
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    let fragment = ctx.query_env.fragments.get(name);
+                    let fragment = fragment
+                        .ok_or_else(|| ServerError::new(format!("Unknown fragment \"{name}\"."), Some(spread.pos)))?;
+                    (Some(&fragment.node.type_condition), &fragment.node.selection_set)
+                }
+            };
+            if condition.is_none_or(|condition| applies::<T>(ctx, &condition.node.on.node)) {
+                self.collect(ctx, &fragment.node, object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add<T: ObjectFields>(&mut self, field: &'a Positioned<Field>, object: &T) {
+        match self.object.entry(field.node.response_key().node.clone()) {
+            Entry::Vacant(entry) => {
+                let name = field.node.name.node.as_str();
+                let column = if name == "__typename" { Some(Value::from(T::type_name())) } else { object.column(name) };
+                if column.is_none() {
+                    self.others.push((entry.index(), Cow::Borrowed(field)));
+                }
+                entry.insert(column.unwrap_or_default());
+            }
+            // The same field again: what both select is selected once (MergeSelectionSets).
+            Entry::Occupied(entry) => {
+                if let Ok(other) = self.others.binary_search_by_key(&entry.index(), |(index, _)| *index) {
+                    let selection_set = &mut self.others[other].1.to_mut().node.selection_set;
+                    selection_set.node.items.extend_from_slice(&field.node.selection_set.node.items);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a fragment on `condition` is for objects of this type (DoesFragmentTypeApply).
+fn applies<T: OutputType>(ctx: &ContextSelectionSet<'_>, condition: &str) -> bool {
+    let name = T::type_name();
+    let interfaces = ctx.schema_env.registry.implements.get(&*name);
+    name == condition || interfaces.is_some_and(|interfaces| interfaces.contains(condition))
+}
+
+/// A field that is null when it fails, with all the errors that made it so.
+#[derive(Debug)]
+pub struct Nullable<T>(Result<Option<T>, Vec<ApiError>>);
+
+impl<T> From<Result<Option<T>, ApiError>> for Nullable<T> {
+    fn from(result: Result<Option<T>, ApiError>) -> Self {
+        Self(result.map_err(|error| vec![error]))
+    }
+}
+
+impl<T> From<Result<T, Vec<ApiError>>> for Nullable<T> {
+    fn from(result: Result<T, Vec<ApiError>>) -> Self {
+        Self(result.map(Some))
+    }
+}
+
+impl<T: OutputType> OutputType for Nullable<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        T::type_name().into_owned()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry);
+        Self::qualified_type_name()
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        match &self.0 {
+            Ok(value) => value.as_ref().resolve(ctx, field).await,
+            Err(errors) => {
+                for error in errors {
+                    let error = async_graphql::Error::from(error.clone()).into_server_error(field.pos);
+                    ctx.add_error(ctx.set_error_path(error));
+                }
+                Ok(Value::Null)
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The playground: the page and its files, which `build.rs` has put into the binary.
+
+use axum::{
+    Router,
+    http::{
+        HeaderMap, HeaderName, StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        },
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+/// One embedded file and the path that serves it.
+struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    etag: &'static str,
+    content: &'static [u8],
+}
+
+static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/playground.rs"));
+
+const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        // The editor writes style elements as it runs, and carries its fonts and images in its
+        // stylesheet as data URLs.
+        "default-src 'none'; base-uri 'none'; connect-src 'self'; font-src data:; \
+         form-action 'none'; frame-ancestors 'none'; img-src 'self' data:; script-src 'self'; \
+         style-src 'self' 'unsafe-inline'; worker-src 'self'",
+    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+];
+
+impl Asset {
+    fn respond(&self, request: &HeaderMap) -> Response {
+        let headers = [(CACHE_CONTROL, self.cache_control()), (CONTENT_TYPE, self.content_type), (ETAG, self.etag)];
+        if self.is_known_to(request) {
+            (StatusCode::NOT_MODIFIED, SECURITY_HEADERS, headers).into_response()
+        } else {
+            (SECURITY_HEADERS, headers, self.content).into_response()
+        }
+    }
+
+    /// The files under `/playground/` have a hash of their content in their names.
+    fn cache_control(&self) -> &'static str {
+        if self.path.starts_with("/playground/") { "public, max-age=31536000, immutable" } else { "no-cache" }
+    }
+
+    fn is_known_to(&self, request: &HeaderMap) -> bool {
+        request
+            .get(IF_NONE_MATCH)
+            .and_then(|tags| tags.to_str().ok())
+            .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.etag))
+    }
+}
+
+/// Serves the playground's page at `/`, and the files that the page needs.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    ASSETS.iter().fold(Router::new(), |router, asset| {
+        router.route(asset.path, get(move |request: HeaderMap| async move { asset.respond(&request) }))
+    })
+}

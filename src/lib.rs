@@ -1,0 +1,19 @@
+//! hero-teams: a GraphQL server for heroes, the teams they belong to, and the membership that links them.
+//!
+//! A request comes in through `http`, is resolved by `graphql`, and reads and writes through `store`. The rows are
+//! SeaORM entities in the crate `entity`, and the tables are made by the crate `migration`. Two rules keep the layers
+//! apart: `store` never names async-graphql, and `graphql` holds no query.
+
+/// Every setting of the server.
+pub mod config;
+/// What the server tells those who run it.
+pub mod log;
+
+/// How requests come in and answers go out.
+pub mod http;
+
+/// What clients see.
+pub mod graphql;
+
+/// What the database holds.
+pub mod store;

@@ -1,0 +1,24 @@
+//! The log: what the server tells those who run it, on the standard error output.
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// Starts the log.
+pub fn init(settings: &LogSettings, log_sql: bool) {
+    let level = match settings.log_level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    // Statements are logged when they are asked for, whatever the level of the rest.
+    let statements = if log_sql { "info" } else { "warn" };
+    let filter = EnvFilter::new(format!("{level},sqlx::query={statements}"));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,45 @@
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use hero_teams::{
+    config::{Command, Config},
+    graphql, http, log,
+    store::{Db, seed},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Config::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, with the causes behind it.
+            eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    log::init(&config.log, config.database.log_sql);
+    let command = config.command.unwrap_or(Command::Serve(config.serve));
+    if let Command::Schema = command {
+        return Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?);
+    }
+
+    let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
+    match command {
+        Command::Serve(settings) => http::serve(db.clone(), &settings).await?,
+        Command::Migrate => db.migrate().await.context("cannot apply the migrations")?,
+        Command::Seed => {
+            db.migrate().await.context("cannot apply the migrations")?;
+            let heroes = seed::tutorial(&db).await.map_err(|error| anyhow::anyhow!("cannot seed: {error:?}"))?;
+            println!("{heroes} heroes created");
+        }
+        Command::Schema => {}
+    }
+    db.close().await.context("cannot close the database")
+}

@@ -1,0 +1,230 @@
+//! What the database holds: rows in and out, plain functions over a connection. Every query is here.
+
+mod create;
+mod error;
+pub mod hero;
+mod membership;
+mod read;
+mod rows;
+pub mod seed;
+pub mod team;
+
+use std::time::Duration;
+
+use migration::MigratorTrait;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
+    TransactionOptions, TransactionTrait,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+pub use self::{
+    create::{Create, Creation, NewRow, Relate},
+    error::StoreError,
+    membership::Membership,
+    read::{by_keys, linked_page, page},
+    rows::Table,
+};
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct DbSettings {
+    /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+    pub url: String,
+    /// Connections that read, at most.
+    pub read_connections: u32,
+    /// Connections that write, at most. SQLite always has one.
+    pub write_connections: u32,
+    /// How long a request waits for a connection that is free.
+    pub acquire_timeout: Duration,
+    /// Whether each statement is logged with its time.
+    pub log_sql: bool,
+}
+
+/// The part of a list that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Page {
+    /// Rows at most.
+    pub limit: u64,
+    /// Rows that are passed over first.
+    pub offset: u64,
+}
+
+/// The database: one pool that reads and one that writes.
+///
+/// SQLite has a single writer by nature, and waiting for it in a pool is fair and without polling. PostgreSQL has a
+/// pool of its own for writes because their isolation level is an option of the connection, which saves each
+/// transaction a statement.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pub read: DatabaseConnection,
+    pub write: DatabaseConnection,
+}
+
+/// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
+pub trait UnitOfWork: Sync {
+    type Output: Send;
+
+    /// Runs the statements. It may be called again after an attempt that was rolled back.
+    fn run(&self, txn: &DatabaseTransaction) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+}
+
+/// Attempts at one transaction before a conflict with others is reported.
+const MAX_ATTEMPTS: u32 = 24;
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(200);
+/// How long a connection lives. Pools do not ping before each use, so a connection must not grow old.
+const MAX_LIFETIME: Duration = Duration::from_mins(30);
+/// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
+
+impl Db {
+    /// Opens the pools. A SQLite file that is not there is created.
+    ///
+    /// # Errors
+    ///
+    /// When the address is wrong or the database does not answer.
+    pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
+        if DbBackend::Sqlite.is_prefix_of(&settings.url) {
+            // The writer comes first: it creates the file that the readers expect.
+            let write = connect_sqlite(settings, 1).await?;
+            let read = connect_sqlite(settings, settings.read_connections).await?;
+            Ok(Self { read, write })
+        } else {
+            Ok(Self {
+                read: connect_postgres(settings, settings.read_connections, "read committed").await?,
+                write: connect_postgres(settings, settings.write_connections, "serializable").await?,
+            })
+        }
+    }
+
+    /// Applies the migrations that are pending, all or none.
+    ///
+    /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
+    /// in, and the later ones find nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// When the database has a migration that this program does not know, or a statement fails.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        let txn = begin(&self.write).await?;
+        if txn.get_database_backend() == DbBackend::Postgres {
+            // Read committed: a snapshot from before the wait would not show what the other server has done.
+            txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            txn.execute_raw(Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "SELECT pg_advisory_xact_lock($1)",
+                [MIGRATION_LOCK.into()],
+            ))
+            .await?;
+        }
+        migration::Migrator::up(&txn, None).await?;
+        txn.commit().await
+    }
+
+    /// Names the migrations that are pending, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database has a migration that this program does not know, or does not answer.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
+        let pending = migration::Migrator::get_pending_migrations_read_only(&self.read).await?;
+        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+    }
+
+    /// Runs `work` as one transaction: all of it, or nothing.
+    ///
+    /// On PostgreSQL the transaction is SERIALIZABLE. When the database gives it up for another one (SQLSTATE 40001 and
+    /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, [`StoreError::Conflict`] when all attempts were given up, or what the database says.
+    pub async fn write<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
+        let mut attempt = 0;
+        loop {
+            match self.attempt(work).await {
+                Err(StoreError::Conflict) if attempt + 1 < MAX_ATTEMPTS => {
+                    let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
+                    tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
+        let txn = begin(&self.write).await?;
+        // A transaction that is dropped is rolled back, whether for an error or because the client has gone.
+        let result = work.run(&txn).await?;
+        txn.commit().await?;
+        Ok(result)
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read.execute_unprepared("SELECT 1").await.map(drop)
+    }
+
+    /// Waits for what is running, then closes all connections.
+    ///
+    /// # Errors
+    ///
+    /// When a connection cannot be closed.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.read.close().await?;
+        // The writer goes last: the last connection of a SQLite file folds its write-ahead log into it.
+        self.write.close().await
+    }
+}
+
+async fn begin(write: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    write
+        .begin_with_options(TransactionOptions {
+            // The lock is taken at once, so that what a transaction has read cannot change before it writes.
+            sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+}
+
+fn pool(settings: &DbSettings, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(settings.url.clone());
+    options
+        .max_connections(connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .test_before_acquire(false)
+        .max_lifetime(MAX_LIFETIME)
+        .sqlx_logging(settings.log_sql);
+    options
+}
+
+async fn connect_sqlite(settings: &DbSettings, connections: u32) -> Result<DatabaseConnection, DbErr> {
+    let mut options = pool(settings, connections);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(5))
+    });
+    Database::connect(options).await
+}
+
+async fn connect_postgres(
+    settings: &DbSettings,
+    connections: u32,
+    isolation: &'static str,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = pool(settings, connections);
+    options.map_sqlx_postgres_opts(move |postgres| {
+        postgres.application_name("hero-teams").options([("default_transaction_isolation", isolation)])
+    });
+    Database::connect(options).await
+}
