@@ -8,7 +8,7 @@ use crate::store::DbSettings;
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub struct Config {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -23,7 +23,7 @@ pub struct Config {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the API and the playground (what happens without a command)
-    Serve(ServeSettings),
+    Serve,
     /// Apply the migrations that are pending
     Migrate,
     /// Load the tutorial's three heroes and two teams; what is there already stays as it is
@@ -33,15 +33,22 @@ pub enum Command {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
 pub struct ServeSettings {
     /// The address and port to listen on
-    #[arg(long, env = "HERO_TEAMS_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_LISTEN",
+        default_value = "127.0.0.1:8000",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: SocketAddr,
     /// Leave the migrations alone, and refuse to serve an outdated database
-    #[arg(long, env = "HERO_TEAMS_NO_MIGRATE")]
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE")]
     pub no_migrate: bool,
     /// Seconds that running requests have to finish when the server is stopped
-    #[arg(long, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub shutdown_timeout: Duration,
 }
 

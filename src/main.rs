@@ -25,19 +25,19 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     log::init(&config.log, config.database.log_sql);
-    let command = config.command.unwrap_or(Command::Serve(config.serve));
+    let command = config.command.unwrap_or(Command::Serve);
     if let Command::Schema = command {
         return Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?);
     }
 
     let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
     match command {
-        Command::Serve(settings) => http::serve(db.clone(), &settings).await?,
+        Command::Serve => http::serve(db.clone(), &config.serve).await?,
         Command::Migrate => db.migrate().await.context("cannot apply the migrations")?,
         Command::Seed => {
             db.migrate().await.context("cannot apply the migrations")?;
             let heroes = seed::tutorial(&db).await.map_err(|error| anyhow::anyhow!("cannot seed: {error:?}"))?;
-            println!("{heroes} heroes created");
+            writeln!(std::io::stdout(), "{heroes} heroes created")?;
         }
         Command::Schema => {}
     }

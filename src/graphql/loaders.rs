@@ -1,6 +1,7 @@
 //! Relations in batches: the fields of one level share a statement, however many parents there are.
 //!
-//! A loader waits by yielding inside the request's own task until its siblings have asked too, without a timer.
+//! A loader waits for its siblings by yielding once inside the request's own task, without a timer. [`super::settle`] sees
+//! to it that all of them have asked by then.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -35,10 +36,14 @@ impl Loaders {
     #[must_use]
     pub fn new(db: &Db) -> Self {
         Self {
-            heroes: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE),
-            teams: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE),
-            teams_of_hero: Loader::new(PageBatch::new(db, TeamsOfHero)).with_max_batch_size(MAX_BATCH_SIZE),
-            heroes_of_team: Loader::new(PageBatch::new(db, HeroesOfTeam)).with_max_batch_size(MAX_BATCH_SIZE),
+            heroes: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1),
+            teams: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1),
+            teams_of_hero: Loader::new(PageBatch::new(db, TeamsOfHero))
+                .with_max_batch_size(MAX_BATCH_SIZE)
+                .with_yield_count(1),
+            heroes_of_team: Loader::new(PageBatch::new(db, HeroesOfTeam))
+                .with_max_batch_size(MAX_BATCH_SIZE)
+                .with_yield_count(1),
         }
     }
 

@@ -9,15 +9,17 @@ mod mutation;
 mod node;
 mod output;
 mod page;
+mod settle;
 mod team;
 
-use async_graphql::{EmptySubscription, MergedObject, Request, Response, SDLExportOptions, Value};
+use async_graphql::{EmptySubscription, ID, MergedObject, Request, Response, SDLExportOptions, Value};
 
 use self::{
     error::Code,
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
     node::NodeQuery,
+    settle::settle,
     team::{TeamMutation, TeamQuery},
 };
 use crate::store::Db;
@@ -42,6 +44,7 @@ type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
 /// The schema over a database.
 #[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "async-graphql's schema has none")]
 pub struct Schema {
     schema: GraphQlSchema,
     db: Db,
@@ -57,7 +60,7 @@ impl Schema {
 
     /// Executes a request with loaders of its own.
     pub async fn execute(&self, request: Request) -> Response {
-        let response = self.schema.execute(request.data(Loaders::new(&self.db))).await;
+        let response = settle(self.schema.execute(request.data(Loaders::new(&self.db)))).await;
         with_codes(with_null_data(response))
     }
 }
@@ -74,6 +77,7 @@ pub fn sdl() -> String {
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
     GraphQlSchema::build(Query::default(), Mutation::default(), EmptySubscription)
+        .override_output_type_description::<ID>("What tells one object from all others. It is sent as a string.")
 }
 
 /// async-graphql leaves a field of the root out when it cannot be null and failed. The specification asks for no data

@@ -7,6 +7,7 @@ use sea_orm::EntityTrait;
 
 use super::{
     error::{ApiError, Code},
+    id::NodeType,
     input::{Faults, Place},
     loaders::Loaders,
 };
@@ -17,8 +18,8 @@ pub trait CreateInput {
     type Row;
     type Related;
 
-    /// The field with the nested rows.
-    const RELATED: &str;
+    /// The field with the nested rows, and what is nested in it.
+    const RELATED: (&'static str, NodeType);
 
     /// What is to be created, after noting what is wrong with it.
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<Self::Row, Self::Related>;
@@ -57,7 +58,7 @@ async fn create<'p, M, N, R>(
     new: &[Create<N, R>],
     mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
-    related: &'static str,
+    related: (&'static str, NodeType),
 ) -> Result<Vec<Model<M>>, Vec<ApiError>>
 where
     M: Membership,
@@ -87,16 +88,22 @@ fn not_found<'p, N, R>(
     new: &[Create<N, R>],
     missing: &[i64],
     place: impl Fn(usize) -> Place<'p>,
-    related: &'static str,
+    related: (&'static str, NodeType),
 ) -> Vec<ApiError> {
+    let (field, node) = related;
     let mut errors = Vec::new();
     for (index, new) in new.iter().enumerate() {
         let place = place(index);
-        let place = place.field(related);
+        let place = place.field(field);
         let place = place.field("connect");
         for (index, key) in new.related.connect.iter().enumerate() {
             if missing.contains(key) {
-                errors.push(place.entry(index).fault(Code::NotFound, format!("there is no object with the id {key}")));
+                errors.push(
+                    place.entry(index).fault(
+                        Code::NotFound,
+                        format!("there is no {} with the id \"{}\"", node.name(), *node.id(*key)),
+                    ),
+                );
             }
         }
     }

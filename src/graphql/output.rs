@@ -2,7 +2,7 @@
 //!
 //! async-graphql resolves each field of an object through a boxed future of its own, gives the fields in the order in
 //! which they were ready, and leaves a field out whose resolver failed. [`Output`] and [`Nullable`] resolve the same
-//! types as the GraphQL specification asks for: fields in the order of the query (CollectFields), and an error in a field
+//! types as the GraphQL specification asks for: fields in the order of the query (`CollectFields`), and an error in a field
 //! that cannot be null makes the next nullable field above it null (Handling Field Errors). Plain columns are resolved
 //! without futures, which takes a third of the time.
 
@@ -107,7 +107,7 @@ impl<'a> CollectedFields<'a> {
                 }
                 entry.insert(column.unwrap_or_default());
             }
-            // The same field again: what both select is selected once (MergeSelectionSets).
+            // The same field again: what both select is selected once (`MergeSelectionSets`).
             Entry::Occupied(entry) => {
                 if let Ok(other) = self.others.binary_search_by_key(&entry.index(), |(index, _)| *index) {
                     let selection_set = &mut self.others[other].1.to_mut().node.selection_set;
@@ -118,7 +118,7 @@ impl<'a> CollectedFields<'a> {
     }
 }
 
-/// Whether a fragment on `condition` is for objects of this type (DoesFragmentTypeApply).
+/// Whether a fragment on `condition` is for objects of this type (`DoesFragmentTypeApply`).
 fn applies<T: OutputType>(ctx: &ContextSelectionSet<'_>, condition: &str) -> bool {
     let name = T::type_name();
     let interfaces = ctx.schema_env.registry.implements.get(&*name);
@@ -166,5 +166,56 @@ impl<T: OutputType> OutputType for Nullable<T> {
                 Ok(Value::Null)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema, value};
+    use entity::{hero, team};
+
+    use super::*;
+    use crate::graphql::{hero::Hero, team::Team};
+
+    struct Probe;
+
+    #[Object]
+    impl Probe {
+        async fn hero(&self) -> Hero {
+            let (name, secret_name) = ("Rusty-Man".to_owned(), "Tommy \"Sharp\"".to_owned());
+            Hero(Arc::new(hero::Model { id: 7, name, secret_name, age: Some(48) }))
+        }
+
+        async fn hero_output(&self, ctx: &async_graphql::Context<'_>) -> Output<Hero> {
+            Output(self.hero(ctx).await.expect("the hero is there"))
+        }
+
+        async fn team(&self) -> Team {
+            let (name, headquarters) = ("Preventers".to_owned(), "Sharp Tower".to_owned());
+            Team(Arc::new(team::Model { id: 3, name, headquarters }))
+        }
+
+        async fn team_output(&self, ctx: &async_graphql::Context<'_>) -> Output<Team> {
+            Output(self.team(ctx).await.expect("the team is there"))
+        }
+    }
+
+    #[tokio::test]
+    async fn columns_are_what_the_resolvers_give() {
+        let schema = Schema::new(Probe, EmptyMutation, EmptySubscription);
+        let fields = "id name __typename";
+        let query = format!(
+            "{{ hero {{ {fields} secretName age }} heroOutput {{ {fields} secretName age }}
+                team {{ {fields} headquarters }} teamOutput {{ {fields} headquarters }} }}"
+        );
+        let Value::Object(data) = schema.execute(query).await.data else { panic!("an object is expected") };
+        assert_eq!(data["hero"], data["heroOutput"]);
+        assert_eq!(data["team"], data["teamOutput"]);
+        assert_eq!(
+            data["team"],
+            value!({"id": "Team:3", "name": "Preventers", "__typename": "Team", "headquarters": "Sharp Tower"})
+        );
     }
 }

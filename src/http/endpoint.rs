@@ -1,10 +1,10 @@
 //! The GraphQL endpoint.
 
-use async_graphql::ParseRequestError;
-use async_graphql_axum::{GraphQLRequest, GraphQLResponse, rejection::GraphQLRejection};
+use async_graphql_axum::GraphQLResponse;
 use axum::{
     Json,
-    extract::State,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -16,22 +16,31 @@ use crate::graphql::{self, Schema};
 pub async fn graphql(
     State(schema): State<Schema>,
     headers: HeaderMap,
-    request: Result<GraphQLRequest, GraphQLRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if !is_json(&headers) {
         // A form of a foreign page can send no other type without asking first, so this also keeps such pages out.
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     }
-    match request {
-        Ok(request) => GraphQLResponse::from(schema.execute(request.into_inner()).await).into_response(),
-        Err(GraphQLRejection(ParseRequestError::PayloadTooLarge)) => {
-            refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
-        }
-        Err(_) => refusal(
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refusal(rejection.status(), &rejection.body_text()),
+    };
+    match request(&body) {
+        Some(request) => GraphQLResponse::from(schema.execute(request).await).into_response(),
+        None => refusal(
             StatusCode::BAD_REQUEST,
             r#"the body must be a JSON object such as {"query": "{ heroes { name } }", "variables": {}}"#,
         ),
     }
+}
+
+fn request(body: &[u8]) -> Option<async_graphql::Request> {
+    // serde takes an array for a struct, too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
 }
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.

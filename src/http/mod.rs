@@ -7,9 +7,9 @@ mod playground;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::{Router, routing};
+use axum::{Router, extract::DefaultBodyLimit, routing};
 use tokio::{net::TcpListener, signal, sync::oneshot};
-use tower_http::{limit::RequestBodyLimitLayer, trace::TraceLayer};
+use tower_http::trace::TraceLayer;
 
 use crate::{config::ServeSettings, graphql::Schema, store::Db};
 
@@ -24,7 +24,7 @@ pub fn router(db: Db) -> Router {
         .with_state(Schema::new(db.clone()))
         .merge(health::router(db))
         .merge(playground::router())
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(TraceLayer::new_for_http())
 }
 

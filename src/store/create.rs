@@ -114,18 +114,18 @@ async fn check_present<E: Table>(db: &impl ConnectionTrait, keys: &BTreeSet<i64>
     if missing.is_empty() { Ok(()) } else { Err(StoreError::NotFound(missing)) }
 }
 
+const WANTED: &str = "wanted";
+
 /// The keys of rows with exactly these values; the oldest row where there are several.
 pub async fn find<N: NewRow>(db: &impl ConnectionTrait, wanted: &HashSet<&N>) -> Result<HashMap<N, i64>, StoreError> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    const WANTED: &str = "wanted";
     let wanted: Vec<&N> = wanted.iter().copied().collect();
     let records = rows::records::<N::Entity>(db.get_database_backend(), &wanted, N::COLUMNS)?;
     let same = N::COLUMNS.iter().fold(Condition::all(), |condition, column| {
         // Only where NULL may stand: `IS NOT DISTINCT FROM` uses no index on PostgreSQL.
-        let equal =
-            if column.def().is_null() { BinOper::Custom("IS NOT DISTINCT FROM".into()) } else { BinOper::Equal };
+        let equal = if column.def().is_null() { BinOper::Custom("IS NOT DISTINCT FROM") } else { BinOper::Equal };
         condition.add(Expr::col(column.as_column_ref()).binary(equal, Expr::col((WANTED, *column))))
     });
     let mut select = N::Entity::find().into_query();

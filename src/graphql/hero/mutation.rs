@@ -102,15 +102,15 @@ impl CreateInput for CreateHeroInput {
     type Row = NewHero;
     type Related = NewTeam;
 
-    const RELATED: &str = "teams";
+    const RELATED: (&'static str, NodeType) = ("teams", NodeType::Team);
 
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<NewHero, NewTeam> {
         let Self { name, secret_name, age, teams } = self;
         let HeroTeamsCreateInput { create, connect, connect_or_create } = teams.unwrap_or_default();
-        let teams = RelateInput { node: NodeType::Team, create, connect, connect_or_create };
+        let teams = RelateInput { node: Self::RELATED.1, create, connect, connect_or_create };
         Create {
             row: NewHeroInput { name, secret_name, age }.check(place, faults),
-            related: teams.check(place.field(Self::RELATED), faults),
+            related: teams.check(place.field(Self::RELATED.0), faults),
         }
     }
 }

@@ -98,15 +98,15 @@ impl CreateInput for CreateTeamInput {
     type Row = NewTeam;
     type Related = NewHero;
 
-    const RELATED: &str = "heroes";
+    const RELATED: (&'static str, NodeType) = ("heroes", NodeType::Hero);
 
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<NewTeam, NewHero> {
         let Self { name, headquarters, heroes } = self;
         let TeamHeroesCreateInput { create, connect, connect_or_create } = heroes.unwrap_or_default();
-        let heroes = RelateInput { node: NodeType::Hero, create, connect, connect_or_create };
+        let heroes = RelateInput { node: Self::RELATED.1, create, connect, connect_or_create };
         Create {
             row: NewTeamInput { name, headquarters }.check(place, faults),
-            related: heroes.check(place.field(Self::RELATED), faults),
+            related: heroes.check(place.field(Self::RELATED.0), faults),
         }
     }
 }

@@ -1,0 +1,276 @@
+//! The binary, from outside.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::databases::TestDatabase;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hero-teams"));
+    command.args(arguments).current_dir(folder).env_remove("DATABASE_URL");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("the binary runs")
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).expect("it is text")
+}
+
+/// The one line with which a program ends that cannot do what it was asked.
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).expect("it is text");
+    let errors: Vec<_> = said.lines().filter(|line| !line.contains("INFO")).collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    errors[0].to_owned()
+}
+
+/// A running server, killed when the test ends.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+        let mut child = command(folder, &arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let log = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut lines = log.lines().map_while(Result::ok);
+        let address = lines
+            .by_ref()
+            .find_map(|line| {
+                // In JSON there is more on the line.
+                let (_, address) = line.split_once("listening on http://")?;
+                Some(address.split(['"', '\u{1b}']).next()?.trim().to_owned())
+            })
+            .expect("the server says where it listens");
+        // What else it says is read, so that it never waits for somebody to read it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    async fn graphql(&self, query: &str, variables: Value) -> Option<Value> {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let (status, body) = self.request("POST", "/graphql", &body).await?;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        serde_json::from_str(&body).ok()
+    }
+
+    async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
+        let mut stream = TcpStream::connect(&self.address).await.ok()?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.ok()?;
+        stream.write_all(body.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_schema_is_printed_without_a_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(stdout(&run(folder.path(), &["schema"])), include_str!("../../schema.graphql"));
+    assert_eq!(folder.path().read_dir().expect("it is there").count(), 0);
+}
+
+#[test]
+fn each_setting_is_documented() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let help = stdout(&run(folder.path(), &["--help"]));
+    for setting in [
+        "--listen",
+        "--no-migrate",
+        "--shutdown-timeout",
+        "--database-url",
+        "--read-connections",
+        "--write-connections",
+        "--acquire-timeout",
+        "--log-sql",
+        "--log-level",
+        "--log-format",
+        "DATABASE_URL",
+        "HERO_TEAMS_LISTEN=",
+        "127.0.0.1:8000",
+        "sqlite://hero-teams.db",
+        "serve",
+        "migrate",
+        "seed",
+        "schema",
+    ] {
+        assert!(help.contains(setting), "{setting} is not in {help}");
+    }
+}
+
+#[test]
+fn seeding_needs_no_settings_and_changes_nothing_the_second_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(stdout(&run(folder.path(), &["seed"])), "3 heroes created\n");
+    assert!(folder.path().join("hero-teams.db").exists());
+    assert_eq!(stdout(&run(folder.path(), &["seed"])), "0 heroes created\n");
+}
+
+#[test]
+fn what_cannot_be_done_ends_with_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| refusal(&run(folder.path(), arguments));
+
+    let refused = run(&["--database-url", "postgres://127.0.0.1:1/x", "--acquire-timeout", "1", "migrate"]);
+    assert!(refused.starts_with("error: cannot open the database: "), "{refused}");
+    let refused = run(&["--database-url", "sqlite:///no/such/folder/x.db", "migrate"]);
+    assert!(refused.starts_with("error: cannot open the database: "), "{refused}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let refused = run(&["--listen", &address]);
+    assert_eq!(refused, format!("error: cannot listen on {address}: Address already in use (os error 98)"));
+
+    let refused = run(&["--no-migrate", "--listen", "127.0.0.1:0"]);
+    assert!(refused.starts_with("error: the database is outdated: run `hero-teams migrate` or leave out"), "{refused}");
+    stdout(&super::command_line::run(folder.path(), &["migrate"]));
+    drop(Server::start(folder.path(), &["--no-migrate"]));
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (arguments, hint) in [
+        (["--listen", "nowhere"], "--listen"),
+        (["--read-connections", "0"], "--read-connections"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--shutdown-timeout", "soon"], "--shutdown-timeout"),
+        (["--database-url", "mysql://localhost/x"], "sqlite://FILE or postgres://"),
+        (["--database-url", "sqlite::memory:"], "SQLite needs a file"),
+    ] {
+        let output = run(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("it is text");
+        assert!(said.contains(hint) && !said.contains("panicked"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_stopped_finishes_what_is_running() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(folder.path(), &["--log-format", "json"]);
+        // Half a request is running work: the server has accepted it and waits for the rest.
+        let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
+        let body =
+            json!({"query": r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#});
+        let body = body.to_string();
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("the head is sent");
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).await.expect("the server is ready for the body");
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        server.signal(signal);
+        // The listener closes first.
+        while TcpStream::connect(&server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        stream.write_all(body.as_bytes()).await.expect("the body is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the answer comes");
+        assert!(answer.ends_with(r#"{"data":{"createHero":{"hero":{"name":"A"}}}}"#), "{answer}");
+        let status = tokio::task::spawn_blocking(move || server.child.wait()).await.expect("it is waited for");
+        assert_eq!(status.expect("it ended").code(), Some(0));
+    }
+    // The write-ahead log is folded into the file when the server has ended in peace.
+    let files: Vec<_> = folder.path().read_dir().expect("it is there").flatten().map(|file| file.file_name()).collect();
+    assert_eq!(files, ["hero-teams.db"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_end_is_cut_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &["--shutdown-timeout", "0.2"]);
+    let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
+    stream
+        .write_all(b"POST /graphql HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n")
+        .await
+        .expect("the head is sent");
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.expect("the server is ready for the body");
+    server.signal("-TERM");
+    let status = tokio::task::spawn_blocking(move || server.child.wait()).await.expect("it is waited for");
+    assert_eq!(status.expect("it ended").code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_leaves_whole_writes_only() {
+    let Some(postgres) = TestDatabase::postgres().await else { return };
+    for database in [TestDatabase::sqlite(), postgres] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        let mut answered = 0;
+        for round in 0..6 {
+            let server = Server::start(folder.path(), &["--database-url", &database.url]);
+            let hero = |hero: usize| {
+                json!({"name": format!("{round} {hero}"), "secretName": "S", "teams": {
+                    "connectOrCreate": [{"name": format!("T {}", hero % 3), "headquarters": "H"}],
+                    "create": [{"name": "New", "headquarters": "H"}]}})
+            };
+            let input: Vec<_> = (0..200).map(hero).collect();
+            // The kill comes at some point of the third write.
+            for _ in 0..2 {
+                answered += i64::from(server.graphql(query, json!({"input": input})).await.is_some());
+            }
+            let last = async { i64::from(server.graphql(query, json!({"input": input})).await.is_some()) };
+            let kill = async {
+                for _ in 0..round * 40 {
+                    tokio::task::yield_now().await;
+                }
+                server.signal("-KILL");
+            };
+            answered += tokio::join!(last, kill).0;
+        }
+        let server = Server::start(folder.path(), &["--database-url", &database.url]);
+        let (status, body) = server.request("GET", "/health/ready", "").await.expect("an answer");
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "ready"));
+        let app = crate::support::TestApp::new(database).await;
+        let [heroes, teams, links] = app.counts().await;
+        assert_eq!(heroes % 200, 0, "a write is whole or absent");
+        assert!(heroes / 200 >= answered, "what was answered is there: {heroes} heroes, {answered} answers");
+        assert_eq!((teams, links), (heroes + 3, heroes * 2));
+        drop(server);
+        app.close().await;
+    }
+}

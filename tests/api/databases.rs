@@ -1,0 +1,96 @@
+//! A fresh database for each test, on SQLite and on PostgreSQL.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sea_orm::{ConnectionTrait, Database};
+use tempfile::TempDir;
+
+/// Where the database of a test is.
+pub struct TestDatabase {
+    pub url: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The folder goes with the test.
+    SQLite {
+        _folder: TempDir,
+    },
+    PostgreSQL {
+        server: &'static str,
+        name: String,
+    },
+}
+
+impl TestDatabase {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the database");
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        Self { url, kind: Kind::SQLite { _folder: folder } }
+    }
+
+    /// None, after saying so, where there is no PostgreSQL.
+    pub async fn postgres() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let server = server()?;
+        let name = format!("hero_teams_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(server, &format!("CREATE DATABASE {name}")).await;
+        let (address, options) = server.split_once('?').unwrap_or((server, ""));
+        let (address, _) = address.rsplit_once('/').expect("an address with the name of a database");
+        Some(Self { url: format!("{address}/{name}?{options}"), kind: Kind::PostgreSQL { server, name } })
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.kind, Kind::PostgreSQL { .. })
+    }
+
+    /// Removes what would be left behind.
+    pub async fn remove(self) {
+        if let Kind::PostgreSQL { server, name } = self.kind {
+            execute(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+async fn execute(server: &str, statement: &str) {
+    let db = Database::connect(server).await.expect("a connection to PostgreSQL");
+    db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
+    db.close().await.expect("the connection closes");
+}
+
+/// The address of a PostgreSQL server: the one that `TEST_DATABASE_URL` names, or one that is started for this run.
+fn server() -> Option<&'static str> {
+    static SERVER: OnceLock<Option<(String, Option<Child>)>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
+        Ok(url) => Some((url, None)),
+        Err(_) => start().map(|(url, child)| (url, Some(child))),
+    });
+    if server.is_none() {
+        skip("PostgreSQL is not installed and TEST_DATABASE_URL is not set");
+    }
+    server.as_ref().map(|(url, _)| url.as_str())
+}
+
+fn start() -> Option<(String, Child)> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/postgres.sh");
+    let mut child =
+        Command::new("sh").args([script, script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    let mut url = String::new();
+    BufReader::new(child.stdout.as_mut()?).read_line(&mut url).ok()?;
+    // The script ends with its standard input, which lives as long as the child in the static.
+    (!url.is_empty()).then(|| (url.trim().to_owned(), child))
+}
+
+/// Says loudly that a test was skipped. Where `CI` is `true` nothing may be skipped.
+pub fn skip(reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}, and CI must not skip tests");
+    // Not `eprintln!`, which the test runner holds back.
+    writeln!(std::io::stderr(), "SKIPPED: {reason}").expect("the standard error output is there");
+}

@@ -1,0 +1,173 @@
+//! Every fault of the input, with its code and its place, and a database that stays as it was.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, on_both_databases};
+
+const CREATE_HERO: &str = "mutation($input: CreateHeroInput!) { createHero(input: $input) { hero { id } } }";
+const CREATE_TEAM: &str = "mutation($input: CreateTeamInput!) { createTeam(input: $input) { team { id } } }";
+
+/// The answer to a mutation of one field that was refused.
+fn refused(field: &str, faults: &[(&str, Value, &str)]) -> Value {
+    let errors: Vec<_> = faults
+        .iter()
+        .map(|(code, argument_path, message)| {
+            json!({
+                "message": message,
+                "locations": [{"line": 1, "column": 38 + i32::from(field.ends_with("es")) * 3}],
+                "path": [field],
+                "extensions": {"code": code, "argumentPath": argument_path},
+            })
+        })
+        .collect();
+    json!({"data": {field: null}, "errors": errors})
+}
+
+on_both_databases! {
+    async fn each_fault_of_a_hero(app: TestApp) {
+        let before = app.rows().await;
+        let long = "é".repeat(201);
+        let blank = "must not be blank";
+        let too_long = "must have at most 200 characters, not 201";
+        let nul = "must not contain the character U+0000";
+        let cases = [
+            ("name", json!(""), blank),
+            ("name", json!(" \t\n\u{a0}\u{3000}"), blank),
+            ("name", json!(long), too_long),
+            ("name", json!("a\0b"), nul),
+            ("secretName", json!(""), blank),
+            ("secretName", json!(long), too_long),
+            ("secretName", json!("\0x"), nul),
+            ("age", json!(-1), "must be from 0 to 1000000, not -1"),
+            ("age", json!(1_000_001), "must be from 0 to 1000000, not 1000001"),
+        ];
+        for (field, value, fault) in cases {
+            let mut input = json!({"name": "Deadpond", "secretName": "Dive Wilson", "age": 1});
+            input[field] = value;
+            let answer = app.graphql_with(CREATE_HERO, json!({"input": input})).await;
+            let message = format!("`input.{field}` {fault}");
+            assert_eq!(answer, refused("createHero", &[("BAD_USER_INPUT", json!(["input", field]), &message)]));
+        }
+        assert_eq!(app.rows().await, before);
+    }
+
+    async fn each_fault_of_a_team(app: TestApp) {
+        for field in ["name", "headquarters"] {
+            for (value, fault) in [
+                (" ".to_owned(), "must not be blank"),
+                ("x".repeat(201), "must have at most 200 characters, not 201"),
+                ("a\0".to_owned(), "must not contain the character U+0000"),
+            ] {
+                let mut input = json!({"name": "Preventers", "headquarters": "Sharp Tower"});
+                input[field] = json!(value);
+                let answer = app.graphql_with(CREATE_TEAM, json!({"input": input})).await;
+                let message = format!("`input.{field}` {fault}");
+                assert_eq!(answer, refused("createTeam", &[("BAD_USER_INPUT", json!(["input", field]), &message)]));
+            }
+        }
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn all_faults_are_reported_together(app: TestApp) {
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        let input = json!([
+            {"name": "fine", "secretName": "fine", "teams": {"create": [{"name": "fine", "headquarters": "fine"}]}},
+            {"name": " ", "secretName": "", "age": -5, "teams": {
+                "create": [{"name": "fine", "headquarters": ""}],
+                "connect": ["1", "Hero:1", "x"],
+                "connectOrCreate": [{"name": "fine", "headquarters": "fine"}, {"name": "", "headquarters": "fine"}],
+            }},
+        ]);
+        let bad = "BAD_USER_INPUT";
+        let faults = [
+            (bad, json!(["input", 1, "name"]), "`input[1].name` must not be blank"),
+            (bad, json!(["input", 1, "secretName"]), "`input[1].secretName` must not be blank"),
+            (bad, json!(["input", 1, "age"]), "`input[1].age` must be from 0 to 1000000, not -5"),
+            (bad, json!(["input", 1, "teams", "create", 0, "headquarters"]),
+                "`input[1].teams.create[0].headquarters` must not be blank"),
+            (bad, json!(["input", 1, "teams", "connectOrCreate", 1, "name"]),
+                "`input[1].teams.connectOrCreate[1].name` must not be blank"),
+            (bad, json!(["input", 1, "teams", "connect", 1]),
+                r#""Hero:1" is the id of a Hero, where one of a Team is expected: "Team:1" or "1""#),
+            (bad, json!(["input", 1, "teams", "connect", 2]), r#""x" is not an id; write "Team:1" or "1""#),
+        ];
+        let answer = app.graphql_with(query, json!({"input": input})).await;
+        assert_eq!(answer, refused("createHeroes", &faults));
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn objects_that_are_not_there(app: TestApp) {
+        app.data(CREATE_TEAM, json!({"input": {"name": "Preventers", "headquarters": "Tower"}})).await;
+        let before = app.rows().await;
+        let input = json!({"name": "Deadpond", "secretName": "Dive", "teams": {
+            "connect": [1, "Team:7", "1", 8, "7"], "create": [{"name": "New", "headquarters": "Here"}],
+        }});
+        let answer = app.graphql_with(CREATE_HERO, json!({"input": input})).await;
+        let missing = |index: usize, id: u32| {
+            let place = json!(["input", "teams", "connect", index]);
+            ("NOT_FOUND", place, format!("there is no Team with the id \"Team:{id}\""))
+        };
+        let faults = [missing(1, 7), missing(3, 8), missing(4, 7)];
+        let faults: Vec<_> = faults.iter().map(|(code, place, message)| (*code, place.clone(), message.as_str())).collect();
+        assert_eq!(answer, refused("createHero", &faults));
+
+        let input = json!({"name": "New", "headquarters": "Here", "heroes": {"connect": ["Hero:1"]}});
+        let answer = app.graphql_with(CREATE_TEAM, json!({"input": input})).await;
+        let place = json!(["input", "heroes", "connect", 0]);
+        assert_eq!(answer, refused("createTeam", &[("NOT_FOUND", place, "there is no Hero with the id \"Hero:1\"")]));
+        assert_eq!(app.rows().await, before);
+    }
+
+    async fn lists_that_are_too_long(app: TestApp) {
+        let team = json!({"name": "T", "headquarters": "H"});
+        for (list, entry) in [("create", team.clone()), ("connectOrCreate", team.clone()), ("connect", json!("1"))] {
+            let input = json!({"name": "A", "secretName": "B", "teams": {list: vec![entry; 1_001]}});
+            let answer = app.graphql_with(CREATE_HERO, json!({"input": input})).await;
+            let message = format!("`input.teams.{list}` must have at most 1000 entries, not 1001");
+            let place = json!(["input", "teams", list]);
+            assert_eq!(answer, refused("createHero", &[("BAD_USER_INPUT", place, &message)]));
+        }
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        let hero = json!({"name": "A", "secretName": "B", "teams": {"create": vec![team; 100]}});
+        for (input, message) in [
+            (vec![json!({"name": "", "secretName": ""}); 1_001], "`input` must have at most 1000 entries, not 1001"),
+            (vec![hero; 100], "`input` must name at most 10000 objects, nested ones included, not 10100"),
+        ] {
+            let answer = app.graphql_with(query, json!({"input": input})).await;
+            assert_eq!(answer, refused("createHeroes", &[("BAD_USER_INPUT", json!(["input"]), message)]));
+        }
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn very_many_faults_are_counted(app: TestApp) {
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        let answer = app.graphql_with(query, json!({"input": vec![json!({"name": "", "secretName": ""}); 500]})).await;
+        let errors = answer["errors"].as_array().expect("there are errors");
+        assert_eq!(errors.len(), 101);
+        assert_eq!(errors[100]["message"], json!("and 900 more faults"));
+        assert_eq!(errors[100]["extensions"], json!({"code": "BAD_USER_INPUT"}));
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn what_the_types_refuse_has_a_code_too(app: TestApp) {
+        let hero = |input: Value| (CREATE_HERO, json!({"input": input}));
+        for (query, variables) in [
+            hero(json!({"name": "A"})),
+            hero(json!({"name": null, "secretName": "B"})),
+            hero(json!({"name": "A", "secretName": "B", "villain": true})),
+            hero(json!({"name": "A", "secretName": "B", "age": "old"})),
+            hero(json!({"name": "A", "secretName": "B", "age": 2_147_483_648_i64})),
+            hero(json!({"name": "A", "secretName": "B", "age": 1.5})),
+            hero(json!({"name": "A", "secretName": "B", "teams": {"connect": [null]}})),
+            (CREATE_HERO, json!({})),
+            ("{ heroes { villain } }", json!({})),
+            ("{ heroes { name }", json!({})),
+            ("", json!({})),
+        ] {
+            let answer = app.graphql_with(query, variables.clone()).await;
+            assert_eq!(answer["data"], json!(null), "{query} {variables}");
+            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_USER_INPUT"), "{query} {variables} {answer}");
+        }
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+}

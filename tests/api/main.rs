@@ -1,0 +1,16 @@
+//! The tests speak as a client does: the real router, real migrations, a fresh database for each test.
+
+mod databases;
+mod support;
+
+mod atomicity;
+mod batching;
+mod browser;
+mod command_line;
+mod create;
+mod http;
+mod input;
+mod races;
+mod read;
+mod schema;
+mod story;

@@ -1,0 +1,173 @@
+//! The vocabulary of the tests: a server on a fresh database, spoken to as a client does.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, Response, StatusCode, header::CONTENT_TYPE},
+};
+use hero_teams::{
+    http,
+    store::{Db, DbSettings},
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::databases::TestDatabase;
+
+/// Runs each test on SQLite and on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $body:block)+) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn run($app: &TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                let app = TestApp::new(crate::databases::TestDatabase::sqlite()).await;
+                run(&app).await;
+                app.close().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                if let Some(database) = crate::databases::TestDatabase::postgres().await {
+                    let app = TestApp::new(database).await;
+                    run(&app).await;
+                    app.close().await;
+                }
+            }
+        }
+    )+};
+}
+pub(crate) use on_both_databases;
+
+/// A server with the real router on a fresh, migrated database.
+pub struct TestApp {
+    pub router: Router,
+    pub db: Db,
+    pub database: TestDatabase,
+    statements: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestApp {
+    pub async fn new(database: TestDatabase) -> Self {
+        let mut db = connect(&database.url).await;
+        db.migrate().await.expect("the migrations apply");
+        let statements = Arc::new(Mutex::new(Vec::new()));
+        count_statements(&mut db.read, &statements);
+        count_statements(&mut db.write, &statements);
+        Self { router: http::router(db.clone()), db, database, statements }
+    }
+
+    /// The whole answer to a query.
+    pub async fn graphql(&self, query: &str) -> Value {
+        self.graphql_with(query, json!({})).await
+    }
+
+    /// The whole answer to a query with variables.
+    pub async fn graphql_with(&self, query: &str, variables: Value) -> Value {
+        graphql(&self.router, query, variables).await
+    }
+
+    /// The answer to a query that must not fail.
+    pub async fn data(&self, query: &str, variables: Value) -> Value {
+        let mut answer = self.graphql_with(query, variables).await;
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        answer["data"].take()
+    }
+
+    /// The statements that a query costs, without those that only begin and end transactions.
+    pub async fn statements_of(&self, query: &str, variables: Value) -> Vec<String> {
+        self.statements.lock().expect("no test has panicked").clear();
+        self.data(query, variables).await;
+        std::mem::take(&mut *self.statements.lock().expect("no test has panicked"))
+    }
+
+    /// Everything that is in the tables.
+    pub async fn rows(&self) -> Value {
+        let query = "{ heroes(limit: 1000) { id name secretName age teams(limit: 1000) { id } }
+                       teams(limit: 1000) { id name headquarters heroes(limit: 1000) { id } } }";
+        self.data(query, json!({})).await
+    }
+
+    /// The number of heroes, teams and links.
+    pub async fn counts(&self) -> [i64; 3] {
+        let mut counts = [0; 3];
+        for (table, count) in ["hero", "team", "hero_team_link"].into_iter().zip(&mut counts) {
+            *count = self.count(&format!("SELECT COUNT(*) FROM {table}")).await;
+        }
+        counts
+    }
+
+    /// The one number that a statement gives.
+    pub async fn count(&self, sql: &str) -> i64 {
+        let statement = Statement::from_string(self.db.read.get_database_backend(), sql);
+        let row = self.db.read.query_one_raw(statement).await.expect("the statement runs").expect("there is a row");
+        row.try_get_by_index(0).expect("it is a number")
+    }
+
+    /// Runs a statement behind the server's back.
+    pub async fn execute(&self, sql: &str) {
+        self.db.write.execute_unprepared(sql).await.expect("the statement runs");
+    }
+
+    pub async fn get(&self, path: &str) -> Response<Body> {
+        let request = Request::get(path).body(Body::empty()).expect("it is a request");
+        self.router.clone().oneshot(request).await.expect("the router answers")
+    }
+
+    pub async fn close(self) {
+        self.db.close().await.expect("the database closes");
+        self.database.remove().await;
+    }
+}
+
+/// A database with few connections, so that many tests can run at once.
+pub async fn connect(url: &str) -> Db {
+    let settings = DbSettings {
+        url: url.to_owned(),
+        read_connections: 4,
+        write_connections: 8,
+        acquire_timeout: Duration::from_secs(60),
+        log_sql: false,
+    };
+    Db::connect(&settings).await.expect("the database opens")
+}
+
+/// The whole answer to a query with variables.
+pub async fn graphql(router: &Router, query: &str, variables: Value) -> Value {
+    let response = post(router, "application/json", json!({"query": query, "variables": variables}).to_string()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    json_body(response).await
+}
+
+pub async fn post(router: &Router, content_type: &str, body: String) -> Response<Body> {
+    let request = Request::post("/graphql").header(CONTENT_TYPE, content_type).body(Body::from(body));
+    let answer = router.clone().oneshot(request.expect("it is a request"));
+    // A server runs each connection in a task of the runtime.
+    tokio::spawn(answer).await.expect("the router does not panic").expect("the router answers")
+}
+
+pub async fn json_body(response: Response<Body>) -> Value {
+    serde_json::from_str(&text_body(response).await).expect("the answer is JSON")
+}
+
+pub async fn text_body(response: Response<Body>) -> String {
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("the body arrives");
+    String::from_utf8(bytes.into()).expect("the body is text")
+}
+
+fn count_statements(connection: &mut DatabaseConnection, statements: &Arc<Mutex<Vec<String>>>) {
+    let statements = Arc::clone(statements);
+    connection.set_metric_callback(move |info| {
+        statements.lock().expect("no test has panicked").push(info.statement.sql.clone());
+    });
+}
