@@ -1,6 +1,6 @@
 //! What can go wrong in the database, and what a broken constraint means.
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
@@ -20,10 +20,6 @@ impl From<DbErr> for StoreError {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) = error {
             return Self::Unavailable(error);
         }
-        // A row that was looked up a moment ago and is gone when it is linked: another transaction was faster.
-        if let Some(SqlErr::ForeignKeyConstraintViolation(_)) = error.sql_err() {
-            return Self::Conflict;
-        }
         let (DbErr::Conn(RuntimeErr::SqlxError(cause))
         | DbErr::Exec(RuntimeErr::SqlxError(cause))
         | DbErr::Query(RuntimeErr::SqlxError(cause))) = &error
@@ -32,8 +28,9 @@ impl From<DbErr> for StoreError {
         };
         match &**cause {
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // PostgreSQL's serialization_failure and deadlock_detected.
-                Some("40001" | "40P01") => Self::Conflict,
+                // PostgreSQL's serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
+                // moment ago and is gone when it is linked, because another transaction was faster.
+                Some("40001" | "40P01" | "23503") => Self::Conflict,
                 _ => Self::Database(error),
             },
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {

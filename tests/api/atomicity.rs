@@ -96,6 +96,7 @@ on_both_databases! {
         for _ in 0..10 {
             let answer = app.graphql(CREATE).await;
             assert_eq!(answer["data"], json!({"createHeroes": null}), "{answer}");
+            assert_eq!(answer["errors"][0]["extensions"], json!({"code": "INTERNAL"}), "{answer}");
             assert_eq!(app.rows().await, before);
         }
         remove_fault(app, "hero_team_link").await;

@@ -1,4 +1,5 @@
 //! The tests speak as a client does: the real router, real migrations, a fresh database for each test.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
 mod support;

@@ -34,7 +34,7 @@ on_both_databases! {
                 let mut teams: Vec<_> =
                     (0..8).map(|team| json!({"name": format!("Team {team}"), "headquarters": "H"})).collect();
                 teams.rotate_left(client % 8);
-                if client % 2 == 0 {
+                if client.is_multiple_of(2) {
                     teams.reverse();
                 }
                 teams.truncate(5);

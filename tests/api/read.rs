@@ -114,10 +114,10 @@ on_both_databases! {
 
     async fn fields_come_in_the_order_of_the_query_and_merge(app: TestApp) {
         seed(app).await;
-        let query = r#"query($yes: Boolean!, $no: Boolean!) { heroes(limit: 1) {
+        let query = "query($yes: Boolean!, $no: Boolean!) { heroes(limit: 1) {
             teams { name } ...Named id ... on Node { __typename } ... on Hero { alias: name teams { ...Place } }
             age @skip(if: $yes) secretName @include(if: $no) ... on Team { headquarters } } }
-            fragment Named on Hero { name id } fragment Place on Team { headquarters name }"#;
+            fragment Named on Hero { name id } fragment Place on Team { headquarters name }";
         let response = crate::support::post(&app.router, "application/json",
             json!({"query": query.replace("... on Team { headquarters }", ""), "variables": {"yes": true, "no": false}}).to_string()).await;
         let body = crate::support::text_body(response).await;

@@ -23,24 +23,23 @@ use crate::databases::TestDatabase;
 /// Runs each test on SQLite and on PostgreSQL.
 macro_rules! on_both_databases {
     ($($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $body:block)+) => {$(
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
+        async fn $name($app: &TestApp) $body
 
-            async fn run($app: &TestApp) $body
+        mod $name {
+            use crate::{databases::TestDatabase, support::TestApp};
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                let app = TestApp::new(crate::databases::TestDatabase::sqlite()).await;
-                run(&app).await;
+                let app = TestApp::new(TestDatabase::sqlite()).await;
+                super::$name(&app).await;
                 app.close().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                if let Some(database) = crate::databases::TestDatabase::postgres().await {
+                if let Some(database) = TestDatabase::postgres().await {
                     let app = TestApp::new(database).await;
-                    run(&app).await;
+                    super::$name(&app).await;
                     app.close().await;
                 }
             }
@@ -136,7 +135,7 @@ pub async fn connect(url: &str) -> Db {
         url: url.to_owned(),
         read_connections: 4,
         write_connections: 8,
-        acquire_timeout: Duration::from_secs(60),
+        acquire_timeout: Duration::from_mins(1),
         log_sql: false,
     };
     Db::connect(&settings).await.expect("the database opens")
