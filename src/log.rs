@@ -1,5 +1,7 @@
 //! The log: what the server tells those who run it, on the standard error output.
 
+use std::io::{IsTerminal, stderr};
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
@@ -16,7 +18,7 @@ pub fn init(settings: &LogSettings, log_sql: bool) {
     // Statements are logged when they are asked for, whatever the level of the rest.
     let statements = if log_sql { "info" } else { "warn" };
     let filter = EnvFilter::new(format!("{level},sqlx::query={statements}"));
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr);
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
