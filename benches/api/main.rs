@@ -1,13 +1,13 @@
 //! What the API costs beside the least SQL by hand: `cargo bench`.
 //!
-//! Both sides run in process on one SQLite file and give the same answers as bytes of JSON. The run ends with a table of
-//! the ratios.
+//! Both sides run in process on one SQLite file and give the same bytes. The run ends with a table of the ratios.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
 mod by_hand;
 mod data;
 mod graphql;
 mod ratios;
+mod workload;
 
 use std::{
     hint::black_box,
@@ -16,68 +16,21 @@ use std::{
 };
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
-use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use self::{by_hand::ByHand, data::Data, graphql::GraphQl};
+use self::{
+    by_hand::ByHand,
+    data::Data,
+    graphql::GraphQl,
+    workload::{Side, WORKLOADS, Workload},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A question with one parameter, as GraphQL and as SQL.
-struct Read {
-    name: &'static str,
-    query: &'static str,
-    sql: &'static str,
-    /// The value of the parameter in the n-th call.
-    parameter: fn(i64) -> i64,
-    /// The objects in the answer.
-    objects: usize,
-}
-
-const READS: [Read; 4] = [
-    Read {
-        name: "one hero by id",
-        query: "query($id: ID!) { hero(id: $id) { id name age } }",
-        sql: by_hand::HERO,
-        // The keys come in no order, as they do from many clients.
-        parameter: |n| n * 7_919 % data::HEROES + 1,
-        objects: 1,
-    },
-    Read {
-        name: "50 heroes with their teams",
-        query: "query($limit: Int!) { heroes(limit: $limit) { id name teams { id name headquarters } } }",
-        sql: by_hand::HEROES_WITH_TEAMS,
-        parameter: |_| 50,
-        objects: 50 + 50 * 3,
-    },
-    Read {
-        name: "5 teams with their 60 heroes each with their teams",
-        query: "query($limit: Int!) { teams(limit: $limit) { id name heroes { id name teams { id name } } } }",
-        sql: by_hand::TEAMS_WITH_HEROES_WITH_TEAMS,
-        parameter: |_| 5,
-        objects: 5 + 5 * 60 + 5 * 60 * 3,
-    },
-    Read {
-        name: "1,000 heroes",
-        query: "query($limit: Int!) { heroes(limit: $limit) { id name age } }",
-        sql: by_hand::HEROES,
-        parameter: |_| 1_000,
-        objects: 1_000,
-    },
-];
-
-const CREATE_HERO: &str = "createHero with a new and an existing team";
-
 fn main() {
     let start = SystemTime::now();
-    let runtime = Runtime::new().expect("the runtime starts");
-    let data = runtime.block_on(Data::new());
-    let graphql = GraphQl::new(data.db.clone());
-    let by_hand = runtime.block_on(ByHand::connect(&data.path)).expect("the database opens");
-    runtime.block_on(check(&graphql, &by_hand));
-
-    // Cargo names a folder beside the one where Criterion keeps its estimates.
+    // Cargo names a folder of its target directory; Criterion's own is beside it.
     let estimates = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("criterion");
     let mut criterion = Criterion::default()
         .without_plots()
@@ -85,24 +38,59 @@ fn main() {
         .nresamples(10_000)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
-        .configure_from_args()
-        .output_directory(&estimates);
-    for Read { name, query, sql, parameter, .. } in READS {
-        let mut group = criterion.benchmark_group(name);
-        measure(&mut group, ratios::GRAPHQL, &runtime, &graphql, async move |graphql, n| {
-            graphql.read(query, parameter(n)).await
-        });
-        measure(&mut group, ratios::BY_HAND, &runtime, &by_hand, async move |by_hand, n| {
-            by_hand.read(sql, parameter(n)).await.expect("the statement runs")
-        });
+        .output_directory(&estimates)
+        .configure_from_args();
+
+    let runtime = Runtime::new().expect("the runtime starts");
+    let data = runtime.block_on(Data::new());
+    let graphql = GraphQl::new(data.db.clone());
+    let by_hand = runtime.block_on(ByHand::new(&data));
+    for workload in &WORKLOADS {
+        runtime.block_on(check(&graphql, &by_hand, workload));
+        let mut group = criterion.benchmark_group(workload.name());
+        measure(&mut group, &runtime, &graphql, workload);
+        measure(&mut group, &runtime, &by_hand, workload);
     }
-    // The write comes last, because it changes the data.
-    let mut group = criterion.benchmark_group(CREATE_HERO);
-    measure(&mut group, ratios::GRAPHQL, &runtime, &graphql, async |graphql, n| graphql.create_hero(n).await);
-    measure(&mut group, ratios::BY_HAND, &runtime, &by_hand, async |by_hand, n| {
-        by_hand.create_hero(n).await.expect("the statements run")
-    });
-    group.finish();
     criterion.final_summary();
-    ratios::print(&estimates, start, READS.iter().map(|read| read.name).chain([CREATE_HERO]));
+    ratios::print(&estimates, start);
+}
+
+/// Measures a number of answers, one after the other in one task, as a server gives them on one connection.
+fn measure<S: Side>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    runtime: &Runtime,
+    side: &S,
+    workload: &'static Workload,
+) {
+    group.bench_function(S::NAME, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let side = side.clone();
+            let task = runtime.spawn(async move {
+                let start = Instant::now();
+                for n in 0..iterations.cast_signed() {
+                    black_box(side.answer(workload, n).await);
+                }
+                start.elapsed()
+            });
+            runtime.block_on(task).expect("every answer comes")
+        });
+    });
+}
+
+/// Asserts that both sides do the same.
+async fn check(graphql: &GraphQl, by_hand: &ByHand, workload: &Workload) {
+    match workload {
+        Workload::Read(read) => {
+            let answers = [graphql.read(read, 0).await, by_hand.read(read, 0).await];
+            let [answer, expected] = answers.map(|answer| String::from_utf8(answer).expect("JSON is text"));
+            assert_eq!(answer, expected);
+            assert_eq!(answer.matches(r#""id":"#).count(), read.objects);
+        }
+        Workload::CreateHero => {
+            let created = graphql.created(&graphql.create_hero(0).await).await;
+            let expected = graphql.created(&by_hand.create_hero(0).await).await;
+            assert_eq!(created, expected);
+            assert_eq!(created["teams"].as_array().map(Vec::len), Some(2));
+        }
+    }
 }

@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_create_hero;
 mod m20261122_000002_create_team;
 mod m20261122_000003_create_hero_team_link;
+mod text;
 
 /// The ordered list of migrations.
 #[derive(Debug)]

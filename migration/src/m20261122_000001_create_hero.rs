@@ -1,7 +1,9 @@
 use sea_orm_migration::{
     prelude::*,
-    schema::{big_pk_auto, integer_null, text},
+    schema::{big_pk_auto, integer_null},
 };
+
+use crate::text::text;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -14,15 +16,18 @@ impl MigrationTrait for Migration {
                 Table::create()
                     .table("hero")
                     .col(big_pk_auto("id"))
-                    .col(text("name"))
-                    .col(text("secret_name"))
+                    .col(text(manager, "name"))
+                    .col(text(manager, "secret_name"))
                     .col(integer_null("age"))
                     .take(),
             )
             .await?;
-        for column in ["name", "age"] {
+        // The key stands behind the column, because every order ends with it.
+        for column in ["name", "secret_name", "age"] {
             manager
-                .create_index(Index::create().name(format!("ix_hero_{column}")).table("hero").col(column).take())
+                .create_index(
+                    Index::create().name(format!("ix_hero_{column}")).table("hero").col(column).col("id").take(),
+                )
                 .await?;
         }
         Ok(())

@@ -1,7 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{big_pk_auto, text},
-};
+use sea_orm_migration::{prelude::*, schema::big_pk_auto};
+
+use crate::text::text;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -11,10 +10,23 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                Table::create().table("team").col(big_pk_auto("id")).col(text("name")).col(text("headquarters")).take(),
+                Table::create()
+                    .table("team")
+                    .col(big_pk_auto("id"))
+                    .col(text(manager, "name"))
+                    .col(text(manager, "headquarters"))
+                    .take(),
             )
             .await?;
-        manager.create_index(Index::create().name("ix_team_name").table("team").col("name").take()).await
+        // The key stands behind the column, because every order ends with it.
+        for column in ["name", "headquarters"] {
+            manager
+                .create_index(
+                    Index::create().name(format!("ix_team_{column}")).table("team").col(column).col("id").take(),
+                )
+                .await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -3,32 +3,46 @@
 //! A loader waits for its siblings by yielding once inside the request's own task, without a timer. [`super::settle`] sees
 //! to it that all of them have asked by then.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, marker::PhantomData, sync::Arc};
 
+use async_graphql::futures_util::future::{join, join_all};
 use dataloader::{BatchFn, cached::Loader};
-use entity::{
-    hero::{self, TeamsOfHero},
-    team::{self, HeroesOfTeam},
-};
+use entity::{hero, team};
 use sea_orm::EntityTrait;
 
-use super::error::{ApiError, Code};
-use crate::store::{self, Db, Membership, Page, Table};
+use super::{
+    error::{ApiError, Code},
+    list::Source,
+};
+use crate::store::{self, Db, Filter, ListQuery, Row, Rows, StoreError, Table};
 
-/// Keys in one statement, at most. They are one parameter, so this bounds only the memory that a batch takes.
+/// Keys in one batch, at most. They are one parameter, so this bounds only the memory that a batch takes.
 const MAX_BATCH_SIZE: usize = 30_000;
 
-type Model<E> = Arc<<E as EntityTrait>::Model>;
+type Model<E> = <E as EntityTrait>::Model;
 type Loaded<T> = Result<T, ApiError>;
-type RowLoader<E> = Loader<i64, Loaded<Option<Model<E>>>, RowBatch<E>>;
-type PageLoader<M, E> = Loader<(i64, Page), Loaded<Arc<[Model<E>]>>, PageBatch<M>>;
+
+/// A part of a list, shared by all who asked for it.
+pub type Page<M> = Arc<Rows<Arc<M>>>;
+
+/// Loads rows by their keys.
+pub type RowLoader<E> = Loader<i64, Loaded<Option<Arc<Model<E>>>>, RowBatch<E>>;
+/// Loads parts of lists of rows: of all rows, or of those that are linked to a parent.
+pub type PageLoader<E> = Loader<ListKey<ListQuery>, Loaded<Page<Model<E>>>, ListBatch<E>>;
+/// Loads numbers of rows: of all rows, or of those that are linked to a parent.
+pub type CountLoader<E> = Loader<ListKey<Filter>, Loaded<i64>, ListBatch<E>>;
+
+/// The parent of a list, if it has one, and what is asked of the list.
+type ListKey<Q> = (Option<i64>, Arc<Q>);
 
 /// The loaders of one request. Nothing is shared between requests, so nothing goes stale.
 pub struct Loaders {
     heroes: RowLoader<hero::Entity>,
     teams: RowLoader<team::Entity>,
-    teams_of_hero: PageLoader<TeamsOfHero, team::Entity>,
-    heroes_of_team: PageLoader<HeroesOfTeam, hero::Entity>,
+    pub hero_pages: PageLoader<hero::Entity>,
+    pub team_pages: PageLoader<team::Entity>,
+    pub hero_counts: CountLoader<hero::Entity>,
+    pub team_counts: CountLoader<team::Entity>,
 }
 
 impl Loaders {
@@ -36,14 +50,12 @@ impl Loaders {
     #[must_use]
     pub fn new(db: &Db) -> Self {
         Self {
-            heroes: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1),
-            teams: Loader::new(RowBatch::new(db)).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1),
-            teams_of_hero: Loader::new(PageBatch::new(db, TeamsOfHero))
-                .with_max_batch_size(MAX_BATCH_SIZE)
-                .with_yield_count(1),
-            heroes_of_team: Loader::new(PageBatch::new(db, HeroesOfTeam))
-                .with_max_batch_size(MAX_BATCH_SIZE)
-                .with_yield_count(1),
+            heroes: loader(RowBatch { db: db.clone(), entity: PhantomData }),
+            teams: loader(RowBatch { db: db.clone(), entity: PhantomData }),
+            hero_pages: loader(ListBatch { db: db.clone(), entity: PhantomData }),
+            team_pages: loader(ListBatch { db: db.clone(), entity: PhantomData }),
+            hero_counts: loader(ListBatch { db: db.clone(), entity: PhantomData }),
+            team_counts: loader(ListBatch { db: db.clone(), entity: PhantomData }),
         }
     }
 
@@ -57,23 +69,53 @@ impl Loaders {
         self.teams.try_load(key).await.unwrap_or_else(no_entry)
     }
 
-    /// A page of the teams of a hero.
-    pub async fn teams_of_hero(&self, hero: i64, page: Page) -> Loaded<Arc<[Arc<team::Model>]>> {
-        self.teams_of_hero.try_load((hero, page)).await.unwrap_or_else(no_entry)
+    /// A part of a list.
+    pub async fn page<E: Table>(
+        &self,
+        loader: impl FnOnce(&Self) -> &PageLoader<E>,
+        source: Source,
+        query: Arc<ListQuery>,
+    ) -> Loaded<Page<Model<E>>> {
+        loader(self).try_load((source.parent(), query)).await.unwrap_or_else(no_entry)
     }
 
-    /// A page of the heroes of a team.
-    pub async fn heroes_of_team(&self, team: i64, page: Page) -> Loaded<Arc<[Arc<hero::Model>]>> {
-        self.heroes_of_team.try_load((team, page)).await.unwrap_or_else(no_entry)
+    /// The number of rows in a list.
+    pub async fn count<E: Table>(
+        &self,
+        loader: impl FnOnce(&Self) -> &CountLoader<E>,
+        source: Source,
+        filter: Arc<Filter>,
+    ) -> Loaded<i64> {
+        loader(self).try_load((source.parent(), filter)).await.unwrap_or_else(no_entry)
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
     pub async fn clear(&self) {
         self.heroes.clear_all().await;
         self.teams.clear_all().await;
-        self.teams_of_hero.clear_all().await;
-        self.heroes_of_team.clear_all().await;
+        self.hero_pages.clear_all().await;
+        self.team_pages.clear_all().await;
+        self.hero_counts.clear_all().await;
+        self.team_counts.clear_all().await;
     }
+}
+
+impl Source {
+    fn parent(self) -> Option<i64> {
+        match self {
+            Self::Root => None,
+            Self::Parent(key) => Some(key),
+        }
+    }
+}
+
+fn loader<K, T, B>(batch: B) -> Loader<K, Loaded<T>, B>
+where
+    K: Clone + Eq + Hash + std::fmt::Debug,
+    T: Clone,
+    B: BatchFn<K, Loaded<T>>,
+{
+    Loader::new(batch).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
 }
 
 /// A batch answers every key, so a loader without an entry is a fault of the server.
@@ -82,65 +124,119 @@ fn no_entry<T>(error: std::io::Error) -> Loaded<T> {
     Err(ApiError::new(Code::Internal, "the server failed to do this; its log has the reason"))
 }
 
-struct RowBatch<E> {
+/// Reads rows by their keys.
+pub struct RowBatch<E> {
     db: Db,
-    entity: std::marker::PhantomData<E>,
+    entity: PhantomData<E>,
 }
 
-impl<E> RowBatch<E> {
-    fn new(db: &Db) -> Self {
-        Self { db: db.clone(), entity: std::marker::PhantomData }
-    }
-}
-
-impl<E: Table> BatchFn<i64, Loaded<Option<Model<E>>>> for RowBatch<E> {
-    async fn load(&mut self, keys: &[i64]) -> HashMap<i64, Loaded<Option<Model<E>>>> {
+impl<E: Table> BatchFn<i64, Loaded<Option<Arc<Model<E>>>>> for RowBatch<E> {
+    async fn load(&mut self, keys: &[i64]) -> HashMap<i64, Loaded<Option<Arc<Model<E>>>>> {
         match store::by_keys::<E>(&self.db, keys).await {
             Ok(rows) => {
                 let mut loaded: HashMap<_, _> = keys.iter().map(|key| (*key, Ok(None))).collect();
                 loaded.extend(rows.into_iter().map(|row| (E::key(&row), Ok(Some(Arc::new(row))))));
                 loaded
             }
-            Err(error) => failed(keys, error.into()),
-        }
-    }
-}
-
-struct PageBatch<M> {
-    db: Db,
-    membership: M,
-}
-
-impl<M> PageBatch<M> {
-    fn new(db: &Db, membership: M) -> Self {
-        Self { db: db.clone(), membership }
-    }
-}
-
-impl<M: Membership> BatchFn<(i64, Page), Loaded<Arc<[Model<M::ToEntity>]>>> for PageBatch<M> {
-    async fn load(&mut self, keys: &[(i64, Page)]) -> HashMap<(i64, Page), Loaded<Arc<[Model<M::ToEntity>]>>> {
-        let mut parents_by_page = HashMap::<Page, Vec<i64>>::new();
-        for (parent, page) in keys {
-            parents_by_page.entry(*page).or_default().push(*parent);
-        }
-        let mut loaded = HashMap::with_capacity(keys.len());
-        for (page, parents) in parents_by_page {
-            match store::linked_page(&self.db, self.membership, &parents, page).await {
-                Ok(mut rows) => loaded.extend(parents.into_iter().map(|parent| {
-                    let rows = rows.remove(&parent).unwrap_or_default();
-                    ((parent, page), Ok(rows.into_iter().map(Arc::new).collect()))
-                })),
-                Err(error) => {
-                    let keys: Vec<_> = parents.into_iter().map(|parent| (parent, page)).collect();
-                    loaded.extend(failed(&keys, error.into()));
-                }
+            Err(error) => {
+                let error = ApiError::from(error);
+                keys.iter().map(|key| (*key, Err(error.clone()))).collect()
             }
         }
-        loaded
     }
 }
 
-/// An error is a value here: each key of the batch gets it.
-fn failed<K: Copy + Eq + std::hash::Hash, T>(keys: &[K], error: ApiError) -> HashMap<K, Loaded<T>> {
-    keys.iter().map(|key| (*key, Err(error.clone()))).collect()
+/// Reads lists, and counts them. Lists of which the same is asked share a statement.
+pub struct ListBatch<E> {
+    db: Db,
+    entity: PhantomData<E>,
+}
+
+/// What is asked of a list: a part of it, or how long it is.
+pub trait Question<E>: Eq + Hash + Send + Sync {
+    type Answer: Clone + Send;
+
+    /// The answer for the list of all rows.
+    fn of_all(&self, db: &Db) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
+
+    /// The answer for the list of each of these parents, for which it is not that of an empty list.
+    fn of_parents(
+        &self,
+        db: &Db,
+        parents: &[i64],
+    ) -> impl Future<Output = Result<HashMap<i64, Self::Answer>, StoreError>> + Send;
+
+    /// The answer for an empty list.
+    fn of_none(&self) -> Self::Answer;
+}
+
+impl<E: Table> Question<E> for ListQuery {
+    type Answer = Page<Model<E>>;
+
+    async fn of_all(&self, db: &Db) -> Result<Self::Answer, StoreError> {
+        Ok(shared(store::list::<E>(db, self).await?))
+    }
+
+    async fn of_parents(&self, db: &Db, parents: &[i64]) -> Result<HashMap<i64, Self::Answer>, StoreError> {
+        let lists = store::linked_list::<E>(db, parents, self).await?;
+        Ok(lists.into_iter().map(|(parent, rows)| (parent, shared(rows))).collect())
+    }
+
+    fn of_none(&self) -> Self::Answer {
+        Arc::new(Rows { rows: Vec::new(), has_more: false })
+    }
+}
+
+impl<E: Table> Question<E> for Filter {
+    type Answer = i64;
+
+    async fn of_all(&self, db: &Db) -> Result<i64, StoreError> {
+        store::count::<E>(db, self).await
+    }
+
+    async fn of_parents(&self, db: &Db, parents: &[i64]) -> Result<HashMap<i64, i64>, StoreError> {
+        store::linked_counts::<E>(db, parents, self).await
+    }
+
+    fn of_none(&self) -> i64 {
+        0
+    }
+}
+
+impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBatch<E> {
+    async fn load(&mut self, keys: &[ListKey<Q>]) -> HashMap<ListKey<Q>, Loaded<Q::Answer>> {
+        let mut lists_of_all = Vec::new();
+        let mut parents_by_question = HashMap::<&Arc<Q>, Vec<i64>>::new();
+        for (parent, question) in keys {
+            match parent {
+                Some(parent) => parents_by_question.entry(question).or_default().push(*parent),
+                None => lists_of_all.push(question),
+            }
+        }
+        // Different questions run side by side.
+        let db = &self.db;
+        let of_all = join_all(lists_of_all.into_iter().map(|question| async move {
+            let answer = question.of_all(db).await.map_err(ApiError::from);
+            ((None, Arc::clone(question)), answer)
+        }));
+        let of_parents = join_all(parents_by_question.into_iter().map(|(question, parents)| async move {
+            let mut answers = question.of_parents(db, &parents).await.map_err(ApiError::from);
+            let answer = |parent| {
+                let answer = match &mut answers {
+                    Ok(answers) => Ok(answers.remove(&parent).unwrap_or_else(|| question.of_none())),
+                    Err(error) => Err(error.clone()),
+                };
+                ((Some(parent), Arc::clone(question)), answer)
+            };
+            parents.into_iter().map(answer).collect::<Vec<_>>()
+        }));
+        let (of_all, of_parents) = join(of_all, of_parents).await;
+        of_all.into_iter().chain(of_parents.into_iter().flatten()).collect()
+    }
+}
+
+fn shared<M>(rows: Rows<M>) -> Page<M> {
+    let Rows { rows, has_more } = rows;
+    let rows = rows.into_iter().map(|Row { model, linked }| Row { model: Arc::new(model), linked }).collect();
+    Arc::new(Rows { rows, has_more })
 }

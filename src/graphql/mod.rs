@@ -1,14 +1,17 @@
 //! What clients see: the schema. It translates, and holds no query.
 
+mod connection;
 mod error;
+mod filter;
 mod hero;
 mod id;
 mod input;
+mod list;
 mod loaders;
 mod mutation;
 mod node;
+mod order;
 mod output;
-mod page;
 mod settle;
 mod team;
 

@@ -11,12 +11,12 @@ use super::{
     input::{Faults, Place},
     loaders::Loaders,
 };
-use crate::store::{Create, Creation, Db, Membership, NewRow, StoreError};
+use crate::store::{Create, Creation, Db, NewRow, StoreError, Table};
 
 /// An input object that creates a row with rows of the other side nested in it.
 pub trait CreateInput {
-    type Row;
-    type Related;
+    type Row: NewRow<Entity = <<Self::Related as NewRow>::Entity as Table>::Other>;
+    type Related: NewRow;
 
     /// The field with the nested rows, and what is nested in it.
     const RELATED: (&'static str, NodeType);
@@ -25,49 +25,42 @@ pub trait CreateInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<Self::Row, Self::Related>;
 }
 
-type Model<M> = Arc<<<M as sea_orm::Linked>::FromEntity as EntityTrait>::Model>;
+type Model<N> = Arc<<<N as NewRow>::Entity as EntityTrait>::Model>;
 
 /// Creates one row from the argument `input`.
-pub async fn create_one<M, I>(ctx: &Context<'_>, membership: M, input: I) -> Result<Model<M>, Vec<ApiError>>
-where
-    M: Membership,
-    I: CreateInput<Row: NewRow<Entity = M::FromEntity>, Related: NewRow<Entity = M::ToEntity>>,
-{
+pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<Model<I::Row>, Vec<ApiError>> {
     let place = Place::argument("input");
     let mut faults = Faults::default();
     let new = [input.check(place, &mut faults)];
-    let mut rows = create(ctx, membership, &new, faults, |_| place, I::RELATED).await?;
+    let mut rows = create(ctx, &new, faults, |_| place, I::RELATED).await?;
     rows.pop().ok_or_else(|| vec![ApiError::new(Code::Internal, "the server created nothing")])
 }
 
 /// Creates rows from the list in the argument `input`.
-pub async fn create_many<M, I>(ctx: &Context<'_>, membership: M, input: Vec<I>) -> Result<Vec<Model<M>>, Vec<ApiError>>
-where
-    M: Membership,
-    I: CreateInput<Row: NewRow<Entity = M::FromEntity>, Related: NewRow<Entity = M::ToEntity>>,
-{
+pub async fn create_many<I: CreateInput>(
+    ctx: &Context<'_>,
+    input: Vec<I>,
+) -> Result<Vec<Model<I::Row>>, Vec<ApiError>> {
     let place = Place::argument("input");
     let mut faults = Faults::default();
     let new = faults.list(input, place, |input, place, faults| Some(input.check(place, faults)));
-    create(ctx, membership, &new, faults, |index| place.entry(index), I::RELATED).await
+    create(ctx, &new, faults, |index| place.entry(index), I::RELATED).await
 }
 
-async fn create<'p, M, N, R>(
+async fn create<'p, N, R>(
     ctx: &Context<'_>,
-    membership: M,
     new: &[Create<N, R>],
     mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
     related: (&'static str, NodeType),
-) -> Result<Vec<Model<M>>, Vec<ApiError>>
+) -> Result<Vec<Model<N>>, Vec<ApiError>>
 where
-    M: Membership,
-    N: NewRow<Entity = M::FromEntity>,
-    R: NewRow<Entity = M::ToEntity>,
+    N: NewRow<Entity = <R::Entity as Table>::Other>,
+    R: NewRow,
 {
     faults.check_objects(new.iter().map(objects).sum(), Place::argument("input"));
     faults.check()?;
-    let result = ctx.data_unchecked::<Db>().write(&Creation { membership, new }).await;
+    let result = ctx.data_unchecked::<Db>().write(&Creation { new }).await;
     match result {
         Ok(rows) => {
             ctx.data_unchecked::<Loaders>().clear().await;

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use serde::Serialize;
 
-use super::{Membership, StoreError, Table, UnitOfWork, membership, rows};
+use super::{StoreError, Table, UnitOfWork, membership, rows};
 
 /// The values of a row that is about to be made: all columns but the key.
 ///
@@ -57,23 +57,21 @@ pub struct Create<N, R> {
 ///
 /// It fails with [`StoreError::NotFound`] when keys of `connect` have no row.
 #[derive(Debug)]
-pub struct Creation<'a, M, N, R> {
-    pub membership: M,
+pub struct Creation<'a, N, R> {
     pub new: &'a [Create<N, R>],
 }
 
-impl<M, N, R> UnitOfWork for Creation<'_, M, N, R>
+impl<N, R> UnitOfWork for Creation<'_, N, R>
 where
-    M: Membership,
-    N: NewRow<Entity = M::FromEntity>,
-    R: NewRow<Entity = M::ToEntity>,
+    N: NewRow<Entity = <R::Entity as Table>::Other>,
+    R: NewRow,
 {
-    type Output = Vec<<M::FromEntity as EntityTrait>::Model>;
+    type Output = Vec<<N::Entity as EntityTrait>::Model>;
 
     async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
         let new = self.new;
         let connect = new.iter().flat_map(|new| new.related.connect.iter().copied()).collect();
-        check_present::<M::ToEntity>(txn, &connect).await?;
+        check_present::<R::Entity>(txn, &connect).await?;
 
         let wanted = new.iter().flat_map(|new| &new.related.connect_or_create).collect();
         let mut found = find(txn, &wanted).await?;
@@ -87,16 +85,16 @@ where
             .collect();
         let nested = new.iter().flat_map(|new| &new.related.create);
         let created = insert(txn, &missing.iter().copied().chain(nested).collect::<Vec<_>>()).await?;
-        let mut created = created.iter().map(M::ToEntity::key);
+        let mut created = created.iter().map(R::Entity::key);
         found.extend(missing.into_iter().cloned().zip(created.by_ref()));
 
         let rows = insert(txn, &new.iter().map(|new| &new.row).collect::<Vec<_>>()).await?;
         let mut links = BTreeSet::new();
         for (row, Create { related, .. }) in rows.iter().zip(new) {
-            let from = M::FromEntity::key(row);
+            let from = N::Entity::key(row);
             let found = related.connect_or_create.iter().filter_map(|row| found.get(row).copied());
             let to = created.by_ref().take(related.create.len()).chain(related.connect.iter().copied()).chain(found);
-            links.extend(to.map(|to| M::pair(from, to)));
+            links.extend(to.map(|to| N::Entity::link(from, to)));
         }
         membership::insert(txn, &links.into_iter().collect::<Vec<_>>()).await?;
         Ok(rows)
@@ -108,7 +106,7 @@ async fn check_present<E: Table>(db: &impl ConnectionTrait, keys: &BTreeSet<i64>
         return Ok(());
     }
     let wanted: Vec<i64> = keys.iter().copied().collect();
-    let select = E::find().filter(rows::is_in(db.get_database_backend(), E::KEY, &wanted));
+    let select = E::find().filter(rows::is_in(db.get_database_backend(), Expr::col(E::KEY), &wanted));
     let present: HashSet<i64> = rows::all::<E>(db, select.into_query()).await?.iter().map(E::key).collect();
     let missing: Vec<i64> = wanted.into_iter().filter(|key| !present.contains(key)).collect();
     if missing.is_empty() { Ok(()) } else { Err(StoreError::NotFound(missing)) }

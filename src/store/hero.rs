@@ -1,17 +1,31 @@
 //! Heroes.
 
-use entity::hero::{Column, Entity, Model, TeamsOfHero};
-use entity::hero_team_link;
-use sea_orm::{RelationDef, RelationTrait};
+use entity::{
+    hero::{Column, Entity, Model},
+    hero_team_link,
+    team::{self, HeroesOfTeam},
+};
+use sea_orm::{Linked, RelationDef};
 use serde::Serialize;
 
-use super::{Membership, NewRow, Table, membership::Link};
+use super::{NewRow, Table, membership::Link};
 
 impl Table for Entity {
     const KEY: Column = Column::Id;
+    const LINK: hero_team_link::Column = hero_team_link::Column::HeroId;
+
+    type Other = team::Entity;
 
     fn key(row: &Model) -> i64 {
         row.id
+    }
+
+    fn path() -> Vec<RelationDef> {
+        HeroesOfTeam.link()
+    }
+
+    fn link(hero_id: i64, team_id: i64) -> Link {
+        Link { hero_id, team_id }
     }
 }
 
@@ -30,18 +44,5 @@ impl NewRow for NewHero {
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), secret_name: row.secret_name.clone(), age: row.age }
-    }
-}
-
-impl Membership for TeamsOfHero {
-    const FROM: hero_team_link::Column = hero_team_link::Column::HeroId;
-    const TO: hero_team_link::Column = hero_team_link::Column::TeamId;
-
-    fn pair(hero_id: i64, team_id: i64) -> Link {
-        Link { hero_id, team_id }
-    }
-
-    fn last_step() -> RelationDef {
-        hero_team_link::Relation::Team.def()
     }
 }

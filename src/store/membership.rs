@@ -1,27 +1,13 @@
-//! Memberships, seen from either side.
+//! The links between heroes and teams.
 
 use entity::hero_team_link::{Column, Entity};
 use sea_orm::{
-    ConnectionTrait, Linked, RelationDef,
+    ConnectionTrait,
     sea_query::{OnConflict, Query},
 };
 use serde::Serialize;
 
-use super::{StoreError, Table, rows};
-
-/// The way from one side of the memberships to the other. What is written for it serves both sides.
-pub trait Membership: Linked<FromEntity: Table, ToEntity: Table> + Copy + Send + Sync {
-    /// The column of the link that names the row on this side.
-    const FROM: Column;
-    /// The column of the link that names the row on the other side.
-    const TO: Column;
-
-    /// The link between a row on this side and one on the other.
-    fn pair(from: i64, to: i64) -> Link;
-
-    /// The last step of the way: from the links to the rows on the other side.
-    fn last_step() -> RelationDef;
-}
+use super::{StoreError, rows};
 
 /// A row of `hero_team_link`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

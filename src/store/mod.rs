@@ -2,8 +2,10 @@
 
 mod create;
 mod error;
+mod filter;
 pub mod hero;
 mod membership;
+mod order;
 mod read;
 mod rows;
 pub mod seed;
@@ -21,9 +23,10 @@ use sea_orm::{
 pub use self::{
     create::{Create, Creation, NewRow, Relate},
     error::StoreError,
-    membership::Membership,
-    read::{by_keys, linked_page, page},
-    rows::Table,
+    filter::{Column, Filter, IntTest, Quantifier, TextTest},
+    order::{Bound, Key, Order, OrderBy, Position},
+    read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
+    rows::{Row, Table},
 };
 
 /// How to reach the database.
@@ -39,15 +42,6 @@ pub struct DbSettings {
     pub acquire_timeout: Duration,
     /// Whether each statement is logged with its time.
     pub log_sql: bool,
-}
-
-/// The part of a list that is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Page {
-    /// Rows at most.
-    pub limit: u64,
-    /// Rows that are passed over first.
-    pub offset: u64,
 }
 
 /// The database: one pool that reads and one that writes.

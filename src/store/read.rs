@@ -1,14 +1,45 @@
-//! Rows by key, lists of rows, and pages of linked rows.
+//! Rows by key, lists of rows, and lists of linked rows for many parents at once.
 
 use std::collections::HashMap;
 
 use entity::hero_team_link;
 use sea_orm::{
-    EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    sea_query::{Expr, ExprTrait},
+    ConnectionTrait, DbBackend, JoinType, QueryFilter, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, ExprTrait, SelectStatement},
 };
 
-use super::{Db, Membership, Page, StoreError, Table, rows};
+use super::{
+    Bound, Db, Filter, Order, OrderBy, Row, StoreError, Table,
+    order::{behind, linked_count},
+    rows::{self, LINKED},
+};
+
+/// Which rows of a list, in which order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListQuery {
+    pub filter: Filter,
+    /// It ends with the key, so that no two rows are equal.
+    pub order: Vec<Order>,
+    pub slice: Slice,
+}
+
+/// The part of an ordered list that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Slice {
+    /// At most `limit` rows after the first `offset`.
+    Offset { limit: u64, offset: u64 },
+    /// At most `limit` rows between two bounds: the first of them, or the last.
+    Keyset { after: Option<Bound>, before: Option<Bound>, limit: u64, last: bool },
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Rows<M> {
+    pub rows: Vec<Row<M>>,
+    /// Whether there are more rows between the bounds: behind these, or before them when they are the last. Only known of
+    /// [`Slice::Keyset`].
+    pub has_more: bool,
+}
 
 /// The rows with these keys, in no order. A key without a row is left out.
 ///
@@ -17,40 +48,129 @@ use super::{Db, Membership, Page, StoreError, Table, rows};
 /// When the database does not answer.
 pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<E::Model>, StoreError> {
     let backend = db.read.get_database_backend();
-    let select = E::find().filter(rows::is_in(backend, E::KEY, keys));
+    let select = E::find().filter(rows::is_in(backend, Expr::col(E::KEY), keys));
     Ok(rows::all::<E>(&db.read, select.into_query()).await?)
 }
 
-/// A page of all rows, in the order of their keys.
+/// A part of the list of all rows.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn page<E: Table>(db: &Db, page: Page) -> Result<Vec<E::Model>, StoreError> {
-    let select = E::find().order_by_asc(E::KEY).limit(page.limit).offset(page.offset);
-    Ok(rows::all::<E>(&db.read, select.into_query()).await?)
+pub async fn list<E: Table>(db: &Db, query: &ListQuery) -> Result<Rows<E::Model>, StoreError> {
+    let select = select::<E>(db.read.get_database_backend(), query, E::find());
+    let rows = rows::all_counted::<E>(&db.read, select, query.is_counted()).await?;
+    Ok(query.slice.cut(rows))
 }
 
-/// A page of the rows that are linked to each of `parents`, in the order of their keys.
-///
-/// It is one statement however many parents there are, and the page is cut in the database. A parent without linked rows
-/// may have no entry.
+/// The same part of the list of rows that are linked to each of `parents`, in one statement however many there are. The
+/// part is cut in the database. A parent without such rows may have no entry.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn linked_page<M: Membership>(
+pub async fn linked_list<E: Table>(
     db: &Db,
-    _: M,
     parents: &[i64],
-    page: Page,
-) -> Result<HashMap<i64, Vec<<M::ToEntity as EntityTrait>::Model>>, StoreError> {
-    let parent = rows::parent_key(db.read.get_database_backend());
-    let select = M::ToEntity::find()
-        .join(JoinType::InnerJoin, M::last_step().rev())
-        .filter(Expr::col((hero_team_link::Entity, M::FROM)).eq(parent))
-        .order_by_asc(Expr::col((hero_team_link::Entity, M::TO)))
-        .limit(page.limit)
-        .offset(page.offset);
-    Ok(rows::per_parent::<M::ToEntity>(&db.read, parents, select.into_query()).await?)
+    query: &ListQuery,
+) -> Result<HashMap<i64, Rows<E::Model>>, StoreError> {
+    let backend = db.read.get_database_backend();
+    let select = select::<E>(backend, query, linked::<E>(backend));
+    let lists = rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?;
+    Ok(lists.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
+}
+
+/// The number of rows that a filter leaves.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count<E: Table>(db: &Db, filter: &Filter) -> Result<i64, StoreError> {
+    let select = counted::<E>(db.read.get_database_backend(), filter, E::find());
+    let row = db.read.query_one(&select).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
+}
+
+/// The number of rows that a filter leaves of those that are linked to each of `parents`, in one statement.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn linked_counts<E: Table>(
+    db: &Db,
+    parents: &[i64],
+    filter: &Filter,
+) -> Result<HashMap<i64, i64>, StoreError> {
+    let backend = db.read.get_database_backend();
+    let select = counted::<E>(backend, filter, linked::<E>(backend));
+    Ok(rows::count_per_parent(&db.read, parents, select).await?)
+}
+
+/// The rows that are linked to the parent of [`rows::parent_key`].
+fn linked<E: Table>(backend: DbBackend) -> Select<E> {
+    // The first step leads from the parent to its links, which its key tells already.
+    let steps = E::path().into_iter().skip(1);
+    let select = steps.fold(E::find(), |select, step| select.join(JoinType::InnerJoin, step.rev()));
+    select.filter(Expr::col((hero_team_link::Entity, E::Other::LINK)).eq(rows::parent_key(backend)))
+}
+
+fn filtered<E: Table>(backend: DbBackend, filter: &Filter, from: Select<E>) -> Select<E> {
+    if filter.is_empty() { from } else { from.filter(filter.condition::<E>(backend)) }
+}
+
+fn counted<E: Table>(backend: DbBackend, filter: &Filter, from: Select<E>) -> SelectStatement {
+    let mut select = filtered(backend, filter, from).into_query();
+    select.clear_selects().expr(Expr::col((E::default(), E::KEY)).count());
+    select
+}
+
+fn select<E: Table>(backend: DbBackend, query: &ListQuery, from: Select<E>) -> SelectStatement {
+    let mut select = filtered(backend, &query.filter, from).into_query();
+    if query.is_counted() {
+        select.expr_as(linked_count::<E>(), LINKED);
+    }
+    let reversed: Vec<_> = query.order.iter().map(|step| step.reversed()).collect();
+    let order = match &query.slice {
+        Slice::Offset { limit, offset } => {
+            select.limit(*limit).offset(*offset);
+            &query.order
+        }
+        Slice::Keyset { after, before, limit, last } => {
+            if let Some(bound) = after {
+                select.and_where(behind::<E>(&query.order, bound));
+            }
+            if let Some(bound) = before {
+                select.and_where(behind::<E>(&reversed, bound));
+            }
+            // One row more than is wanted tells whether there are more.
+            select.limit(limit + 1);
+            if *last { &reversed } else { &query.order }
+        }
+    };
+    for step in order {
+        step.apply::<E>(&mut select);
+    }
+    select
+}
+
+impl ListQuery {
+    /// Whether the number of linked rows is a step of the order.
+    fn is_counted(&self) -> bool {
+        self.order.iter().any(|step| step.by == OrderBy::Linked)
+    }
+}
+
+impl Slice {
+    fn cut<M>(&self, mut rows: Vec<Row<M>>) -> Rows<M> {
+        let Self::Keyset { limit, last, .. } = self else {
+            return Rows { rows, has_more: false };
+        };
+        let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        if *last {
+            rows.reverse();
+        }
+        Rows { rows, has_more }
+    }
 }

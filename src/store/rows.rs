@@ -9,63 +9,156 @@
 
 use std::collections::HashMap;
 
+use entity::hero_team_link;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable,
-    sea_query::{Expr, ExprTrait, Func, FunctionCall, IntoColumnRef, JoinType, Query, SelectStatement},
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryResult, RelationDef,
+    Value,
+    sea_query::{
+        Asterisk, Expr, ExprTrait, Func, FunctionCall, JoinType, Query, SelectStatement, extension::postgres::PgFunc,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-/// An entity with a numeric key whose rows can be read from JSON.
+use super::membership::Link;
+
+/// One of the two entities that memberships link: a numeric key, rows that can be read from JSON, and its links.
 pub trait Table: EntityTrait<Model: DeserializeOwned + Send + Sync> {
     /// The column of the key.
     const KEY: Self::Column;
+    /// The column of a link that names a row of this entity.
+    const LINK: hero_team_link::Column;
+
+    /// The entity on the other side of the memberships.
+    type Other: Table<Other = Self>;
 
     /// The key of a row.
     fn key(row: &Self::Model) -> i64;
+
+    /// The way from the other side: to the links, and on to the rows of this entity.
+    fn path() -> Vec<RelationDef>;
+
+    /// The link between a row of this entity and one of the other.
+    fn link(key: i64, other: i64) -> Link;
+}
+
+/// A row, and the number of rows that are linked to it where the statement counts them.
+#[derive(Clone, Debug)]
+pub struct Row<M> {
+    pub model: M,
+    pub linked: Option<i64>,
 }
 
 const ROWS: &str = "rows";
 const KEYS: &str = "keys";
 const PARENT: &str = "parent";
+/// The column with the number of linked rows, behind those of the entity.
+pub const LINKED: &str = "linked";
 
 /// The rows of a statement that selects the columns of `E`, in their order.
 pub async fn all<E: Table>(db: &impl ConnectionTrait, select: SelectStatement) -> Result<Vec<E::Model>, DbErr> {
     if db.get_database_backend() == DbBackend::Sqlite {
-        json_value(db, &json_rows::<E>(select)).await
+        json_value(db, &json_rows::<E>(select, false)).await
     } else {
         db.query_all(&select).await?.iter().map(|row| E::Model::from_query_result(row, "")).collect()
     }
 }
 
+/// The rows of a statement that selects the columns of `E` and then, when `counted`, [`LINKED`].
+pub async fn all_counted<E: Table>(
+    db: &impl ConnectionTrait,
+    select: SelectStatement,
+    counted: bool,
+) -> Result<Vec<Row<E::Model>>, DbErr> {
+    if !counted {
+        Ok(all::<E>(db, select).await?.into_iter().map(Row::from).collect())
+    } else if db.get_database_backend() == DbBackend::Sqlite {
+        let rows: Vec<(E::Model, i64)> = json_value(db, &json_rows::<E>(select, true)).await?;
+        Ok(rows.into_iter().map(Row::from).collect())
+    } else {
+        db.query_all(&select).await?.iter().map(|row| plain_row::<E>(row, counted)).collect()
+    }
+}
+
 /// The rows of `page` for each of `parents`, in one statement. `page` selects the rows of the one parent that
-/// [`parent_key`] stands for. A parent without rows may have no entry.
+/// [`parent_key`] stands for, as [`all_counted`] takes it. A parent without rows may have no entry.
 pub async fn per_parent<E: Table>(
     db: &impl ConnectionTrait,
     parents: &[i64],
     page: SelectStatement,
-) -> Result<HashMap<i64, Vec<E::Model>>, DbErr> {
+    counted: bool,
+) -> Result<HashMap<i64, Vec<Row<E::Model>>>, DbErr> {
     let backend = db.get_database_backend();
     let mut statement = Query::select();
     statement.from_function(list(backend, parents), KEYS);
     if backend == DbBackend::Sqlite {
         // SQLite has no LATERAL, but a subquery that gives one value may be correlated. It ends at its limit, where a
         // window function would number all rows of the parent first: measured at half the time of that.
-        let rows = Expr::from(json_rows::<E>(page));
+        let rows = Expr::from(json_rows::<E>(page, counted));
         statement.expr(json_group_array(json_array([parent_key(backend), rows])));
-        let pages: Vec<(i64, Vec<E::Model>)> = json_value(db, &statement).await?;
-        Ok(pages.into_iter().collect())
+        if counted {
+            Ok(by_parent::<_, (E::Model, i64)>(json_value(db, &statement).await?))
+        } else {
+            Ok(by_parent::<_, E::Model>(json_value(db, &statement).await?))
+        }
     } else {
-        statement
-            .expr_as(parent_key(backend), PARENT)
-            .columns(E::Column::iter().map(|column| (ROWS, column)))
-            .join_lateral(JoinType::InnerJoin, page, ROWS, Expr::val(true));
-        let mut pages = HashMap::<i64, Vec<E::Model>>::with_capacity(parents.len());
+        // The rows of a parent keep the order of the page: its rows can come from nothing but a loop over the parents.
+        statement.expr_as(parent_key(backend), PARENT).expr(Expr::col((ROWS, Asterisk))).join_lateral(
+            JoinType::InnerJoin,
+            page,
+            ROWS,
+            Expr::val(true),
+        );
+        let mut pages = HashMap::<i64, Vec<_>>::with_capacity(parents.len());
         for row in db.query_all(&statement).await? {
-            let rows = pages.entry(row.try_get("", PARENT)?).or_default();
-            rows.push(E::Model::from_query_result(&row, "")?);
+            pages.entry(row.try_get("", PARENT)?).or_default().push(plain_row::<E>(&row, counted)?);
         }
         Ok(pages)
+    }
+}
+
+/// The number that `count` gives for each of `parents`, in one statement. `count` is for the one parent that
+/// [`parent_key`] stands for.
+pub async fn count_per_parent(
+    db: &impl ConnectionTrait,
+    parents: &[i64],
+    count: SelectStatement,
+) -> Result<HashMap<i64, i64>, DbErr> {
+    let backend = db.get_database_backend();
+    let mut statement = Query::select();
+    statement.from_function(list(backend, parents), KEYS);
+    if backend == DbBackend::Sqlite {
+        statement.expr(json_group_array(json_array([parent_key(backend), count.into()])));
+        let counts: Vec<(i64, i64)> = json_value(db, &statement).await?;
+        Ok(counts.into_iter().collect())
+    } else {
+        statement.expr_as(parent_key(backend), PARENT).expr_as(Expr::from(count), LINKED);
+        db.query_all(&statement)
+            .await?
+            .iter()
+            .map(|row| Ok((row.try_get("", PARENT)?, row.try_get("", LINKED)?)))
+            .collect()
+    }
+}
+
+fn plain_row<E: Table>(row: &QueryResult, counted: bool) -> Result<Row<E::Model>, DbErr> {
+    let linked = if counted { Some(row.try_get("", LINKED)?) } else { None };
+    Ok(Row { model: E::Model::from_query_result(row, "")?, linked })
+}
+
+fn by_parent<M, R: Into<Row<M>>>(pages: Vec<(i64, Vec<R>)>) -> HashMap<i64, Vec<Row<M>>> {
+    pages.into_iter().map(|(parent, rows)| (parent, rows.into_iter().map(Into::into).collect())).collect()
+}
+
+impl<M> From<M> for Row<M> {
+    fn from(model: M) -> Self {
+        Self { model, linked: None }
+    }
+}
+
+impl<M> From<(M, i64)> for Row<M> {
+    fn from((model, linked): (M, i64)) -> Self {
+        Self { model, linked: Some(linked) }
     }
 }
 
@@ -75,9 +168,17 @@ pub fn parent_key(backend: DbBackend) -> Expr {
 }
 
 /// `column` is one of `values`.
-pub fn is_in(backend: DbBackend, column: impl IntoColumnRef, values: &[i64]) -> Expr {
-    let values = Query::select().column(list_column(backend)).from_function(list(backend, values), KEYS).take();
-    Expr::col(column).in_subquery(values)
+pub fn is_in<V>(backend: DbBackend, column: Expr, values: &[V]) -> Expr
+where
+    V: Clone + Serialize,
+    Vec<V>: Into<Value>,
+{
+    if backend == DbBackend::Sqlite {
+        let values = Query::select().column(list_column(backend)).from_function(list(backend, values), KEYS).take();
+        column.in_subquery(values)
+    } else {
+        column.eq(PgFunc::any(Expr::val(values.to_vec())))
+    }
 }
 
 /// A statement that gives `records` as rows of the `columns` of `E`.
@@ -111,12 +212,16 @@ pub fn statement_error(error: sea_orm::sea_query::error::Error) -> DbErr {
     DbErr::Custom(error.to_string())
 }
 
-/// A list of keys as a table of one column: a JSON array for SQLite, an array for PostgreSQL.
-fn list(backend: DbBackend, keys: &[i64]) -> FunctionCall {
+/// A list of values as a table of one column: a JSON array for SQLite, an array for PostgreSQL.
+fn list<V>(backend: DbBackend, values: &[V]) -> FunctionCall
+where
+    V: Clone + Serialize,
+    Vec<V>: Into<Value>,
+{
     if backend == DbBackend::Sqlite {
-        Func::cust("json_each").arg(json!(keys).to_string())
+        Func::cust("json_each").arg(json!(values).to_string())
     } else {
-        Func::cust("unnest").arg(Expr::val(keys.to_vec()))
+        Func::cust("unnest").arg(Expr::val(values.to_vec()))
     }
 }
 
@@ -125,11 +230,14 @@ fn list_column(backend: DbBackend) -> &'static str {
     if backend == DbBackend::Sqlite { "value" } else { KEYS }
 }
 
-/// All rows of a statement as one JSON array of arrays.
+/// All rows of a statement as one JSON array of arrays; when `counted`, of pairs of an array and a number.
 ///
 /// Nested in another one it stays JSON, because SQLite marks the value as such and does not quote it again.
-fn json_rows<E: EntityTrait>(select: SelectStatement) -> SelectStatement {
-    let row = json_array(E::Column::iter().map(|column| Expr::col((ROWS, column))));
+fn json_rows<E: EntityTrait>(select: SelectStatement, counted: bool) -> SelectStatement {
+    let mut row = json_array(E::Column::iter().map(|column| Expr::col((ROWS, column))));
+    if counted {
+        row = json_array([row.into(), Expr::col((ROWS, LINKED))]);
+    }
     Query::select().expr(json_group_array(row)).from_subquery(select, ROWS).take()
 }
 

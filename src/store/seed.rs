@@ -1,6 +1,5 @@
 //! The tutorial's data.
 
-use entity::hero::TeamsOfHero;
 use sea_orm::DatabaseTransaction;
 
 use super::{Create, Creation, Db, Relate, StoreError, UnitOfWork, create, hero::NewHero, team::NewTeam};
@@ -25,7 +24,7 @@ impl UnitOfWork for Tutorial {
         let Self(story) = self;
         let present = create::find(txn, &story.iter().map(|new| &new.row).collect()).await?;
         let new: Vec<_> = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();
-        Ok(Creation { membership: TeamsOfHero, new: &new }.run(txn).await?.len())
+        Ok(Creation { new: &new }.run(txn).await?.len())
     }
 }
 

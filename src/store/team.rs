@@ -1,17 +1,31 @@
 //! Teams.
 
-use entity::hero_team_link;
-use entity::team::{Column, Entity, HeroesOfTeam, Model};
-use sea_orm::{RelationDef, RelationTrait};
+use entity::{
+    hero::{self, TeamsOfHero},
+    hero_team_link,
+    team::{Column, Entity, Model},
+};
+use sea_orm::{Linked, RelationDef};
 use serde::Serialize;
 
-use super::{Membership, NewRow, Table, membership::Link};
+use super::{NewRow, Table, membership::Link};
 
 impl Table for Entity {
     const KEY: Column = Column::Id;
+    const LINK: hero_team_link::Column = hero_team_link::Column::TeamId;
+
+    type Other = hero::Entity;
 
     fn key(row: &Model) -> i64 {
         row.id
+    }
+
+    fn path() -> Vec<RelationDef> {
+        TeamsOfHero.link()
+    }
+
+    fn link(team_id: i64, hero_id: i64) -> Link {
+        Link { hero_id, team_id }
     }
 }
 
@@ -28,18 +42,5 @@ impl NewRow for NewTeam {
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), headquarters: row.headquarters.clone() }
-    }
-}
-
-impl Membership for HeroesOfTeam {
-    const FROM: hero_team_link::Column = hero_team_link::Column::TeamId;
-    const TO: hero_team_link::Column = hero_team_link::Column::HeroId;
-
-    fn pair(team_id: i64, hero_id: i64) -> Link {
-        Link { hero_id, team_id }
-    }
-
-    fn last_step() -> RelationDef {
-        hero_team_link::Relation::Hero.def()
     }
 }

@@ -1,5 +1,4 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use entity::hero::TeamsOfHero;
 
 use super::Hero;
 use crate::{
@@ -76,7 +75,7 @@ impl HeroMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The hero, with instructions for the teams.")] input: CreateHeroInput,
     ) -> Nullable<Output<CreateHeroPayload>> {
-        let rows = mutation::create_one(ctx, TeamsOfHero, input).await;
+        let rows = mutation::create_one(ctx, input).await;
         rows.map(|row| Output(CreateHeroPayload { hero: Output(Hero(row)) })).into()
     }
 
@@ -90,7 +89,7 @@ impl HeroMutation {
         )]
         input: Vec<CreateHeroInput>,
     ) -> Nullable<Output<CreateHeroesPayload>> {
-        let rows = mutation::create_many(ctx, TeamsOfHero, input).await;
+        let rows = mutation::create_many(ctx, input).await;
         rows.map(|rows| Output(CreateHeroesPayload { heroes: rows.into_iter().map(Hero).map(Output).collect() })).into()
     }
 }

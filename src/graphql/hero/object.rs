@@ -4,12 +4,12 @@ use async_graphql::{Context, ID, Object, Value};
 use entity::hero::Model;
 
 use crate::graphql::{
+    connection::{Connection, PageArguments, connection},
     error::ApiError,
     id::NodeType,
-    loaders::Loaders,
+    list::{self, Source},
     output::{ObjectFields, Output},
-    page::page,
-    team::Team,
+    team::{Team, TeamFilter, TeamOrder},
 };
 
 /// A row of `hero` as clients see it.
@@ -39,11 +39,15 @@ impl Hero {
         self.0.age
     }
 
-    /// The teams that the hero is in, in the order of their ids; an empty list when there are none. Reads one statement for
-    /// all heroes of the query.
+    /// The teams that the hero is in; an empty list when there are none. Reads one statement for all heroes of the query.
     async fn teams(
         &self,
         ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
+            TeamFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<TeamOrder>>,
         #[graphql(
             desc = "Teams at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
             default_with = "Some(100)"
@@ -53,9 +57,48 @@ impl Hero {
             i32,
         >,
     ) -> Result<Vec<Output<Team>>, ApiError> {
-        let page = page(limit, offset)?;
-        let teams = ctx.data_unchecked::<Loaders>().teams_of_hero(self.0.id, page).await?;
-        Ok(teams.iter().cloned().map(Team).map(Output).collect())
+        list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
+    }
+
+    /// The teams that the hero is in, for clients that page. Reads one statement for all heroes of the query, and one more for each of
+    /// `totalCount` and the page beyond a cursor when they are selected.
+    async fn teams_connection(
+        &self,
+        #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
+            TeamFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<TeamOrder>>,
+        #[graphql(
+            desc = "The first teams behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."
+        )]
+        first: Option<i32>,
+        #[graphql(
+            desc = "Only teams behind this cursor, which another page of this list has given under the same order."
+        )]
+        after: Option<String>,
+        #[graphql(
+            desc = "The last teams before `before`, this many at most, from 0 to 1,000; not together with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(
+            desc = "Only teams before this cursor, which another page of this list has given under the same order."
+        )]
+        before: Option<String>,
+    ) -> Result<Output<Connection<Team>>, ApiError> {
+        let page = PageArguments { first, after, last, before };
+        connection("Hero.teamsConnection", Source::Parent(self.0.id), (filter, order_by), page)
+    }
+
+    /// The number of teams that the hero is in. Reads one statement for all heroes of the query.
+    async fn team_count(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which teams are counted; all when absent or null.")] filter: Option<
+            TeamFilter,
+        >,
+    ) -> Result<i32, ApiError> {
+        list::count::<Team>(ctx, Source::Parent(self.0.id), filter).await
     }
 }
 

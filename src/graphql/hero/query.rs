@@ -1,19 +1,14 @@
-use std::sync::Arc;
-
 use async_graphql::{Context, ID, Object};
-use entity::hero::Entity;
 
-use super::Hero;
-use crate::{
-    graphql::{
-        error::ApiError,
-        id::NodeType,
-        input::Place,
-        loaders::Loaders,
-        output::{Nullable, Output},
-        page::page,
-    },
-    store::{self, Db},
+use super::{Hero, HeroFilter, HeroOrder};
+use crate::graphql::{
+    connection::{Connection, PageArguments, connection},
+    error::ApiError,
+    id::NodeType,
+    input::Place,
+    list::{self, Source},
+    loaders::Loaders,
+    output::{Nullable, Output},
 };
 
 #[derive(Debug, Default)]
@@ -34,10 +29,15 @@ impl HeroQuery {
         Nullable::from(hero.await)
     }
 
-    /// Heroes in the order of their ids; an empty list when there are none.
+    /// All heroes, or those that are wanted; an empty list when there are none.
     async fn heroes(
         &self,
         ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
+            HeroFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<HeroOrder>>,
         #[graphql(
             desc = "Heroes at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
             default_with = "Some(100)"
@@ -47,7 +47,35 @@ impl HeroQuery {
             i32,
         >,
     ) -> Result<Vec<Output<Hero>>, ApiError> {
-        let rows = store::page::<Entity>(ctx.data_unchecked::<Db>(), page(limit, offset)?).await?;
-        Ok(rows.into_iter().map(Arc::new).map(Hero).map(Output).collect())
+        list::list(ctx, Source::Root, (filter, order_by), (limit, offset)).await
+    }
+
+    /// All heroes, or those that are wanted, for clients that page.
+    async fn heroes_connection(
+        &self,
+        #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
+            HeroFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<HeroOrder>>,
+        #[graphql(
+            desc = "The first heroes behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."
+        )]
+        first: Option<i32>,
+        #[graphql(
+            desc = "Only heroes behind this cursor, which another page of this list has given under the same order."
+        )]
+        after: Option<String>,
+        #[graphql(
+            desc = "The last heroes before `before`, this many at most, from 0 to 1,000; not together with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(
+            desc = "Only heroes before this cursor, which another page of this list has given under the same order."
+        )]
+        before: Option<String>,
+    ) -> Result<Output<Connection<Hero>>, ApiError> {
+        let page = PageArguments { first, after, last, before };
+        connection("Query.heroesConnection", Source::Root, (filter, order_by), page)
     }
 }

@@ -1,5 +1,4 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use entity::team::HeroesOfTeam;
 
 use super::Team;
 use crate::{
@@ -72,7 +71,7 @@ impl TeamMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The team, with instructions for the heroes.")] input: CreateTeamInput,
     ) -> Nullable<Output<CreateTeamPayload>> {
-        let row = mutation::create_one(ctx, HeroesOfTeam, input).await;
+        let row = mutation::create_one(ctx, input).await;
         row.map(|row| Output(CreateTeamPayload { team: Output(Team(row)) })).into()
     }
 
@@ -86,7 +85,7 @@ impl TeamMutation {
         )]
         input: Vec<CreateTeamInput>,
     ) -> Nullable<Output<CreateTeamsPayload>> {
-        let rows = mutation::create_many(ctx, HeroesOfTeam, input).await;
+        let rows = mutation::create_many(ctx, input).await;
         rows.map(|rows| Output(CreateTeamsPayload { teams: rows.into_iter().map(Team).map(Output).collect() })).into()
     }
 }

@@ -4,12 +4,12 @@ use async_graphql::{Context, ID, Object, Value};
 use entity::team::Model;
 
 use crate::graphql::{
+    connection::{Connection, PageArguments, connection},
     error::ApiError,
-    hero::Hero,
+    hero::{Hero, HeroFilter, HeroOrder},
     id::NodeType,
-    loaders::Loaders,
+    list::{self, Source},
     output::{ObjectFields, Output},
-    page::page,
 };
 
 /// A row of `team` as clients see it.
@@ -34,11 +34,15 @@ impl Team {
         &self.0.headquarters
     }
 
-    /// The heroes who are in the team, in the order of their ids; an empty list when there are none. Reads one statement for
-    /// all teams of the query.
+    /// The heroes who are in the team; an empty list when there are none. Reads one statement for all teams of the query.
     async fn heroes(
         &self,
         ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
+            HeroFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<HeroOrder>>,
         #[graphql(
             desc = "Heroes at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
             default_with = "Some(100)"
@@ -48,9 +52,48 @@ impl Team {
             i32,
         >,
     ) -> Result<Vec<Output<Hero>>, ApiError> {
-        let page = page(limit, offset)?;
-        let heroes = ctx.data_unchecked::<Loaders>().heroes_of_team(self.0.id, page).await?;
-        Ok(heroes.iter().cloned().map(Hero).map(Output).collect())
+        list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
+    }
+
+    /// The heroes who are in the team, for clients that page. Reads one statement for all teams of the query, and one more for each of
+    /// `totalCount` and the page beyond a cursor when they are selected.
+    async fn heroes_connection(
+        &self,
+        #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
+            HeroFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<HeroOrder>>,
+        #[graphql(
+            desc = "The first heroes behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."
+        )]
+        first: Option<i32>,
+        #[graphql(
+            desc = "Only heroes behind this cursor, which another page of this list has given under the same order."
+        )]
+        after: Option<String>,
+        #[graphql(
+            desc = "The last heroes before `before`, this many at most, from 0 to 1,000; not together with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(
+            desc = "Only heroes before this cursor, which another page of this list has given under the same order."
+        )]
+        before: Option<String>,
+    ) -> Result<Output<Connection<Hero>>, ApiError> {
+        let page = PageArguments { first, after, last, before };
+        connection("Team.heroesConnection", Source::Parent(self.0.id), (filter, order_by), page)
+    }
+
+    /// The number of heroes who are in the team. Reads one statement for all teams of the query.
+    async fn hero_count(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which heroes are counted; all when absent or null.")] filter: Option<
+            HeroFilter,
+        >,
+    ) -> Result<i32, ApiError> {
+        list::count::<Hero>(ctx, Source::Parent(self.0.id), filter).await
     }
 }
 

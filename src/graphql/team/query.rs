@@ -1,19 +1,14 @@
-use std::sync::Arc;
-
 use async_graphql::{Context, ID, Object};
-use entity::team::Entity;
 
-use super::Team;
-use crate::{
-    graphql::{
-        error::ApiError,
-        id::NodeType,
-        input::Place,
-        loaders::Loaders,
-        output::{Nullable, Output},
-        page::page,
-    },
-    store::{self, Db},
+use super::{Team, TeamFilter, TeamOrder};
+use crate::graphql::{
+    connection::{Connection, PageArguments, connection},
+    error::ApiError,
+    id::NodeType,
+    input::Place,
+    list::{self, Source},
+    loaders::Loaders,
+    output::{Nullable, Output},
 };
 
 #[derive(Debug, Default)]
@@ -34,10 +29,15 @@ impl TeamQuery {
         Nullable::from(team.await)
     }
 
-    /// Teams in the order of their ids; an empty list when there are none.
+    /// All teams, or those that are wanted; an empty list when there are none.
     async fn teams(
         &self,
         ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
+            TeamFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<TeamOrder>>,
         #[graphql(
             desc = "Teams at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
             default_with = "Some(100)"
@@ -47,7 +47,35 @@ impl TeamQuery {
             i32,
         >,
     ) -> Result<Vec<Output<Team>>, ApiError> {
-        let rows = store::page::<Entity>(ctx.data_unchecked::<Db>(), page(limit, offset)?).await?;
-        Ok(rows.into_iter().map(Arc::new).map(Team).map(Output).collect())
+        list::list(ctx, Source::Root, (filter, order_by), (limit, offset)).await
+    }
+
+    /// All teams, or those that are wanted, for clients that page.
+    async fn teams_connection(
+        &self,
+        #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
+            TeamFilter,
+        >,
+        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        order_by: Option<Vec<TeamOrder>>,
+        #[graphql(
+            desc = "The first teams behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."
+        )]
+        first: Option<i32>,
+        #[graphql(
+            desc = "Only teams behind this cursor, which another page of this list has given under the same order."
+        )]
+        after: Option<String>,
+        #[graphql(
+            desc = "The last teams before `before`, this many at most, from 0 to 1,000; not together with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(
+            desc = "Only teams before this cursor, which another page of this list has given under the same order."
+        )]
+        before: Option<String>,
+    ) -> Result<Output<Connection<Team>>, ApiError> {
+        let page = PageArguments { first, after, last, before };
+        connection("Query.teamsConnection", Source::Root, (filter, order_by), page)
     }
 }

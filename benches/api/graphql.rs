@@ -1,0 +1,59 @@
+//! The server's side: a request is executed as the endpoint does it, and the answer serialized.
+
+use async_graphql::{Request, Response, Variables};
+use hero_teams::{graphql::Schema, store::Db};
+use serde_json::{Value, json};
+
+use crate::workload::{NewHero, Read, Side};
+
+const CREATE_HERO: &str = "mutation($input: CreateHeroInput!) { createHero(input: $input) { hero { id name } } }";
+
+/// The schema over the database.
+#[derive(Clone)]
+pub struct GraphQl(Schema);
+
+impl GraphQl {
+    pub fn new(db: Db) -> Self {
+        Self(Schema::new(db))
+    }
+
+    /// The hero whom a `createHero` with this answer has created, with the teams, but without the ids.
+    pub async fn created(&self, answer: &[u8]) -> Value {
+        let answer: Value = serde_json::from_slice(answer).expect("the answer is JSON");
+        let id = &answer["data"]["createHero"]["hero"]["id"];
+        let query = "query($id: ID!) { hero(id: $id) { name secretName age teams { name headquarters } } }";
+        let response = self.execute(query, json!({"id": id})).await;
+        response.data.into_json().expect("the data is JSON")["hero"].take()
+    }
+
+    async fn execute(&self, query: &str, variables: Value) -> Response {
+        self.0.execute(Request::new(query).variables(Variables::from_json(variables))).await
+    }
+}
+
+impl Side for GraphQl {
+    const NAME: &'static str = "graphql";
+
+    async fn read(&self, read: &Read, n: i64) -> Vec<u8> {
+        let variables = json!({read.variable: (read.value)(n)});
+        bytes(&self.execute(read.query, variables).await)
+    }
+
+    async fn create_hero(&self, n: i64) -> Vec<u8> {
+        let NewHero { name, secret_name, age, team_name, headquarters, team_id } = NewHero::new(n);
+        let input = json!({
+            "name": name,
+            "secretName": secret_name,
+            "age": age,
+            "teams": {
+                "create": [{"name": team_name, "headquarters": headquarters}],
+                "connect": [format!("Team:{team_id}")],
+            },
+        });
+        bytes(&self.execute(CREATE_HERO, json!({"input": input})).await)
+    }
+}
+
+fn bytes(response: &Response) -> Vec<u8> {
+    serde_json::to_vec(response).expect("the response is JSON")
+}

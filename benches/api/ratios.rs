@@ -1,0 +1,40 @@
+//! The table at the end of a run.
+#![expect(clippy::print_stdout, reason = "the table is what the run is for")]
+
+use std::{fs, path::Path, time::SystemTime};
+
+use serde_json::Value;
+
+use crate::{
+    by_hand::ByHand,
+    graphql::GraphQl,
+    workload::{Side, WORKLOADS},
+};
+
+/// Prints what has been measured since `start`, as Markdown.
+pub fn print(estimates: &Path, start: SystemTime) {
+    let rows: Vec<String> = WORKLOADS
+        .iter()
+        .filter_map(|workload| {
+            let group = estimates.join(workload.name());
+            let graphql = microseconds(&group.join(GraphQl::NAME), start)?;
+            let by_hand = microseconds(&group.join(ByHand::NAME), start)?;
+            let ratio = graphql / by_hand;
+            Some(format!("| {} | {graphql:.1} | {by_hand:.1} | {ratio:.2} |", workload.name()))
+        })
+        .collect();
+    if !rows.is_empty() {
+        println!("| Workload | GraphQL (µs) | By hand (µs) | Ratio |\n|---|--:|--:|--:|\n{}", rows.join("\n"));
+    }
+}
+
+/// Criterion's median; none when it comes from an earlier run, because this one was a test or left the workload out.
+fn microseconds(folder: &Path, start: SystemTime) -> Option<f64> {
+    let path = folder.join("new").join("estimates.json");
+    let written = fs::metadata(&path).and_then(|file| file.modified()).ok()?;
+    if written < start {
+        return None;
+    }
+    let estimates: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    Some(estimates["median"]["point_estimate"].as_f64()? / 1_000.0)
+}

@@ -1,0 +1,287 @@
+//! Connections: lists for clients that page (the Relay Cursor Connections specification).
+//!
+//! A cursor carries the values of the order at its object, so a page begins where the last one ended, whatever was
+//! inserted or deleted in between, and costs the same wherever it is.
+
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+
+use async_graphql::{Context, Object, OutputType, TypeName, Value};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::ApiError,
+    input::Place,
+    list::{DEFAULT_LIMIT, Listed, Model, Source, bounded, query},
+    loaders::{Loaders, Page},
+    output::{ObjectFields, Output},
+};
+use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Row, Slice};
+
+/// The arguments of a connection that say which part of the list is wanted.
+#[derive(Debug)]
+pub struct PageArguments {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Connection<T: Listed> {
+    /// The field whose list it is. Cursors of other fields are refused.
+    field: &'static str,
+    source: Source,
+    query: Arc<ListQuery>,
+    node: std::marker::PhantomData<T>,
+}
+
+/// An object in a connection.
+#[derive(Debug)]
+pub struct Edge<T: Listed> {
+    cursor: Cursor,
+    node: T,
+}
+
+/// Where in its list a part stands.
+#[derive(Debug)]
+pub struct PageInfo {
+    has_next_page: bool,
+    has_previous_page: bool,
+    start_cursor: Option<Cursor>,
+    end_cursor: Option<Cursor>,
+}
+
+/// A connection, after checking its arguments. It reads nothing until its fields are resolved.
+///
+/// # Errors
+///
+/// `BAD_USER_INPUT` when an argument is wrong.
+pub fn connection<T: Listed>(
+    field: &'static str,
+    source: Source,
+    (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
+    page: PageArguments,
+) -> Result<Output<Connection<T>>, ApiError> {
+    let PageArguments { first, after, last, before } = page;
+    let (limit, last) = match (first, last) {
+        (Some(_), Some(_)) => {
+            return Err(Place::argument("last").bad_input("must not be given together with `first`"));
+        }
+        (None, Some(last)) => (bounded("last", last)?, true),
+        (first, None) => (bounded("first", first.unwrap_or(DEFAULT_LIMIT))?, false),
+    };
+    let slice = Slice::Keyset { after: None, before: None, limit, last };
+    let mut query = query::<T>(filter_by, order_by, slice)?;
+    let after = after.map(|after| Cursor::parse(&after, field, &query.order, Place::argument("after"))).transpose()?;
+    let before =
+        before.map(|before| Cursor::parse(&before, field, &query.order, Place::argument("before"))).transpose()?;
+    query.slice = Slice::Keyset { after, before, limit, last };
+    Ok(Output(Connection { field, source, query: Arc::new(query), node: std::marker::PhantomData }))
+}
+
+/// A part of a list, for clients that page.
+#[Object(name_type)]
+impl<T: Listed> Connection<T> {
+    /// The objects of this part, each with its cursor, in the order of the list also when they are its last ones.
+    async fn edges(&self, ctx: &Context<'_>) -> Result<Vec<Output<Edge<T>>>, ApiError> {
+        let page = self.load(ctx, Arc::clone(&self.query)).await?;
+        let edge = |row| Edge { cursor: self.cursor(row), node: T::new(Arc::clone(&row.model)) };
+        Ok(page.rows.iter().map(edge).map(Output).collect())
+    }
+
+    /// The objects of this part without their cursors.
+    async fn nodes(&self, ctx: &Context<'_>) -> Result<Vec<Output<T>>, ApiError> {
+        let page = self.load(ctx, Arc::clone(&self.query)).await?;
+        Ok(page.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+    }
+
+    /// Where in the list this part stands.
+    async fn page_info(&self, ctx: &Context<'_>) -> Result<Output<PageInfo>, ApiError> {
+        let page = self.load(ctx, Arc::clone(&self.query)).await?;
+        let (last, beyond) = self.beyond();
+        let is_beyond = match beyond {
+            Some(beyond) if ctx.look_ahead().field(if last { "hasNextPage" } else { "hasPreviousPage" }).exists() => {
+                self.load(ctx, Arc::new(beyond)).await?.has_more
+            }
+            _ => false,
+        };
+        let (has_next_page, has_previous_page) =
+            if last { (is_beyond, page.has_more) } else { (page.has_more, is_beyond) };
+        Ok(Output(PageInfo {
+            has_next_page,
+            has_previous_page,
+            start_cursor: page.rows.first().map(|row| self.cursor(row)),
+            end_cursor: page.rows.last().map(|row| self.cursor(row)),
+        }))
+    }
+
+    /// How many objects the whole list has, whatever part of it this is. Counted only when it is selected.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32, ApiError> {
+        let filter = Arc::new(self.query.filter.clone());
+        let count = ctx.data_unchecked::<Loaders>().count(T::counts, self.source, filter).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+impl<T: Listed> Connection<T> {
+    async fn load(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Page<Model<T>>, ApiError> {
+        ctx.data_unchecked::<Loaders>().page(T::pages, self.source, query).await
+    }
+
+    /// Whether these are the last ones, and what would find an object beyond the bound that they were asked to begin behind
+    /// (or to end before). A page of no objects tells whether there are any.
+    fn beyond(&self) -> (bool, Option<ListQuery>) {
+        let Slice::Keyset { after, before, last, .. } = &self.query.slice else { return (false, None) };
+        let beyond = |bound: &Bound| Some(Bound { inclusive: true, ..bound.clone() });
+        let slice = match (last, after, before) {
+            (false, Some(after), _) => Slice::Keyset { after: None, before: beyond(after), limit: 0, last: true },
+            (true, _, Some(before)) => Slice::Keyset { after: beyond(before), before: None, limit: 0, last: false },
+            _ => return (*last, None),
+        };
+        (*last, Some(ListQuery { slice, ..(*self.query).clone() }))
+    }
+
+    fn cursor(&self, row: &Row<Arc<Model<T>>>) -> Cursor {
+        let order = &self.query.order;
+        Cursor {
+            field: self.field,
+            order: signature(order),
+            position: Position::of::<T::Entity>(order, &row.model, row.linked),
+        }
+    }
+}
+
+/// An object in a connection, with the cursor that stands for its place.
+#[Object(name_type)]
+impl<T: Listed> Edge<T> {
+    /// The place of the object in its list, for `after` and `before`. It says nothing to clients.
+    async fn cursor(&self) -> String {
+        self.cursor.to_string()
+    }
+
+    /// The object.
+    async fn node(&self) -> Output<T> {
+        Output(self.node.clone())
+    }
+}
+
+/// Where in its list a part stands.
+#[Object]
+impl PageInfo {
+    /// Whether there are objects behind this part: with `last`, behind `before`.
+    async fn has_next_page(&self) -> bool {
+        self.has_next_page
+    }
+
+    /// Whether there are objects before this part: with `first`, up to `after`.
+    async fn has_previous_page(&self) -> bool {
+        self.has_previous_page
+    }
+
+    /// The cursor of the first object of this part; null when it is empty.
+    async fn start_cursor(&self) -> Option<String> {
+        self.start_cursor.as_ref().map(Cursor::to_string)
+    }
+
+    /// The cursor of the last object of this part; null when it is empty.
+    async fn end_cursor(&self) -> Option<String> {
+        self.end_cursor.as_ref().map(Cursor::to_string)
+    }
+}
+
+impl<T: Listed> TypeName for Connection<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", <T as OutputType>::type_name()).into()
+    }
+}
+
+impl<T: Listed> TypeName for Edge<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", <T as OutputType>::type_name()).into()
+    }
+}
+
+impl<T: Listed> ObjectFields for Connection<T> {}
+
+impl<T: Listed> ObjectFields for Edge<T> {
+    fn column(&self, field: &str) -> Option<Value> {
+        (field == "cursor").then(|| Value::from(self.cursor.to_string()))
+    }
+}
+
+impl ObjectFields for PageInfo {}
+
+/// A place in the list of a field under an order.
+#[derive(Debug)]
+struct Cursor {
+    field: &'static str,
+    order: String,
+    position: Position,
+}
+
+/// What a cursor is on its way.
+#[derive(Serialize, Deserialize)]
+struct Sent<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>, Vec<serde_json::Value>);
+
+impl Cursor {
+    fn to_string(&self) -> String {
+        let keys = self.position.0.iter().map(|key| match key {
+            Key::Null => serde_json::Value::Null,
+            Key::Int(number) => (*number).into(),
+            Key::Text(text) => text.as_str().into(),
+        });
+        let sent = Sent(self.field.into(), self.order.as_str().into(), keys.collect());
+        // Strings and numbers always serialize.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&sent).unwrap_or_default())
+    }
+
+    /// The place that a cursor stands for.
+    fn parse(cursor: &str, field: &str, order: &[Order], place: Place<'_>) -> Result<Bound, ApiError> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap_or_default();
+        let Ok(Sent(of_field, of_order, keys)) = serde_json::from_slice(&bytes) else {
+            return Err(place.bad_input("is not a cursor"));
+        };
+        if of_field != field {
+            return Err(place.bad_input(format_args!("is a cursor of another list than `{field}`")));
+        }
+        if of_order != signature(order) {
+            return Err(place.bad_input("is a cursor of another order; give the `orderBy` that it was made under"));
+        }
+        let keys: Option<Vec<_>> = keys.into_iter().zip(order).map(|(key, step)| parse_key(key, *step)).collect();
+        match keys {
+            Some(keys) if keys.len() == order.len() => Ok(Bound { position: Position(keys), inclusive: false }),
+            _ => Err(place.bad_input("is not a cursor")),
+        }
+    }
+}
+
+fn parse_key(key: serde_json::Value, step: Order) -> Option<Key> {
+    match (key, step.by) {
+        (serde_json::Value::Null, OrderBy::Column(column)) if column.is_nullable => Some(Key::Null),
+        (serde_json::Value::String(text), OrderBy::Column(column)) if column.is_text && !text.contains('\0') => {
+            Some(Key::Text(text))
+        }
+        (serde_json::Value::Number(number), OrderBy::Column(column)) if !column.is_text => {
+            number.as_i64().map(Key::Int)
+        }
+        (serde_json::Value::Number(number), OrderBy::Linked) => number.as_i64().map(Key::Int),
+        _ => None,
+    }
+}
+
+/// What tells one order from another.
+fn signature(order: &[Order]) -> String {
+    order.iter().fold(String::new(), |mut signature, step| {
+        let by = match step.by {
+            OrderBy::Column(column) => column.name,
+            OrderBy::Linked => "#",
+        };
+        let direction = if step.descending { '-' } else { '+' };
+        let nulls = if step.nulls_first { "0" } else { "" };
+        // Writing to a string cannot fail.
+        let _ = write!(signature, "{by}{direction}{nulls}");
+        signature
+    })
+}

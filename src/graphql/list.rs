@@ -1,0 +1,102 @@
+//! Lists: plain ones for people, and connections for clients that page. Both run on the same code.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, OutputType};
+use sea_orm::EntityTrait;
+
+use super::{
+    error::ApiError,
+    filter::{FilterInput, filter},
+    input::Place,
+    loaders::{CountLoader, Loaders, PageLoader},
+    order::order,
+    output::{ObjectFields, Output},
+};
+use crate::store::{ListQuery, Order, Slice, Table};
+
+/// Objects in a list when the query does not say how many.
+pub const DEFAULT_LIMIT: i32 = 100;
+/// Objects in a list, at most.
+pub const MAX_LIMIT: i32 = 1_000;
+
+/// The row of an object type.
+pub type Model<T> = <<T as Listed>::Entity as EntityTrait>::Model;
+
+/// An object type that comes in lists.
+pub trait Listed: ObjectFields + OutputType + Clone + 'static {
+    type Entity: Table;
+    type Filter: FilterInput;
+    type Order: Into<Order>;
+
+    /// The object for a row.
+    fn new(row: Arc<Model<Self>>) -> Self;
+
+    /// The loader of parts of lists of such objects.
+    fn pages(loaders: &Loaders) -> &PageLoader<Self::Entity>;
+    /// The loader of numbers of such objects.
+    fn counts(loaders: &Loaders) -> &CountLoader<Self::Entity>;
+}
+
+/// The list of a field: of all objects of a type, or of those that are linked to a parent.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// The field of the root.
+    Root,
+    /// The field of the object with this key.
+    Parent(i64),
+}
+
+/// A plain list.
+///
+/// # Errors
+///
+/// `BAD_USER_INPUT` when an argument is wrong, or what the database says.
+pub async fn list<T: Listed>(
+    ctx: &Context<'_>,
+    source: Source,
+    (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
+    (limit, offset): (Option<i32>, Option<i32>),
+) -> Result<Vec<Output<T>>, ApiError> {
+    let limit = bounded("limit", limit.unwrap_or(DEFAULT_LIMIT))?;
+    let offset = offset.unwrap_or(0);
+    let offset = u64::try_from(offset)
+        .map_err(|_| Place::argument("offset").bad_input(format_args!("must be 0 or more, not {offset}")))?;
+    let query = query::<T>(filter_by, order_by, Slice::Offset { limit, offset })?;
+    let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
+    Ok(rows.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+}
+
+/// The number of objects in a list.
+///
+/// # Errors
+///
+/// `BAD_USER_INPUT` when an argument is wrong, or what the database says.
+pub async fn count<T: Listed>(
+    ctx: &Context<'_>,
+    source: Source,
+    filter_by: Option<T::Filter>,
+) -> Result<i32, ApiError> {
+    let filter = Arc::new(filter(filter_by)?);
+    let count = ctx.data_unchecked::<Loaders>().count(T::counts, source, filter).await?;
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+/// The query of a list.
+pub fn query<T: Listed>(
+    filter_by: Option<T::Filter>,
+    order_by: Option<Vec<T::Order>>,
+    slice: Slice,
+) -> Result<ListQuery, ApiError> {
+    let order_by = order_by.unwrap_or_default();
+    super::input::check_length(order_by.len(), Place::argument("orderBy"))?;
+    Ok(ListQuery { filter: filter(filter_by)?, order: order::<T::Entity>(order_by.into_iter().map(Into::into)), slice })
+}
+
+/// A number of objects that is in its range.
+pub fn bounded(argument: &'static str, number: i32) -> Result<u64, ApiError> {
+    match u64::try_from(number) {
+        Ok(limit) if number <= MAX_LIMIT => Ok(limit),
+        _ => Err(Place::argument(argument).bad_input(format_args!("must be from 0 to {MAX_LIMIT}, not {number}"))),
+    }
+}

@@ -1,0 +1,251 @@
+//! Which rows of a list are wanted.
+
+use entity::hero_team_link;
+use sea_orm::{
+    ColumnTrait, ColumnType, DbBackend, DynIden, IdenStatic,
+    sea_query::{Condition, Expr, ExprTrait, Func, IntoIden, JoinType, Query},
+};
+
+use super::{Table, rows};
+
+/// A condition on the rows of an entity. Each is true or false for a row, never unknown as in SQL: a comparison with a
+/// column that is null is false, and what is not true is false.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// All of them hold. With none, every row.
+    All(Vec<Filter>),
+    /// One of them holds. With none, no row.
+    Any(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// What a text column must be.
+    Text { column: Column, ignore_case: bool, test: TextTest },
+    /// What a numeric column must be.
+    Int { column: Column, test: IntTest },
+    /// Whether a column is null.
+    IsNull { column: Column, is_null: bool },
+    /// What the rows on the other side of the memberships must be.
+    Linked { quantifier: Quantifier, filter: Box<Filter> },
+}
+
+/// A column as filters and orders name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    pub name: &'static str,
+    pub is_nullable: bool,
+    pub is_text: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TextTest {
+    Eq(String),
+    Ne(String),
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Contains(String),
+    StartsWith(String),
+    EndsWith(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum IntTest {
+    Eq(i64),
+    Ne(i64),
+    In(Vec<i64>),
+    NotIn(Vec<i64>),
+    Gt(i64),
+    Gte(i64),
+    Lt(i64),
+    Lte(i64),
+}
+
+/// How many of the linked rows a condition must hold for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quantifier {
+    /// At least one.
+    Some,
+    /// Each, also when there are none.
+    Every,
+    /// Not one.
+    None,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+impl<C: ColumnTrait> From<C> for Column {
+    fn from(column: C) -> Self {
+        let definition = column.def();
+        let is_text = matches!(definition.get_column_type(), ColumnType::String(_) | ColumnType::Text);
+        Self { name: column.as_str(), is_nullable: definition.is_null(), is_text }
+    }
+}
+
+impl Filter {
+    /// Whether it holds for every row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::All(filters) if filters.is_empty())
+    }
+
+    /// The condition on the rows of `E`, which the statement has under its own name.
+    pub fn condition<E: Table>(&self, backend: DbBackend) -> Condition {
+        let table = E::default().into_iden();
+        Condition::all().add(Scope { backend, table, depth: 0 }.expression::<E>(self))
+    }
+}
+
+/// Where in a statement a condition stands.
+struct Scope {
+    backend: DbBackend,
+    /// The name under which the rows of the condition are there.
+    table: DynIden,
+    /// How many relations lead here. It tells the names of nested tables apart.
+    depth: usize,
+}
+
+impl Scope {
+    fn expression<E: Table>(&self, filter: &Filter) -> Expr {
+        match filter {
+            Filter::All(filters) => self.join::<E>(filters, Condition::all(), true),
+            Filter::Any(filters) => self.join::<E>(filters, Condition::any(), false),
+            Filter::Not(filter) => self.expression::<E>(filter).not(),
+            Filter::Text { column, ignore_case, test } => {
+                let expression = self.text(self.column(*column), *ignore_case, test);
+                self.known(*column, expression)
+            }
+            Filter::Int { column, test } => {
+                let expression = self.int(self.column(*column), test);
+                self.known(*column, expression)
+            }
+            Filter::IsNull { column, is_null: true } => self.column(*column).is_null(),
+            Filter::IsNull { column, is_null: false } => self.column(*column).is_not_null(),
+            Filter::Linked { quantifier, filter } => self.linked::<E>(*quantifier, filter),
+        }
+    }
+
+    fn join<E: Table>(&self, filters: &[Filter], junction: Condition, empty: bool) -> Expr {
+        if filters.is_empty() {
+            return Expr::Constant(empty.into());
+        }
+        filters.iter().fold(junction, |junction, filter| junction.add(self.expression::<E>(filter))).into()
+    }
+
+    fn column(&self, column: Column) -> Expr {
+        Expr::col((self.table.clone(), column.name))
+    }
+
+    /// False and not unknown where the column is null: `NULL AND FALSE` is false, also below a NOT.
+    fn known(&self, column: Column, expression: Expr) -> Expr {
+        if column.is_nullable { expression.and(self.column(column).is_not_null()) } else { expression }
+    }
+
+    /// Without LIKE, so that no character of the operand has a meaning of its own.
+    fn text(&self, column: Expr, ignore_case: bool, test: &TextTest) -> Expr {
+        // The columns have the collation "C" on PostgreSQL, so both databases fold the letters A to Z and no others.
+        let column = if ignore_case { Func::lower(column).into() } else { column };
+        let fold = |text: &String| if ignore_case { text.to_ascii_lowercase() } else { text.clone() };
+        let is_in = |texts: &[String]| {
+            let texts: Vec<_> = texts.iter().map(fold).collect();
+            rows::is_in(self.backend, column.clone(), &texts)
+        };
+        match test {
+            TextTest::Eq(text) => column.eq(fold(text)),
+            TextTest::Ne(text) => column.ne(fold(text)),
+            TextTest::In(texts) => is_in(texts),
+            TextTest::NotIn(texts) => is_in(texts).not(),
+            TextTest::Contains(text) => {
+                let position = if self.backend == DbBackend::Sqlite { "instr" } else { "strpos" };
+                Expr::from(Func::cust(position).arg(column).arg(fold(text))).gt(0)
+            }
+            TextTest::StartsWith(text) => {
+                let text = fold(text);
+                // A range, which an index serves on both databases.
+                let end = after_prefix(&text);
+                let from_start = column.clone().gte(text);
+                if let Some(end) = end { from_start.and(column.lt(end)) } else { from_start }
+            }
+            TextTest::EndsWith(text) => {
+                let text = fold(text);
+                let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+                let end: Expr = if self.backend == DbBackend::Sqlite {
+                    // `substr(…, -0)` would be the whole text.
+                    Func::cust("substr").arg(column.clone()).arg(if length == 0 { i64::MAX } else { -length }).into()
+                } else {
+                    Func::cust("right").arg(column.clone()).arg(i32::try_from(length).unwrap_or(i32::MAX)).into()
+                };
+                end.eq(text)
+            }
+        }
+    }
+
+    fn int(&self, column: Expr, test: &IntTest) -> Expr {
+        match test {
+            IntTest::Eq(number) => column.eq(*number),
+            IntTest::Ne(number) => column.ne(*number),
+            IntTest::In(numbers) => rows::is_in(self.backend, column, numbers),
+            IntTest::NotIn(numbers) => rows::is_in(self.backend, column, numbers).not(),
+            IntTest::Gt(number) => column.gt(*number),
+            IntTest::Gte(number) => column.gte(*number),
+            IntTest::Lt(number) => column.lt(*number),
+            IntTest::Lte(number) => column.lte(*number),
+        }
+    }
+
+    fn linked<E: Table>(&self, quantifier: Quantifier, filter: &Filter) -> Expr {
+        let depth = self.depth + 1;
+        let link = format!("link_{depth}").into_iden();
+        let other = format!("{}_{depth}", E::Other::default().as_str()).into_iden();
+        let inner = Self { backend: self.backend, table: other.clone(), depth };
+        let expression = inner.expression::<E::Other>(filter);
+        let mut linked = Query::select();
+        linked
+            .expr(Expr::Constant(1.into()))
+            .from_as(hero_team_link::Entity, link.clone())
+            .and_where(Expr::col((link.clone(), E::LINK)).equals((self.table.clone(), E::KEY)));
+        if !filter.is_empty() {
+            let of_link = Expr::col((other.clone(), E::Other::KEY)).equals((link, E::Other::LINK));
+            linked.join_as(JoinType::InnerJoin, E::Other::default(), other, of_link);
+            linked.and_where(if quantifier == Quantifier::Every { expression.not() } else { expression });
+        } else if quantifier == Quantifier::Every {
+            return Expr::Constant(true.into());
+        }
+        if quantifier == Quantifier::Some { Expr::exists(linked) } else { Expr::exists(linked).not() }
+    }
+}
+
+/// The first text, in the order of code points, behind all that begin with `prefix`; none when there is no such text.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        // The range leaves out the surrogates, which are no characters.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_prefix;
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        for (prefix, end) in [
+            ("", None),
+            ("a", Some("b")),
+            ("az", Some("a{")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}\u{10ffff}", None),
+            ("\u{7f}", Some("\u{80}")),
+        ] {
+            assert_eq!(after_prefix(prefix).as_deref(), end, "{prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! In which order rows come, and what is before and behind a place in it.
+
+use std::str::FromStr;
+
+use entity::hero_team_link;
+use sea_orm::{
+    ModelTrait, Value,
+    sea_query::{Alias, Expr, ExprTrait, NullOrdering, Query, SelectStatement},
+};
+
+use super::{Table, filter::Column};
+
+/// One step of an order. An order is a list of them that ends with the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Order {
+    pub by: OrderBy,
+    pub descending: bool,
+    /// Whether rows without a value come first.
+    pub nulls_first: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderBy {
+    /// The value of a column. Text is ordered by its code points.
+    Column(Column),
+    /// The number of rows on the other side of the memberships.
+    Linked,
+}
+
+/// A place in an order: the value of each step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Position(pub Vec<Key>);
+
+/// The value of one step of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    Null,
+    Int(i64),
+    Text(String),
+}
+
+/// Where a slice of an ordered list begins or ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bound {
+    pub position: Position,
+    /// Whether the row at this very position belongs to the slice.
+    pub inclusive: bool,
+}
+
+impl Order {
+    /// The order by key.
+    pub fn by_key<E: Table>(descending: bool) -> Self {
+        Self { by: OrderBy::Column(E::KEY.into()), descending, nulls_first: false }
+    }
+
+    /// The opposite order.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { descending: !self.descending, nulls_first: !self.nulls_first, ..self }
+    }
+
+    fn is_nullable(self) -> bool {
+        matches!(self.by, OrderBy::Column(column) if column.is_nullable)
+    }
+
+    fn expression<E: Table>(self) -> Expr {
+        match self.by {
+            OrderBy::Column(column) => Expr::col((E::default(), column.name)),
+            OrderBy::Linked => linked_count::<E>(),
+        }
+    }
+
+    /// Orders a statement by this step.
+    pub fn apply<E: Table>(self, select: &mut SelectStatement) {
+        let direction = if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
+        if self.is_nullable() {
+            let nulls = if self.nulls_first { NullOrdering::First } else { NullOrdering::Last };
+            select.order_by_expr_with_nulls(self.expression::<E>(), direction, nulls);
+        } else {
+            select.order_by_expr(self.expression::<E>(), direction);
+        }
+    }
+
+    /// The rows that come behind `key` by this step alone.
+    fn behind<E: Table>(self, key: &Key) -> Expr {
+        let expression = self.expression::<E>();
+        match key.value() {
+            None if self.nulls_first => expression.is_not_null(),
+            None => Expr::Constant(false.into()),
+            Some(value) => {
+                let behind = if self.descending { expression.clone().lt(value) } else { expression.clone().gt(value) };
+                if self.is_nullable() && !self.nulls_first { behind.or(expression.is_null()) } else { behind }
+            }
+        }
+    }
+
+    fn equal<E: Table>(self, key: &Key) -> Expr {
+        match key.value() {
+            None => self.expression::<E>().is_null(),
+            Some(value) => self.expression::<E>().eq(value),
+        }
+    }
+}
+
+/// The number of rows that are linked to a row of `E`.
+pub fn linked_count<E: Table>() -> Expr {
+    let links = Alias::new("links");
+    Query::select()
+        .expr(Expr::col((links.clone(), E::LINK)).count())
+        .from_as(hero_team_link::Entity, links.clone())
+        .and_where(Expr::col((links, E::LINK)).equals((E::default(), E::KEY)))
+        .take()
+        .into()
+}
+
+/// The rows behind a bound (keyset pagination).
+pub fn behind<E: Table>(order: &[Order], bound: &Bound) -> Expr {
+    let keys = &bound.position.0;
+    let one_way = order.iter().all(|step| !step.is_nullable() && step.descending == order[0].descending);
+    if one_way {
+        // A comparison of rows, which an index over the same columns serves on both databases.
+        let row = Expr::tuple(order.iter().map(|step| step.expression::<E>()));
+        let position = Expr::tuple(keys.iter().filter_map(Key::value).map(Expr::val));
+        return match (order[0].descending, bound.inclusive) {
+            (false, false) => row.gt(position),
+            (false, true) => row.gte(position),
+            (true, false) => row.lt(position),
+            (true, true) => row.lte(position),
+        };
+    }
+    // a > x OR (a = x AND (b > y OR (b = y AND …)))
+    order.iter().zip(keys).rev().fold(Expr::Constant(bound.inclusive.into()), |further, (step, key)| {
+        step.behind::<E>(key).or(step.equal::<E>(key).and(further))
+    })
+}
+
+impl Key {
+    fn value(&self) -> Option<Value> {
+        match self {
+            Self::Null => None,
+            Self::Int(number) => Some((*number).into()),
+            Self::Text(text) => Some(text.clone().into()),
+        }
+    }
+}
+
+impl Position {
+    /// Where a row stands in an order.
+    pub fn of<E: Table>(order: &[Order], row: &E::Model, linked: Option<i64>) -> Self {
+        Self(order.iter().map(|step| key::<E>(*step, row, linked)).collect())
+    }
+}
+
+fn key<E: Table>(step: Order, row: &E::Model, linked: Option<i64>) -> Key {
+    let OrderBy::Column(column) = step.by else {
+        return linked.map_or(Key::Null, Key::Int);
+    };
+    match E::Column::from_str(column.name).map(|column| row.get(column)) {
+        Ok(Value::String(Some(text))) => Key::Text(text),
+        Ok(Value::BigInt(Some(number))) => Key::Int(number),
+        Ok(Value::Int(Some(number))) => Key::Int(number.into()),
+        _ => Key::Null,
+    }
+}
