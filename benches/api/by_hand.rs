@@ -3,6 +3,8 @@
 //! A question is one statement, and SQLite builds the answer as JSON. SQLx sends a row at a time from another thread, so
 //! a single value is the fastest way out. It reads the columns that are asked for and no others, without loaders,
 //! limits or checks: what a server for exactly these five requests would do.
+//!
+//! The parameter of a `LIMIT` has a sign, because SQLite plans a statement anew each time a bare one is bound.
 
 use std::time::Duration;
 
@@ -24,14 +26,14 @@ pub const HERO: &str = "
 pub const HEROES: &str = "
     SELECT json_object('data', json_object('heroes', json_group_array(json_object(
         'id', 'Hero:' || id, 'name', name, 'age', age))))
-    FROM (SELECT id, name, age FROM hero ORDER BY id LIMIT ?1)";
+    FROM (SELECT id, name, age FROM hero ORDER BY id LIMIT +?1)";
 
 pub const HEROES_WITH_TEAMS: &str = "
     SELECT json_object('data', json_object('heroes', json_group_array(json_object(
         'id', 'Hero:' || id, 'name', name, 'teams', json((
             SELECT json_group_array(json_object('id', 'Team:' || t.id, 'name', t.name, 'headquarters', t.headquarters))
             FROM hero_team_link l JOIN team t ON t.id = l.team_id WHERE l.hero_id = h.id))))))
-    FROM (SELECT id, name FROM hero ORDER BY id LIMIT ?1) h";
+    FROM (SELECT id, name FROM hero ORDER BY id LIMIT +?1) h";
 
 pub const TEAMS_WITH_HEROES_WITH_TEAMS: &str = "
     SELECT json_object('data', json_object('teams', json_group_array(json_object(
@@ -40,7 +42,7 @@ pub const TEAMS_WITH_HEROES_WITH_TEAMS: &str = "
                 SELECT json_group_array(json_object('id', 'Team:' || t2.id, 'name', t2.name))
                 FROM hero_team_link l2 JOIN team t2 ON t2.id = l2.team_id WHERE l2.hero_id = h.id))))
             FROM hero_team_link l JOIN hero h ON h.id = l.hero_id WHERE l.team_id = t.id))))))
-    FROM (SELECT id, name FROM team ORDER BY id LIMIT ?1) t";
+    FROM (SELECT id, name FROM team ORDER BY id LIMIT +?1) t";
 
 /// The server's connections, without the server.
 #[derive(Clone)]

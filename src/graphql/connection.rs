@@ -158,7 +158,7 @@ impl<T: Listed> Connection<T> {
 impl<T: Listed> Edge<T> {
     /// The place of the object in its list, for `after` and `before`. It says nothing to clients.
     async fn cursor(&self) -> String {
-        self.cursor.to_string()
+        self.cursor.encode()
     }
 
     /// The object.
@@ -182,12 +182,12 @@ impl PageInfo {
 
     /// The cursor of the first object of this part; null when it is empty.
     async fn start_cursor(&self) -> Option<String> {
-        self.start_cursor.as_ref().map(Cursor::to_string)
+        self.start_cursor.as_ref().map(Cursor::encode)
     }
 
     /// The cursor of the last object of this part; null when it is empty.
     async fn end_cursor(&self) -> Option<String> {
-        self.end_cursor.as_ref().map(Cursor::to_string)
+        self.end_cursor.as_ref().map(Cursor::encode)
     }
 }
 
@@ -207,7 +207,7 @@ impl<T: Listed> ObjectFields for Connection<T> {}
 
 impl<T: Listed> ObjectFields for Edge<T> {
     fn column(&self, field: &str) -> Option<Value> {
-        (field == "cursor").then(|| Value::from(self.cursor.to_string()))
+        (field == "cursor").then(|| Value::from(self.cursor.encode()))
     }
 }
 
@@ -226,7 +226,7 @@ struct Cursor {
 struct Sent<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>, Vec<serde_json::Value>);
 
 impl Cursor {
-    fn to_string(&self) -> String {
+    fn encode(&self) -> String {
         let keys = self.position.0.iter().map(|key| match key {
             Key::Null => serde_json::Value::Null,
             Key::Int(number) => (*number).into(),

@@ -93,6 +93,9 @@ pub fn filter<F: FilterInput>(argument: Option<F>) -> Result<Filter, ApiError> {
     argument.map_or_else(|| Ok(Filter::default()), |filter| filter.check(&mut conditions, place))
 }
 
+/// The operand of an operator, its name, and the test that it makes of what the operand means.
+type Operator<O, M, T> = (MaybeUndefined<O>, &'static str, fn(M) -> T);
+
 /// How large a filter has become, so that no filter is too large for the database.
 #[derive(Debug)]
 pub struct Conditions {
@@ -164,7 +167,7 @@ impl<'c> All<'c> {
         let Some(filter) = given(filter, place)? else { return Ok(()) };
         let column = column.into();
         let StringFilter { eq, ne, r#in, not_in, contains, starts_with, ends_with, ignore_case } = filter;
-        let tests: [(MaybeUndefined<String>, &'static str, fn(String) -> TextTest); 5] = [
+        let tests: [Operator<String, String, TextTest>; 5] = [
             (eq, "eq", TextTest::Eq),
             (ne, "ne", TextTest::Ne),
             (contains, "contains", TextTest::Contains),
@@ -178,7 +181,7 @@ impl<'c> All<'c> {
                 Ok(Filter::Text { column, ignore_case, test: test(text) })
             })?;
         }
-        let tests: [(MaybeUndefined<Vec<String>>, &'static str, fn(Vec<String>) -> TextTest); 2] =
+        let tests: [Operator<Vec<String>, Vec<String>, TextTest>; 2] =
             [(r#in, "in", TextTest::In), (not_in, "notIn", TextTest::NotIn)];
         for (operand, name, test) in tests {
             let place = place.field(name);
@@ -201,7 +204,7 @@ impl<'c> All<'c> {
         let Some(filter) = given(filter, place)? else { return Ok(()) };
         let column = column.into();
         let IntFilter { eq, ne, r#in, not_in, gt, gte, lt, lte, is_null } = filter;
-        let tests: [(MaybeUndefined<i32>, &'static str, fn(i64) -> IntTest); 6] = [
+        let tests: [Operator<i32, i64, IntTest>; 6] = [
             (eq, "eq", IntTest::Eq),
             (ne, "ne", IntTest::Ne),
             (gt, "gt", IntTest::Gt),
@@ -212,7 +215,7 @@ impl<'c> All<'c> {
         for (operand, name, test) in tests {
             self.operand(operand, place.field(name), |number| Ok(Filter::Int { column, test: test(number.into()) }))?;
         }
-        let tests: [(MaybeUndefined<Vec<i32>>, &'static str, fn(Vec<i64>) -> IntTest); 2] =
+        let tests: [Operator<Vec<i32>, Vec<i64>, IntTest>; 2] =
             [(r#in, "in", IntTest::In), (not_in, "notIn", IntTest::NotIn)];
         for (operand, name, test) in tests {
             let place = place.field(name);
@@ -236,7 +239,7 @@ impl<'c> All<'c> {
         let column = column.into();
         let eq_place = place.field("eq");
         self.operand(eq, eq_place, |id| Ok(Filter::Int { column, test: IntTest::Eq(node.key(&id, eq_place)?) }))?;
-        let tests: [(MaybeUndefined<Vec<ID>>, &'static str, fn(Vec<i64>) -> IntTest); 2] =
+        let tests: [Operator<Vec<ID>, Vec<i64>, IntTest>; 2] =
             [(r#in, "in", IntTest::In), (not_in, "notIn", IntTest::NotIn)];
         for (operand, name, test) in tests {
             let place = place.field(name);
@@ -271,7 +274,7 @@ impl<'c> All<'c> {
         not: MaybeUndefined<Box<F>>,
         place: Place<'_>,
     ) -> Result<(), ApiError> {
-        let junctions: [(MaybeUndefined<Vec<F>>, &'static str, fn(Vec<Filter>) -> Filter); 2] =
+        let junctions: [Operator<Vec<F>, Vec<Filter>, Filter>; 2] =
             [(and, "and", Filter::All), (or, "or", Filter::Any)];
         for (filters, name, junction) in junctions {
             let place = place.field(name);

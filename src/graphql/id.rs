@@ -42,15 +42,17 @@ impl NodeType {
             Some((Some(node), key)) => Err(place.fault(
                 Code::BadUserInput,
                 format!(
-                    "{:?} is the id of a {}, where one of a {} is expected: \"{}:{key}\" or \"{key}\"",
-                    **id,
+                    "{} is the id of a {}, where one of a {} is expected: \"{}:{key}\" or \"{key}\"",
+                    shown(id),
                     node.name(),
                     self.name(),
                     self.name()
                 ),
             )),
-            None => Err(place
-                .fault(Code::BadUserInput, format!("{:?} is not an id; write \"{}:1\" or \"1\"", **id, self.name()))),
+            None => Err(place.fault(
+                Code::BadUserInput,
+                format!("{} is not an id; write \"{}:1\" or \"1\"", shown(id), self.name()),
+            )),
         }
     }
 
@@ -62,9 +64,20 @@ impl NodeType {
     pub fn of(id: &ID, place: Place<'_>) -> Result<(Self, i64), ApiError> {
         match split(id) {
             Some((Some(node), key)) => Ok((node, key)),
-            _ => Err(place
-                .fault(Code::BadUserInput, format!("{:?} is not a global id; write \"Hero:1\" or \"Team:1\"", **id))),
+            _ => Err(place.fault(
+                Code::BadUserInput,
+                format!("{} is not a global id; write \"Hero:1\" or \"Team:1\"", shown(id)),
+            )),
         }
+    }
+}
+
+/// An id as a message shows it: a message must not grow with what was sent.
+fn shown(id: &ID) -> String {
+    const MAX_SHOWN: usize = 40;
+    match id.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}…", &id[..end]),
+        None => format!("{:?}", id.as_str()),
     }
 }
 

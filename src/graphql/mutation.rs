@@ -32,7 +32,7 @@ pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<M
     let place = Place::argument("input");
     let mut faults = Faults::default();
     let new = [input.check(place, &mut faults)];
-    let mut rows = create(ctx, &new, faults, |_| place, I::RELATED).await?;
+    let mut rows = create(ctx, Arc::new(new), faults, |_| place, I::RELATED).await?;
     rows.pop().ok_or_else(|| vec![ApiError::new(Code::Internal, "the server created nothing")])
 }
 
@@ -44,12 +44,12 @@ pub async fn create_many<I: CreateInput>(
     let place = Place::argument("input");
     let mut faults = Faults::default();
     let new = faults.list(input, place, |input, place, faults| Some(input.check(place, faults)));
-    create(ctx, &new, faults, |index| place.entry(index), I::RELATED).await
+    create(ctx, new.into(), faults, |index| place.entry(index), I::RELATED).await
 }
 
 async fn create<'p, N, R>(
     ctx: &Context<'_>,
-    new: &[Create<N, R>],
+    new: Arc<[Create<N, R>]>,
     mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
     related: (&'static str, NodeType),
@@ -60,13 +60,13 @@ where
 {
     faults.check_objects(new.iter().map(objects).sum(), Place::argument("input"));
     faults.check()?;
-    let result = ctx.data_unchecked::<Db>().write(&Creation { new }).await;
+    let result = ctx.data_unchecked::<Db>().write(Creation { new: Arc::clone(&new) }).await;
     match result {
         Ok(rows) => {
             ctx.data_unchecked::<Loaders>().clear().await;
             Ok(rows.into_iter().map(Arc::new).collect())
         }
-        Err(StoreError::NotFound(missing)) => Err(not_found(new, &missing, place, related)),
+        Err(StoreError::NotFound(missing)) => Err(not_found(&new, &missing, place, related)),
         Err(error) => Err(vec![error.into()]),
     }
 }

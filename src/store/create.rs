@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
+    sync::Arc,
 };
 
 use sea_orm::{
@@ -17,7 +18,7 @@ use super::{StoreError, Table, UnitOfWork, membership, rows};
 /// The values of a row that is about to be made: all columns but the key.
 ///
 /// It serializes as an object with the names of the columns as its keys.
-pub trait NewRow: Clone + Eq + Hash + Serialize + Send + Sync {
+pub trait NewRow: Clone + Eq + Hash + Serialize + Send + Sync + 'static {
     type Entity: Table;
     /// The columns that have a value.
     const COLUMNS: &[<Self::Entity as EntityTrait>::Column];
@@ -57,11 +58,11 @@ pub struct Create<N, R> {
 ///
 /// It fails with [`StoreError::NotFound`] when keys of `connect` have no row.
 #[derive(Debug)]
-pub struct Creation<'a, N, R> {
-    pub new: &'a [Create<N, R>],
+pub struct Creation<N, R> {
+    pub new: Arc<[Create<N, R>]>,
 }
 
-impl<N, R> UnitOfWork for Creation<'_, N, R>
+impl<N, R> UnitOfWork for Creation<N, R>
 where
     N: NewRow<Entity = <R::Entity as Table>::Other>,
     R: NewRow,
@@ -69,7 +70,7 @@ where
     type Output = Vec<<N::Entity as EntityTrait>::Model>;
 
     async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
-        let new = self.new;
+        let new = &self.new;
         let connect = new.iter().flat_map(|new| new.related.connect.iter().copied()).collect();
         check_present::<R::Entity>(txn, &connect).await?;
 
@@ -90,7 +91,7 @@ where
 
         let rows = insert(txn, &new.iter().map(|new| &new.row).collect::<Vec<_>>()).await?;
         let mut links = BTreeSet::new();
-        for (row, Create { related, .. }) in rows.iter().zip(new) {
+        for (row, Create { related, .. }) in rows.iter().zip(new.iter()) {
             let from = N::Entity::key(row);
             let found = related.connect_or_create.iter().filter_map(|row| found.get(row).copied());
             let to = created.by_ref().take(related.create.len()).chain(related.connect.iter().copied()).chain(found);

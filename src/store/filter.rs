@@ -144,7 +144,7 @@ impl Scope {
     }
 
     /// Without LIKE, so that no character of the operand has a meaning of its own.
-    fn text(&self, column: Expr, ignore_case: bool, test: &TextTest) -> Expr {
+    fn text(&self, column: Expr, ignore_case: bool, comparison: &TextTest) -> Expr {
         // The columns have the collation "C" on PostgreSQL, so both databases fold the letters A to Z and no others.
         let column = if ignore_case { Func::lower(column).into() } else { column };
         let fold = |text: &String| if ignore_case { text.to_ascii_lowercase() } else { text.clone() };
@@ -152,7 +152,7 @@ impl Scope {
             let texts: Vec<_> = texts.iter().map(fold).collect();
             rows::is_in(self.backend, column.clone(), &texts)
         };
-        match test {
+        match comparison {
             TextTest::Eq(text) => column.eq(fold(text)),
             TextTest::Ne(text) => column.ne(fold(text)),
             TextTest::In(texts) => is_in(texts),
@@ -212,6 +212,10 @@ impl Scope {
             linked.and_where(if quantifier == Quantifier::Every { expression.not() } else { expression });
         } else if quantifier == Quantifier::Every {
             return Expr::Constant(true.into());
+        }
+        if self.backend == DbBackend::Sqlite {
+            // SQLite 3.51 makes a join of an EXISTS without a limit, and then OFFSET passes over a row once for each match.
+            linked.limit(1);
         }
         if quantifier == Quantifier::Some { Expr::exists(linked) } else { Expr::exists(linked).not() }
     }

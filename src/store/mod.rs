@@ -11,14 +11,18 @@ mod rows;
 pub mod seed;
 pub mod team;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use migration::MigratorTrait;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     TransactionOptions, TransactionTrait,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        Connection,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
+use tokio::sync::RwLock;
 
 pub use self::{
     create::{Create, Creation, NewRow, Relate},
@@ -53,22 +57,28 @@ pub struct DbSettings {
 pub struct Db {
     pub read: DatabaseConnection,
     pub write: DatabaseConnection,
+    /// Writers share it, until one that keeps losing to others takes it for itself.
+    precedence: Arc<RwLock<()>>,
 }
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
-pub trait UnitOfWork: Sync {
+pub trait UnitOfWork: Send + Sync + 'static {
     type Output: Send;
 
     /// Runs the statements. It may be called again after an attempt that was rolled back.
     fn run(&self, txn: &DatabaseTransaction) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
 
+/// Attempts at one transaction side by side with others.
+const SHARED_ATTEMPTS: u32 = 4;
 /// Attempts at one transaction before a conflict with others is reported.
 const MAX_ATTEMPTS: u32 = 24;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(200);
 /// How long a connection lives. Pools do not ping before each use, so a connection must not grow old.
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
+/// After how long without use a connection is asked whether it still stands.
+const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
 
@@ -81,14 +91,13 @@ impl Db {
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
         if DbBackend::Sqlite.is_prefix_of(&settings.url) {
             // The writer comes first: it creates the file that the readers expect.
-            let write = connect_sqlite(settings, 1).await?;
-            let read = connect_sqlite(settings, settings.read_connections).await?;
-            Ok(Self { read, write })
+            let write = connect_sqlite(settings, 1, true).await?;
+            let read = connect_sqlite(settings, settings.read_connections, false).await?;
+            Ok(Self { read, write, precedence: Arc::default() })
         } else {
-            Ok(Self {
-                read: connect_postgres(settings, settings.read_connections, "read committed").await?,
-                write: connect_postgres(settings, settings.write_connections, "serializable").await?,
-            })
+            let read = connect_postgres(settings, settings.read_connections, "read committed").await?;
+            let write = connect_postgres(settings, settings.write_connections, "serializable").await?;
+            Ok(Self { read, write, precedence: Arc::default() })
         }
     }
 
@@ -129,19 +138,43 @@ impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
     /// On PostgreSQL the transaction is SERIALIZABLE. When the database gives it up for another one (SQLSTATE 40001 and
-    /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause.
+    /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction that
+    /// keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
+    ///
+    /// Once begun it runs to its end, also when the client that asked for it has gone.
     ///
     /// # Errors
     ///
     /// What `work` returns, [`StoreError::Conflict`] when all attempts were given up, or what the database says.
-    pub async fn write<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
+    pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
+        let db = self.clone();
+        // A task of its own: SQLx leaves a connection behind in an unknown state when a BEGIN is dropped half-way.
+        let task = tokio::spawn(async move { db.attempts(&work).await });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => Err(StoreError::Unavailable(DbErr::Custom("the server is stopping".to_owned()))),
+            },
+        }
+    }
+
+    async fn attempts<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
         let mut attempt = 0;
         loop {
-            match self.attempt(work).await {
-                Err(StoreError::Conflict) if attempt + 1 < MAX_ATTEMPTS => {
+            attempt += 1;
+            let result = if attempt > SHARED_ATTEMPTS {
+                let _exclusive = self.precedence.write().await;
+                self.attempt(work).await
+            } else {
+                let _shared = self.precedence.read().await;
+                self.attempt(work).await
+            };
+            match result {
+                Err(StoreError::Conflict) if attempt < MAX_ATTEMPTS => {
                     let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
                     tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
-                    attempt += 1;
                 }
                 result => return result,
             }
@@ -150,10 +183,18 @@ impl Db {
 
     async fn attempt<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
         let txn = begin(&self.write).await?;
-        // A transaction that is dropped is rolled back, whether for an error or because the client has gone.
-        let result = work.run(&txn).await?;
-        txn.commit().await?;
-        Ok(result)
+        match work.run(&txn).await {
+            Ok(output) => {
+                txn.commit().await?;
+                Ok(output)
+            }
+            Err(error) => {
+                if let Err(rollback) = txn.rollback().await {
+                    tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is given up");
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Asks the database for a sign of life.
@@ -192,17 +233,29 @@ fn pool(settings: &DbSettings, connections: u32) -> ConnectOptions {
     options
         .max_connections(connections)
         .acquire_timeout(settings.acquire_timeout)
-        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(IDLE_BEFORE_PING)
         .max_lifetime(MAX_LIFETIME)
         .sqlx_logging(settings.log_sql);
     options
 }
 
-async fn connect_sqlite(settings: &DbSettings, connections: u32) -> Result<DatabaseConnection, DbErr> {
+async fn connect_sqlite(settings: &DbSettings, connections: u32, writes: bool) -> Result<DatabaseConnection, DbErr> {
     let mut options = pool(settings, connections);
-    options.map_sqlx_sqlite_opts(|sqlite| {
+    if writes {
+        // When the disk is full, SQLite ends a transaction by itself, and SQLx, which does not know, would go on inside of
+        // it for ever. A connection that comes back with a transaction open is closed. The ping waits for its rollback.
+        options.map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+        });
+    }
+    options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
-            .create_if_missing(true)
+            .create_if_missing(writes)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)

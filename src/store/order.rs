@@ -70,10 +70,13 @@ impl Order {
         }
     }
 
-    /// Orders a statement by this step.
-    pub fn apply<E: Table>(self, select: &mut SelectStatement) {
+    /// Orders a statement by this step. Where the rows come through their links (`linked`), the key is read from the link,
+    /// so that its index gives the order, too.
+    pub fn apply<E: Table>(self, select: &mut SelectStatement, linked: bool) {
         let direction = if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
-        if self.is_nullable() {
+        if linked && self.by == Self::by_key::<E>(false).by {
+            select.order_by((hero_team_link::Entity, E::LINK), direction);
+        } else if self.is_nullable() {
             let nulls = if self.nulls_first { NullOrdering::First } else { NullOrdering::Last };
             select.order_by_expr_with_nulls(self.expression::<E>(), direction, nulls);
         } else {

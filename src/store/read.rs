@@ -58,7 +58,7 @@ pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<E::Model>, S
 ///
 /// When the database does not answer.
 pub async fn list<E: Table>(db: &Db, query: &ListQuery) -> Result<Rows<E::Model>, StoreError> {
-    let select = select::<E>(db.read.get_database_backend(), query, E::find());
+    let select = select::<E>(db.read.get_database_backend(), query, None);
     let rows = rows::all_counted::<E>(&db.read, select, query.is_counted()).await?;
     Ok(query.slice.cut(rows))
 }
@@ -75,7 +75,7 @@ pub async fn linked_list<E: Table>(
     query: &ListQuery,
 ) -> Result<HashMap<i64, Rows<E::Model>>, StoreError> {
     let backend = db.read.get_database_backend();
-    let select = select::<E>(backend, query, linked::<E>(backend));
+    let select = select::<E>(backend, query, Some(linked::<E>(backend)));
     let lists = rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?;
     Ok(lists.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
 }
@@ -124,8 +124,10 @@ fn counted<E: Table>(backend: DbBackend, filter: &Filter, from: Select<E>) -> Se
     select
 }
 
-fn select<E: Table>(backend: DbBackend, query: &ListQuery, from: Select<E>) -> SelectStatement {
-    let mut select = filtered(backend, &query.filter, from).into_query();
+/// The part of the list of all rows, or of those that are linked to a parent.
+fn select<E: Table>(backend: DbBackend, query: &ListQuery, linked: Option<Select<E>>) -> SelectStatement {
+    let is_linked = linked.is_some();
+    let mut select = filtered(backend, &query.filter, linked.unwrap_or_else(E::find)).into_query();
     if query.is_counted() {
         select.expr_as(linked_count::<E>(), LINKED);
     }
@@ -148,7 +150,7 @@ fn select<E: Table>(backend: DbBackend, query: &ListQuery, from: Select<E>) -> S
         }
     };
     for step in order {
-        step.apply::<E>(&mut select);
+        step.apply::<E>(&mut select, is_linked);
     }
     select
 }

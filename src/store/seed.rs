@@ -12,7 +12,7 @@ use super::{Create, Creation, Db, Relate, StoreError, UnitOfWork, create, hero::
 ///
 /// When the database does not answer.
 pub async fn tutorial(db: &Db) -> Result<usize, StoreError> {
-    db.write(&Tutorial(story())).await
+    db.write(Tutorial(story())).await
 }
 
 struct Tutorial(Vec<Create<NewHero, NewTeam>>);
@@ -23,8 +23,8 @@ impl UnitOfWork for Tutorial {
     async fn run(&self, txn: &DatabaseTransaction) -> Result<usize, StoreError> {
         let Self(story) = self;
         let present = create::find(txn, &story.iter().map(|new| &new.row).collect()).await?;
-        let new: Vec<_> = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();
-        Ok(Creation { new: &new }.run(txn).await?.len())
+        let new = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();
+        Ok(Creation { new }.run(txn).await?.len())
     }
 }
 

@@ -49,6 +49,50 @@ on_both_databases! {
         assert_eq!(app.counts().await, [48, 8, 48 * 5]);
     }
 
+    async fn a_large_write_among_small_ones(app: TestApp) {
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        let hero = |number: usize| {
+            let team = |team: usize| json!({"name": format!("Team {}", team % 60), "headquarters": "H"});
+            let teams = [team(number), team(number * 7), team(number * 13)];
+            json!({"name": "H", "secretName": "S", "teams": {"connectOrCreate": teams}})
+        };
+        let router = app.router.clone();
+        let input: Vec<_> = (0..200).map(hero).collect();
+        let large = tokio::spawn(async move {
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                answers.push(graphql(&router, query, json!({"input": input})).await);
+            }
+            answers
+        });
+        let small: Vec<_> = (0..12)
+            .map(|client| {
+                let (router, large) = (app.router.clone(), large.abort_handle());
+                tokio::spawn(async move {
+                    let mut answers = Vec::new();
+                    for round in 0.. {
+                        answers.push(graphql(&router, query, json!({"input": [hero(client * 5 + round)]})).await);
+                        if large.is_finished() {
+                            break;
+                        }
+                    }
+                    answers
+                })
+            })
+            .collect();
+        let mut heroes = 0;
+        let mut answers = large.await.expect("the client does not panic");
+        for client in small {
+            answers.extend(client.await.expect("the client does not panic"));
+        }
+        for answer in answers {
+            assert_eq!(answer.get("errors"), None, "{answer}");
+            heroes += answer["data"]["createHeroes"]["heroes"].as_array().map_or(0, Vec::len);
+        }
+        assert_eq!(app.count("SELECT COUNT(*) FROM hero").await, i64::try_from(heroes).expect("it is small"));
+        assert_eq!(app.count("SELECT COUNT(*) - COUNT(DISTINCT name) FROM team").await, 0);
+    }
+
     async fn several_servers_start_at_once(app: TestApp) {
         // Another database than the one of the app, which is migrated.
         let database = if app.database.is_postgres() {

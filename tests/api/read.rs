@@ -41,6 +41,11 @@ on_both_databases! {
             let answer = app.graphql_with(query, json!({"id": id})).await;
             assert_eq!(answer, json!({"data": {"hero": null}, "errors": [error(&message, json!(["hero"]), json!(["id"]), 19)]}));
         }
+        // A message does not grow with what was sent.
+        let answer = app.graphql_with(query, json!({"id": "é".repeat(100_000)})).await;
+        let message = format!("\"{}\"… is not an id; write \"Hero:1\" or \"1\"", "é".repeat(40));
+        assert_eq!(answer["errors"][0]["message"], json!(message));
+
         let message = r#""Team:2" is the id of a Team, where one of a Hero is expected: "Hero:2" or "2""#;
         let answer = app.graphql_with(query, json!({"id": "Team:2"})).await;
         assert_eq!(answer, json!({"data": {"hero": null}, "errors": [error(message, json!(["hero"]), json!(["id"]), 19)]}));

@@ -53,7 +53,7 @@ pub struct TestApp {
     pub router: Router,
     pub db: Db,
     pub database: TestDatabase,
-    statements: Arc<Mutex<Vec<String>>>,
+    statements: Arc<Mutex<Vec<Statement>>>,
 }
 
 impl TestApp {
@@ -85,6 +85,15 @@ impl TestApp {
 
     /// The statements that a query costs, without those that only begin and end transactions.
     pub async fn statements_of(&self, query: &str, variables: Value) -> Vec<String> {
+        self.statements_with_values_of(query, variables).await.into_iter().map(|statement| statement.sql).collect()
+    }
+
+    /// The last statement of a query, with its values.
+    pub async fn last_statement_of(&self, query: &str, variables: Value) -> Statement {
+        self.statements_with_values_of(query, variables).await.pop().expect("there is one")
+    }
+
+    async fn statements_with_values_of(&self, query: &str, variables: Value) -> Vec<Statement> {
         self.statements.lock().expect("no test has panicked").clear();
         self.data(query, variables).await;
         std::mem::take(&mut *self.statements.lock().expect("no test has panicked"))
@@ -164,9 +173,9 @@ pub async fn text_body(response: Response<Body>) -> String {
     String::from_utf8(bytes.into()).expect("the body is text")
 }
 
-fn count_statements(connection: &mut DatabaseConnection, statements: &Arc<Mutex<Vec<String>>>) {
+fn count_statements(connection: &mut DatabaseConnection, statements: &Arc<Mutex<Vec<Statement>>>) {
     let statements = Arc::clone(statements);
     connection.set_metric_callback(move |info| {
-        statements.lock().expect("no test has panicked").push(info.statement.sql.clone());
+        statements.lock().expect("no test has panicked").push(info.statement.clone());
     });
 }
