@@ -92,6 +92,7 @@ impl Filter {
     }
 
     /// The condition on the rows of `E`, which the statement has under its own name.
+    #[must_use]
     pub fn condition<E: Table>(&self, backend: DbBackend) -> Condition {
         let table = E::default().into_iden();
         Condition::all().add(Scope { backend, table, depth: 0 }.expression::<E>(self))

@@ -72,9 +72,9 @@ on_both_databases! {
 
     async fn what_is_no_page(app: TestApp) {
         create(app, "abc".chars().map(String::from)).await;
-        let query = r#"{ heroesConnection(orderBy: {field: NAME}) { pageInfo { endCursor } }
+        let query = r"{ heroesConnection(orderBy: {field: NAME}) { pageInfo { endCursor } }
             age: heroesConnection(orderBy: {field: AGE}) { pageInfo { endCursor } }
-            teams: team(id: 1) { heroesConnection { pageInfo { endCursor } } } }"#;
+            teams: team(id: 1) { heroesConnection { pageInfo { endCursor } } } }";
         let data = app.data(query, json!({})).await;
         let by_name = data["heroesConnection"]["pageInfo"]["endCursor"].as_str().expect("a cursor");
         let by_age = data["age"]["pageInfo"]["endCursor"].as_str().expect("a cursor");

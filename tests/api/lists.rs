@@ -18,26 +18,26 @@ on_both_databases! {
     async fn filters_go_through_the_relation(app: TestApp) {
         seed(app).await;
         for (query, expected) in [
-            (r#"{ heroes(where: {age: {gte: 18}}) { name } }"#, json!(["Rusty-Man"])),
-            (r#"{ heroes(where: {age: {isNull: true}}) { name } }"#, json!(["Deadpond", "Spider-Boy"])),
+            (r"{ heroes(where: {age: {gte: 18}}) { name } }", json!(["Rusty-Man"])),
+            (r"{ heroes(where: {age: {isNull: true}}) { name } }", json!(["Deadpond", "Spider-Boy"])),
             // A hero of unknown age is in no comparison, and so in the opposite of each.
-            (r#"{ heroes(where: {age: {ne: 48}}) { name } }"#, json!([])),
-            (r#"{ heroes(where: {not: {age: {eq: 48}}}) { name } }"#, json!(["Deadpond", "Spider-Boy"])),
+            (r"{ heroes(where: {age: {ne: 48}}) { name } }", json!([])),
+            (r"{ heroes(where: {not: {age: {eq: 48}}}) { name } }", json!(["Deadpond", "Spider-Boy"])),
             (r#"{ heroes(where: {teams: {some: {name: {startsWith: "Z"}}}}) { name } }"#, json!(["Deadpond"])),
             (r#"{ heroes(where: {teams: {none: {name: {startsWith: "Z"}}}}) { name } }"#, json!(["Rusty-Man", "Spider-Boy"])),
             (r#"{ heroes(where: {teams: {every: {name: {eq: "Preventers"}}}}) { name } }"#, json!(["Rusty-Man", "Spider-Boy"])),
             (r#"{ teams(where: {heroes: {some: {teams: {some: {name: {eq: "Z-Force"}}}}}}) { name } }"#, json!(["Z-Force", "Preventers"])),
-            (r#"{ teams(where: {heroes: {every: {age: {isNull: true}}}}) { name } }"#, json!(["Z-Force"])),
+            (r"{ teams(where: {heroes: {every: {age: {isNull: true}}}}) { name } }", json!(["Z-Force"])),
             (r#"{ heroes(where: {or: [{name: {contains: "pond"}}, {secretName: {endsWith: "Sharp"}}]}) { name } }"#, json!(["Deadpond", "Rusty-Man"])),
             (r#"{ heroes(where: {name: {contains: "RUSTY", ignoreCase: true}}) { name } }"#, json!(["Rusty-Man"])),
             (r#"{ heroes(where: {name: {contains: "RUSTY"}}) { name } }"#, json!([])),
             (r#"{ heroes(where: {id: {in: ["Hero:3", "1", 99]}}) { name } }"#, json!(["Deadpond", "Spider-Boy"])),
-            (r#"{ heroes(where: {id: {in: []}}) { name } }"#, json!([])),
-            (r#"{ heroes(where: {name: {notIn: []}}) { name } }"#, json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
-            (r#"{ heroes(where: {}) { name } }"#, json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
-            (r#"{ heroes(where: null) { name } }"#, json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
-            (r#"{ heroes(where: {and: [], not: {or: []}}) { name } }"#, json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
-            (r#"{ heroes(where: {or: []}) { name } }"#, json!([])),
+            (r"{ heroes(where: {id: {in: []}}) { name } }", json!([])),
+            (r"{ heroes(where: {name: {notIn: []}}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
+            (r"{ heroes(where: {}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
+            (r"{ heroes(where: null) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
+            (r"{ heroes(where: {and: [], not: {or: []}}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
+            (r"{ heroes(where: {or: []}) { name } }", json!([])),
             (r#"{ heroes(where: {name: {contains: "%"}}) { name } }"#, json!([])),
             (r#"{ heroes(where: {name: {startsWith: "_usty"}}) { name } }"#, json!([])),
         ] {
@@ -115,14 +115,14 @@ on_both_databases! {
     async fn a_batch_with_a_filter_is_one_statement(app: TestApp) {
         seed(app).await;
         for (query, statements) in [
-            (r#"{ teams { heroes(limit: 1, orderBy: {field: NAME}, where: {age: {isNull: true}}) { name } } }"#, 2),
-            (r#"{ teams { heroes(orderBy: {field: TEAM_COUNT}, where: {teams: {some: {heroes: {every: {}}}}}) { name } } }"#, 2),
-            (r#"{ teams { heroesConnection(first: 1) { nodes { name } edges { cursor } pageInfo { endCursor hasNextPage hasPreviousPage } } } }"#, 2),
-            (r#"{ teams { heroesConnection(first: 1) { totalCount nodes { name } } } }"#, 3),
-            (r#"{ teams { heroesConnection(first: 1) { totalCount } heroCount } }"#, 2),
-            (r#"{ teams { heroesConnection { nodes { teamsConnection { nodes { name } } } } } }"#, 3),
-            (r#"{ heroesConnection { totalCount } }"#, 1),
-            (r#"{ heroesConnection { nodes { id } edges { node { id } } pageInfo { hasNextPage } totalCount } }"#, 2),
+            (r"{ teams { heroes(limit: 1, orderBy: {field: NAME}, where: {age: {isNull: true}}) { name } } }", 2),
+            (r"{ teams { heroes(orderBy: {field: TEAM_COUNT}, where: {teams: {some: {heroes: {every: {}}}}}) { name } } }", 2),
+            (r"{ teams { heroesConnection(first: 1) { nodes { name } edges { cursor } pageInfo { endCursor hasNextPage hasPreviousPage } } } }", 2),
+            (r"{ teams { heroesConnection(first: 1) { totalCount nodes { name } } } }", 3),
+            (r"{ teams { heroesConnection(first: 1) { totalCount } heroCount } }", 2),
+            (r"{ teams { heroesConnection { nodes { teamsConnection { nodes { name } } } } } }", 3),
+            (r"{ heroesConnection { totalCount } }", 1),
+            (r"{ heroesConnection { nodes { id } edges { node { id } } pageInfo { hasNextPage } totalCount } }", 2),
         ] {
             assert_eq!(app.statements_of(query, json!({})).await.len(), statements, "{query}");
         }

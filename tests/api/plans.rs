@@ -91,7 +91,7 @@ on_both_databases! {
             (r#"{name: {eq: "Hero 7"}}"#, "ix_hero_name"),
             (r#"{name: {startsWith: "Hero 777"}}"#, "ix_hero_name"),
             (r#"{name: {in: ["Hero 7", "Hero 8"]}}"#, "ix_hero_name"),
-            (r#"{id: {in: [7, 8]}}"#, if app.database.is_postgres() { "hero_pkey" } else { "PRIMARY KEY" }),
+            (r"{id: {in: [7, 8]}}", if app.database.is_postgres() { "hero_pkey" } else { "PRIMARY KEY" }),
         ] {
             let query = format!("{{ heroesConnection(where: {filter}) {{ totalCount }} }}");
             assert_uses(&plan(app, &query, json!({})).await, &[index]);
