@@ -2,6 +2,8 @@ import tutorialStory from "./tabs/tutorial-story.graphql";
 import heroesWithTeams from "./tabs/heroes-with-teams.graphql";
 import teamsWithHeroes from "./tabs/teams-with-heroes.graphql";
 import heroById from "./tabs/hero-by-id.graphql";
+import filters from "./tabs/filters.graphql";
+import pages from "./tabs/pages.graphql";
 import inputError from "./tabs/input-error.graphql";
 
 // GraphiQL titles a tab with the name of its operation.
@@ -10,5 +12,7 @@ export const tabs = [
   { query: heroesWithTeams },
   { query: teamsWithHeroes },
   { query: heroById, variables: JSON.stringify({ id: "Hero:1" }, null, 2) },
+  { query: filters },
+  { query: pages, variables: JSON.stringify({ after: null }, null, 2) },
   { query: inputError },
 ];

@@ -392,13 +392,13 @@ on_both_databases! {
                         edges {{ cursor node {{ id }} }} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }}"
             );
             for forward in [true, false] {
-                let size = rng.usize(1..9);
+                let length = rng.usize(1..9);
                 let mut cursor = json!(null);
                 let mut seen: Vec<Value> = Vec::new();
                 loop {
                     let mut variables = json!({"where": filter, "orderBy": order});
-                    let (length, bound) = if forward { ("first", "after") } else { ("last", "before") };
-                    variables[length] = json!(size);
+                    let (argument, bound) = if forward { ("first", "after") } else { ("last", "before") };
+                    variables[argument] = json!(length);
                     variables[bound] = cursor.clone();
                     let mut page = app.data(&query, variables.clone()).await["page"].take();
                     let edges = page["edges"].as_array().expect("a list").clone();
