@@ -68,7 +68,7 @@ impl From<ApiError> for async_graphql::Error {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound(keys) => {
+            StoreError::NotFound { keys, .. } => {
                 Self::new(Code::NotFound, format!("there are no rows with these keys: {keys:?}"))
             }
             StoreError::Conflict => Self::new(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use async_graphql::{ID, Value};
+use async_graphql::{ID, MaybeUndefined, Value};
 
 use super::{
     error::{ApiError, Code},
@@ -114,21 +114,47 @@ pub struct RelateInput<N> {
     pub create: Option<Vec<N>>,
     pub connect: Option<Vec<ID>>,
     pub connect_or_create: Option<Vec<N>>,
+    pub disconnect: Option<Vec<ID>>,
+    pub set: MaybeUndefined<Vec<ID>>,
 }
 
 impl<N: RowInput> RelateInput<N> {
     /// The instructions, after noting what is wrong with them.
     pub fn check(self, place: Place<'_>, faults: &mut Faults) -> Relate<N::Row> {
+        let Self { node, create, connect, connect_or_create, disconnect, set } = self;
+        let set = match set {
+            MaybeUndefined::Undefined => None,
+            MaybeUndefined::Null => {
+                faults.note(place.field("set"), "must not be null: leave it out, or write [] for no links at all");
+                None
+            }
+            MaybeUndefined::Value(set) => Some(set),
+        };
+        let has_others = create.is_some() || connect.is_some() || connect_or_create.is_some() || disconnect.is_some();
+        if set.is_some() && has_others {
+            faults
+                .note(place.field("set"), "must not be given together with other instructions: it replaces all links");
+        }
         let mut rows = |list: Option<Vec<N>>, name| {
             let place = place.field(name);
             faults.list(list.unwrap_or_default(), place, |row, place, faults| Some(row.check(place, faults)))
         };
-        let create = rows(self.create, "create");
-        let connect_or_create = rows(self.connect_or_create, "connectOrCreate");
-        let connect = faults.list(self.connect.unwrap_or_default(), place.field("connect"), |id, place, faults| {
-            self.node.key(&id, place).map_err(|fault| faults.0.push(fault)).ok()
-        });
-        Relate { create, connect, connect_or_create }
+        let create = rows(create, "create");
+        let connect_or_create = rows(connect_or_create, "connectOrCreate");
+        let mut keys = |list: Option<Vec<ID>>, name| {
+            let place = place.field(name);
+            faults.list(list.unwrap_or_default(), place, |id, place, faults| faults.key(node, &id, place))
+        };
+        let connect = keys(connect, "connect");
+        let disconnect = keys(disconnect, "disconnect");
+        let set = set.map(|set| keys(Some(set), "set"));
+        for (index, key) in disconnect.iter().enumerate() {
+            if connect.contains(key) {
+                let place = place.field("disconnect");
+                faults.note(place.entry(index), "must not be in `connect`, too");
+            }
+        }
+        Relate { create, connect, connect_or_create, disconnect, set }
     }
 }
 
@@ -140,6 +166,19 @@ impl Faults {
     /// Notes a fault.
     pub fn note(&mut self, place: Place<'_>, message: impl fmt::Display) {
         self.0.push(place.bad_input(message));
+    }
+
+    /// The key in an id, or a note of what is wrong with it.
+    pub fn key(&mut self, node: NodeType, id: &ID, place: Place<'_>) -> Option<i64> {
+        node.key(id, place).map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    /// A value that may be left out but not be null.
+    pub fn not_null<T>(&mut self, value: MaybeUndefined<T>, place: Place<'_>) -> Option<T> {
+        if value.is_null() {
+            self.note(place, "must not be null: leave it out to keep it as it is");
+        }
+        value.take()
     }
 
     /// Notes what is wrong with a name.

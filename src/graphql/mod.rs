@@ -14,6 +14,7 @@ mod order;
 mod output;
 mod settle;
 mod team;
+mod variables;
 
 use async_graphql::{EmptySubscription, ID, MergedObject, Request, Response, SDLExportOptions, Value};
 
@@ -24,6 +25,7 @@ use self::{
     node::NodeQuery,
     settle::settle,
     team::{TeamMutation, TeamQuery},
+    variables::without_unset,
 };
 use crate::store::Db;
 
@@ -63,7 +65,7 @@ impl Schema {
 
     /// Executes a request with loaders of its own.
     pub async fn execute(&self, request: Request) -> Response {
-        let response = settle(self.schema.execute(request.data(Loaders::new(&self.db)))).await;
+        let response = settle(self.schema.execute(without_unset(request).data(Loaders::new(&self.db)))).await;
         with_codes(with_null_data(response))
     }
 }

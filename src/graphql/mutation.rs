@@ -1,17 +1,25 @@
 //! What all mutations share: check the input, write in one transaction, forget what was read before.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use async_graphql::Context;
+use async_graphql::{
+    Context, ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value, parser::types::Field,
+    registry::Registry,
+};
 use sea_orm::EntityTrait;
 
 use super::{
     error::{ApiError, Code},
     id::NodeType,
     input::{Faults, Place},
+    list::Listed,
     loaders::Loaders,
+    output::{Output, null},
 };
-use crate::store::{Create, Creation, Db, NewRow, StoreError, Table};
+use crate::store::{
+    Change, Changes, Create, Creation, Db, Deletion, NewRow, Relate, StoreError, Table, UnitOfWork, Update,
+    may_try_again,
+};
 
 /// An input object that creates a row with rows of the other side nested in it.
 pub trait CreateInput {
@@ -25,15 +33,31 @@ pub trait CreateInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<Self::Row, Self::Related>;
 }
 
+/// An input object that changes a row and its links.
+pub trait UpdateInput {
+    type Changes: Changes<Row: NewRow<Entity = <<Self::Related as NewRow>::Entity as Table>::Other>>;
+    type Related: NewRow;
+
+    /// What is changed.
+    const NODE: NodeType;
+    /// The field with the instructions for the other side, and what is there.
+    const RELATED: (&'static str, NodeType);
+
+    /// What is to change, after noting what is wrong with it.
+    fn check(self, place: Place<'_>, faults: &mut Faults) -> Change<Self::Changes, Self::Related>;
+}
+
 type Model<N> = Arc<<<N as NewRow>::Entity as EntityTrait>::Model>;
+type Changed<I> = Model<<<I as UpdateInput>::Changes as Changes>::Row>;
+
+const INPUT: &str = "input";
 
 /// Creates one row from the argument `input`.
 pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<Model<I::Row>, Vec<ApiError>> {
-    let place = Place::argument("input");
+    let place = Place::argument(INPUT);
     let mut faults = Faults::default();
     let new = [input.check(place, &mut faults)];
-    let mut rows = create(ctx, Arc::new(new), faults, |_| place, I::RELATED).await?;
-    rows.pop().ok_or_else(|| vec![ApiError::new(Code::Internal, "the server created nothing")])
+    one(create::<I>(ctx, Arc::new(new), faults, |_| place).await?)
 }
 
 /// Creates rows from the list in the argument `input`.
@@ -41,64 +65,223 @@ pub async fn create_many<I: CreateInput>(
     ctx: &Context<'_>,
     input: Vec<I>,
 ) -> Result<Vec<Model<I::Row>>, Vec<ApiError>> {
-    let place = Place::argument("input");
+    let place = Place::argument(INPUT);
     let mut faults = Faults::default();
     let new = faults.list(input, place, |input, place, faults| Some(input.check(place, faults)));
-    create(ctx, new.into(), faults, |index| place.entry(index), I::RELATED).await
+    create::<I>(ctx, new.into(), faults, |index| place.entry(index)).await
 }
 
-async fn create<'p, N, R>(
+async fn create<'p, I: CreateInput>(
     ctx: &Context<'_>,
-    new: Arc<[Create<N, R>]>,
+    new: Arc<[Create<I::Row, I::Related>]>,
     mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
-    related: (&'static str, NodeType),
-) -> Result<Vec<Model<N>>, Vec<ApiError>>
-where
-    N: NewRow<Entity = <R::Entity as Table>::Other>,
-    R: NewRow,
-{
-    faults.check_objects(new.iter().map(objects).sum(), Place::argument("input"));
+) -> Result<Vec<Model<I::Row>>, Vec<ApiError>> {
+    faults.check_objects(new.iter().map(|new| 1 + new.related.objects()).sum(), Place::argument(INPUT));
     faults.check()?;
-    let result = ctx.data_unchecked::<Db>().write(Creation { new: Arc::clone(&new) }).await;
-    match result {
-        Ok(rows) => {
-            ctx.data_unchecked::<Loaders>().clear().await;
-            Ok(rows.into_iter().map(Arc::new).collect())
+    write(ctx, Creation { new: Arc::clone(&new) }).await.map_err(|error| match error {
+        StoreError::NotFound { linked, .. } => {
+            let related = new.iter().enumerate().map(|(index, new)| (place(index), &new.related));
+            links_not_found(related, &linked, I::RELATED)
         }
-        Err(StoreError::NotFound(missing)) => Err(not_found(&new, &missing, place, related)),
-        Err(error) => Err(vec![error.into()]),
-    }
+        error => vec![error.into()],
+    })
 }
 
-/// The objects that an input names: the one to create, and those that are nested in it.
-fn objects<N, R>(new: &Create<N, R>) -> usize {
-    1 + new.related.create.len() + new.related.connect.len() + new.related.connect_or_create.len()
+/// Changes one row from the argument `input`.
+pub async fn update_one<I: UpdateInput>(ctx: &Context<'_>, input: I) -> Result<Changed<I>, Vec<ApiError>> {
+    let place = Place::argument(INPUT);
+    let mut faults = Faults::default();
+    let changes = [input.check(place, &mut faults)];
+    one(update::<I>(ctx, Arc::new(changes), faults, |_| place).await?)
 }
 
-/// An error for each place that names one of the missing keys.
-fn not_found<'p, N, R>(
-    new: &[Create<N, R>],
-    missing: &[i64],
+/// Changes rows from the list in the argument `input`.
+pub async fn update_many<I: UpdateInput>(ctx: &Context<'_>, input: Vec<I>) -> Result<Vec<Changed<I>>, Vec<ApiError>> {
+    let place = Place::argument(INPUT);
+    let mut faults = Faults::default();
+    let mut seen = HashSet::new();
+    let changes = faults.list(input, place, |input, place, faults| {
+        let change = input.check(place, faults);
+        if !seen.insert(change.key) && change.key != 0 {
+            faults.note(place.field("id"), "must not be the id of an earlier entry, too");
+        }
+        Some(change)
+    });
+    update::<I>(ctx, changes.into(), faults, |index| place.entry(index)).await
+}
+
+async fn update<'p, I: UpdateInput>(
+    ctx: &Context<'_>,
+    changes: Arc<[Change<I::Changes, I::Related>]>,
+    mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
-    related: (&'static str, NodeType),
+) -> Result<Vec<Changed<I>>, Vec<ApiError>> {
+    faults.check_objects(changes.iter().map(|change| 1 + change.related.objects()).sum(), Place::argument(INPUT));
+    faults.check()?;
+    write(ctx, Update { changes: Arc::clone(&changes) }).await.map_err(|error| match error {
+        StoreError::NotFound { keys, linked } => {
+            let places = changes.iter().enumerate().map(|(index, change)| (place(index), change.key));
+            let mut errors = not_found(places, &keys, I::NODE);
+            let related = changes.iter().enumerate().map(|(index, change)| (place(index), &change.related));
+            errors.extend(links_not_found(related, &linked, I::RELATED));
+            errors
+        }
+        error => vec![error.into()],
+    })
+}
+
+/// Writes, and forgets what was read before.
+async fn write<W, M>(ctx: &Context<'_>, work: W) -> Result<Vec<Arc<M>>, StoreError>
+where
+    W: UnitOfWork<Output = Vec<M>>,
+{
+    let rows = ctx.data_unchecked::<Db>().write(work).await?;
+    ctx.data_unchecked::<Loaders>().clear().await;
+    Ok(rows.into_iter().map(Arc::new).collect())
+}
+
+fn one<M>(mut rows: Vec<M>) -> Result<M, Vec<ApiError>> {
+    rows.pop().ok_or_else(|| vec![ApiError::new(Code::Internal, "the server wrote nothing")])
+}
+
+/// An error for each input object whose row is missing.
+fn not_found<'p>(objects: impl Iterator<Item = (Place<'p>, i64)>, missing: &[i64], node: NodeType) -> Vec<ApiError> {
+    let missing: HashSet<&i64> = missing.iter().collect();
+    objects.filter(|(_, key)| missing.contains(key)).map(|(place, key)| no_such(node, key, place.field("id"))).collect()
+}
+
+/// An error for each place that names one of the missing rows on the other side.
+fn links_not_found<'p, R: 'p>(
+    objects: impl Iterator<Item = (Place<'p>, &'p Relate<R>)>,
+    missing: &[i64],
+    (field, node): (&'static str, NodeType),
 ) -> Vec<ApiError> {
-    let (field, node) = related;
+    let missing: HashSet<&i64> = missing.iter().collect();
     let mut errors = Vec::new();
-    for (index, new) in new.iter().enumerate() {
-        let place = place(index);
+    for (place, related) in objects {
         let place = place.field(field);
-        let place = place.field("connect");
-        for (index, key) in new.related.connect.iter().enumerate() {
-            if missing.contains(key) {
-                errors.push(
-                    place.entry(index).fault(
-                        Code::NotFound,
-                        format!("there is no {} with the id \"{}\"", node.name(), *node.id(*key)),
-                    ),
-                );
-            }
+        let set = related.set.as_deref().unwrap_or_default();
+        for (name, keys) in [("connect", &*related.connect), ("disconnect", &*related.disconnect), ("set", set)] {
+            let place = place.field(name);
+            let missing = keys.iter().enumerate().filter(|(_, key)| missing.contains(key));
+            errors.extend(missing.map(|(index, key)| no_such(node, *key, place.entry(index))));
         }
     }
     errors
+}
+
+fn no_such(node: NodeType, key: i64, place: Place<'_>) -> ApiError {
+    place.fault(Code::NotFound, format!("there is no {} with the id \"{}\"", node.name(), *node.id(key)))
+}
+
+/// Objects that are deleted while they are answered: a payload has them as they were, and what it selects of them is read
+/// between the lock of the transaction and its commit. It is null when nothing was deleted.
+#[derive(Debug)]
+pub struct Deleting<T: Listed, P> {
+    node: NodeType,
+    ids: Vec<ID>,
+    payload: Payload<T, P>,
+}
+
+/// How the payload is made of the objects.
+#[derive(Debug)]
+enum Payload<T, P> {
+    One(fn(Output<T>) -> P),
+    Many(fn(Vec<Output<T>>) -> P),
+}
+
+impl<T: Listed, P> Deleting<T, P> {
+    /// Deletes the object with the id in the argument `input`.
+    pub fn one(node: NodeType, id: ID, payload: fn(Output<T>) -> P) -> Self {
+        Self { node, ids: vec![id], payload: Payload::One(payload) }
+    }
+
+    /// Deletes the objects with the ids in the list in the argument `input`.
+    pub fn many(node: NodeType, ids: Vec<ID>, payload: fn(Vec<Output<T>>) -> P) -> Self {
+        Self { node, ids, payload: Payload::Many(payload) }
+    }
+
+    fn place<'a>(&self, input: &'a Place<'a>, index: usize) -> Place<'a> {
+        if matches!(self.payload, Payload::One(_)) { *input } else { input.entry(index) }
+    }
+
+    fn payload(&self, rows: Vec<T>) -> Result<P, Vec<ApiError>> {
+        let objects: Vec<_> = rows.into_iter().map(Output).collect();
+        match self.payload {
+            Payload::One(payload) => one(objects).map(payload),
+            Payload::Many(payload) => Ok(payload(objects)),
+        }
+    }
+
+    fn check(&self) -> Result<Vec<i64>, Vec<ApiError>> {
+        let input = Place::argument(INPUT);
+        let mut faults = Faults::default();
+        let keys = if let Payload::One(_) = self.payload {
+            self.ids.iter().filter_map(|id| faults.key(self.node, id, input.field("id"))).collect()
+        } else {
+            faults.list(self.ids.iter().collect(), input, |id, place, faults| {
+                faults.key(self.node, id, place.field("id"))
+            })
+        };
+        faults.check()?;
+        Ok(keys)
+    }
+}
+
+impl<T: Listed, P: OutputType> Deleting<T, P> {
+    async fn delete(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<Field>,
+        keys: &[i64],
+    ) -> Result<Value, StoreError> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let mut deletion = Deletion::<T::Entity>::begin(ctx.data_unchecked::<Db>(), keys).await?;
+        loaders.clear().await;
+        let rows = deletion.take_rows().into_iter().map(|row| T::new(Arc::new(row))).collect();
+        let value = match self.payload(rows) {
+            Ok(payload) => Some(payload).resolve(ctx, field).await.unwrap_or_default(),
+            Err(errors) => null(ctx, field, &errors),
+        };
+        deletion.commit().await?;
+        loaders.clear().await;
+        Ok(value)
+    }
+}
+
+impl<T: Listed, P: OutputType> OutputType for Deleting<T, P> {
+    fn type_name() -> Cow<'static, str> {
+        P::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        P::type_name().into_owned()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        P::create_type_info(registry);
+        Self::qualified_type_name()
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let keys = match self.check() {
+            Ok(keys) => keys,
+            Err(errors) => return Ok(null(ctx, field, &errors)),
+        };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            return match self.delete(ctx, field, &keys).await {
+                Ok(value) => Ok(value),
+                Err(StoreError::Conflict) if may_try_again(attempt).await => continue,
+                Err(StoreError::NotFound { keys: missing, .. }) => {
+                    let input = Place::argument(INPUT);
+                    let places = keys.iter().enumerate().map(|(index, key)| (self.place(&input, index), *key));
+                    Ok(null(ctx, field, &not_found(places, &missing, self.node)))
+                }
+                Err(error) => Ok(null(ctx, field, &[error.into()])),
+            };
+        }
+    }
 }

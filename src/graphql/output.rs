@@ -158,15 +158,18 @@ impl<T: OutputType> OutputType for Nullable<T> {
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         match &self.0 {
             Ok(value) => value.as_ref().resolve(ctx, field).await,
-            Err(errors) => {
-                for error in errors {
-                    let error = async_graphql::Error::from(error.clone()).into_server_error(field.pos);
-                    ctx.add_error(ctx.set_error_path(error));
-                }
-                Ok(Value::Null)
-            }
+            Err(errors) => Ok(null(ctx, field, errors)),
         }
     }
+}
+
+/// The value of a field that is null for these errors, which are reported.
+pub fn null(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, errors: &[ApiError]) -> Value {
+    for error in errors {
+        let error = async_graphql::Error::from(error.clone()).into_server_error(field.pos);
+        ctx.add_error(ctx.set_error_path(error));
+    }
+    Value::Null
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! New rows, with rows of the other side nested in them. One piece of code for both sides.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, Iterable, QueryFilter,
-    QueryTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, Iterable, QueryTrait,
     sea_query::{BinOper, Condition, Expr, ExprTrait, JoinType, Query},
 };
 use serde::Serialize;
 
-use super::{StoreError, Table, UnitOfWork, membership, rows};
+use super::{
+    Relate, StoreError, Table, UnitOfWork,
+    relate::{self, missing},
+    rows,
+};
 
 /// The values of a row that is about to be made: all columns but the key.
 ///
@@ -25,23 +28,6 @@ pub trait NewRow: Clone + Eq + Hash + Serialize + Send + Sync + 'static {
 
     /// The values of a row that is there.
     fn of(row: &<Self::Entity as EntityTrait>::Model) -> Self;
-}
-
-/// What a new row is to be linked to on the other side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relate<R> {
-    /// Rows that are made in any case.
-    pub create: Vec<R>,
-    /// Keys of rows that must be there.
-    pub connect: Vec<i64>,
-    /// Rows with exactly these values: the oldest one, made if there is none.
-    pub connect_or_create: Vec<R>,
-}
-
-impl<R> Default for Relate<R> {
-    fn default() -> Self {
-        Self { create: Vec::new(), connect: Vec::new(), connect_or_create: Vec::new() }
-    }
 }
 
 /// A new row and what it is to be linked to.
@@ -70,47 +56,17 @@ where
     type Output = Vec<<N::Entity as EntityTrait>::Model>;
 
     async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
-        let new = &self.new;
-        let connect = new.iter().flat_map(|new| new.related.connect.iter().copied()).collect();
-        check_present::<R::Entity>(txn, &connect).await?;
-
-        let wanted = new.iter().flat_map(|new| &new.related.connect_or_create).collect();
-        let mut found = find(txn, &wanted).await?;
-
-        // The rows to connect or create come in the order of the input, so that their keys do too.
-        let mut seen = HashSet::new();
-        let missing: Vec<&R> = new
-            .iter()
-            .flat_map(|new| &new.related.connect_or_create)
-            .filter(|row| !found.contains_key(*row) && seen.insert(*row))
-            .collect();
-        let nested = new.iter().flat_map(|new| &new.related.create);
-        let created = insert(txn, &missing.iter().copied().chain(nested).collect::<Vec<_>>()).await?;
-        let mut created = created.iter().map(R::Entity::key);
-        found.extend(missing.into_iter().cloned().zip(created.by_ref()));
-
-        let rows = insert(txn, &new.iter().map(|new| &new.row).collect::<Vec<_>>()).await?;
-        let mut links = BTreeSet::new();
-        for (row, Create { related, .. }) in rows.iter().zip(new.iter()) {
-            let from = N::Entity::key(row);
-            let found = related.connect_or_create.iter().filter_map(|row| found.get(row).copied());
-            let to = created.by_ref().take(related.create.len()).chain(related.connect.iter().copied()).chain(found);
-            links.extend(to.map(|to| N::Entity::link(from, to)));
+        let related: Vec<_> = self.new.iter().map(|new| &new.related).collect();
+        let linked = missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?;
+        if !linked.is_empty() {
+            return Err(StoreError::NotFound { keys: Vec::new(), linked });
         }
-        membership::insert(txn, &links.into_iter().collect::<Vec<_>>()).await?;
+        let targets = relate::targets(txn, &related).await?;
+        let rows = insert(txn, &self.new.iter().map(|new| &new.row).collect::<Vec<_>>()).await?;
+        let keys: Vec<i64> = rows.iter().map(N::Entity::key).collect();
+        relate::link::<N::Entity, R>(txn, &keys, &related, targets).await?;
         Ok(rows)
     }
-}
-
-async fn check_present<E: Table>(db: &impl ConnectionTrait, keys: &BTreeSet<i64>) -> Result<(), StoreError> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let wanted: Vec<i64> = keys.iter().copied().collect();
-    let select = E::find().filter(rows::is_in(db.get_database_backend(), Expr::col(E::KEY), &wanted));
-    let present: HashSet<i64> = rows::all::<E>(db, select.into_query()).await?.iter().map(E::key).collect();
-    let missing: Vec<i64> = wanted.into_iter().filter(|key| !present.contains(key)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(StoreError::NotFound(missing)) }
 }
 
 const WANTED: &str = "wanted";
@@ -138,7 +94,7 @@ pub async fn find<N: NewRow>(db: &impl ConnectionTrait, wanted: &HashSet<&N>) ->
 }
 
 /// Inserts rows in one statement, and gives them in the order of `new`.
-async fn insert<N: NewRow>(
+pub async fn insert<N: NewRow>(
     db: &impl ConnectionTrait,
     new: &[&N],
 ) -> Result<Vec<<N::Entity as EntityTrait>::Model>, StoreError> {

@@ -1,18 +1,29 @@
 //! What can go wrong in the database, and what a broken constraint means.
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+use tokio::task::JoinError;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Rows that were to be linked are not there. Their ids, in no order.
-    NotFound(Vec<i64>),
+    /// Rows are not there: those that were to be changed or deleted, and those on the other side that were to be linked.
+    NotFound { keys: Vec<i64>, linked: Vec<i64> },
     /// Other transactions were in the way. The same request may succeed when it is repeated.
     Conflict,
     /// The database cannot be reached, or has no connection free.
     Unavailable(DbErr),
     /// Anything else that the database says.
     Database(DbErr),
+}
+
+/// A task that did not end: it panicked, which goes on here, or the server is stopping.
+impl From<JoinError> for StoreError {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Self::Unavailable(DbErr::Custom(error.to_string())),
+        }
+    }
 }
 
 impl From<DbErr> for StoreError {

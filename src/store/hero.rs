@@ -8,7 +8,7 @@ use entity::{
 use sea_orm::{Linked, RelationDef};
 use serde::Serialize;
 
-use super::{NewRow, Table, membership::Link};
+use super::{Changes, NewRow, Table, membership::Link};
 
 impl Table for Entity {
     const KEY: Column = Column::Id;
@@ -44,5 +44,25 @@ impl NewRow for NewHero {
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), secret_name: row.secret_name.clone(), age: row.age }
+    }
+}
+
+/// What is to change of a hero. What is none stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeroChanges {
+    pub name: Option<String>,
+    pub secret_name: Option<String>,
+    /// In years. Some of none: not known any more.
+    pub age: Option<Option<i32>>,
+}
+
+impl Changes for HeroChanges {
+    type Row = NewHero;
+
+    fn apply(&self, row: &mut NewHero) {
+        let Self { name, secret_name, age } = self.clone();
+        row.name = name.unwrap_or_else(|| std::mem::take(&mut row.name));
+        row.secret_name = secret_name.unwrap_or_else(|| std::mem::take(&mut row.secret_name));
+        row.age = age.unwrap_or(row.age);
     }
 }

@@ -3,11 +3,13 @@
 use entity::hero_team_link::{Column, Entity};
 use sea_orm::{
     ConnectionTrait,
-    sea_query::{OnConflict, Query},
+    sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement},
 };
 use serde::Serialize;
 
-use super::{StoreError, rows};
+use super::{StoreError, Table, rows};
+
+const COLUMNS: [Column; 2] = [Column::HeroId, Column::TeamId];
 
 /// A row of `hero_team_link`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -25,15 +27,58 @@ pub async fn insert(db: &impl ConnectionTrait, links: &[Link]) -> Result<(), Sto
     if links.is_empty() {
         return Ok(());
     }
-    let columns = [Column::HeroId, Column::TeamId];
-    let records = rows::records::<Entity>(db.get_database_backend(), links, &columns)?;
     let mut insert = Query::insert();
     insert
         .into_table(Entity)
-        .columns(columns)
-        .select_from(records)
+        .columns(COLUMNS)
+        .select_from(records(db, links)?)
         .map_err(rows::statement_error)?
-        .on_conflict(OnConflict::columns(columns).do_nothing().to_owned());
+        .on_conflict(OnConflict::columns(COLUMNS).do_nothing().to_owned());
     db.execute(&insert).await?;
     Ok(())
+}
+
+/// Unlinks the pairs. One that is not linked stays so.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn delete(db: &impl ConnectionTrait, links: &[Link]) -> Result<(), StoreError> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let mut delete = Query::delete();
+    delete.from_table(Entity).and_where(pair().in_subquery(records(db, links)?));
+    db.execute(&delete).await?;
+    Ok(())
+}
+
+/// Unlinks the rows of `E` with these keys from all rows on the other side but those that `links` names.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn delete_all_but<E: Table>(
+    db: &impl ConnectionTrait,
+    keys: &[i64],
+    links: &[Link],
+) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut delete = Query::delete();
+    delete
+        .from_table(Entity)
+        .and_where(rows::is_in(db.get_database_backend(), Expr::col(E::LINK), keys))
+        .and_where(pair().not_in_subquery(records(db, links)?));
+    db.execute(&delete).await?;
+    Ok(())
+}
+
+fn pair() -> Expr {
+    Expr::tuple(COLUMNS.map(Expr::col))
+}
+
+fn records(db: &impl ConnectionTrait, links: &[Link]) -> Result<SelectStatement, StoreError> {
+    Ok(rows::records::<Entity>(db.get_database_backend(), links, &COLUMNS)?)
 }

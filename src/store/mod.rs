@@ -1,15 +1,18 @@
 //! What the database holds: rows in and out, plain functions over a connection. Every query is here.
 
 mod create;
+mod delete;
 mod error;
 mod filter;
 pub mod hero;
 mod membership;
 mod order;
 mod read;
+mod relate;
 mod rows;
 pub mod seed;
 pub mod team;
+mod update;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,12 +28,15 @@ use sea_orm::{
 use tokio::sync::RwLock;
 
 pub use self::{
-    create::{Create, Creation, NewRow, Relate},
+    create::{Create, Creation, NewRow},
+    delete::Deletion,
     error::StoreError,
     filter::{Column, Filter, IntTest, Quantifier, TextTest},
     order::{Bound, Key, Order, OrderBy, Position},
     read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
+    relate::Relate,
     rows::{Row, Table},
+    update::{Change, Changes, Update},
 };
 
 /// How to reach the database.
@@ -150,14 +156,7 @@ impl Db {
         let db = self.clone();
         // A task of its own: SQLx leaves a connection behind in an unknown state when a BEGIN is dropped half-way.
         let task = tokio::spawn(async move { db.attempts(&work).await });
-        match task.await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(_) => Err(StoreError::Unavailable(DbErr::Custom("the server is stopping".to_owned()))),
-            },
-        }
+        task.await?
     }
 
     async fn attempts<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
@@ -172,10 +171,7 @@ impl Db {
                 self.attempt(work).await
             };
             match result {
-                Err(StoreError::Conflict) if attempt < MAX_ATTEMPTS => {
-                    let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
-                    tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
-                }
+                Err(StoreError::Conflict) if may_try_again(attempt).await => {}
                 result => return result,
             }
         }
@@ -216,6 +212,16 @@ impl Db {
         // The writer goes last: the last connection of a SQLite file folds its write-ahead log into it.
         self.write.close().await
     }
+}
+
+/// Whether a transaction that was given up for another one may run again, after the pause that goes with it.
+pub async fn may_try_again(attempt: u32) -> bool {
+    if attempt >= MAX_ATTEMPTS {
+        return false;
+    }
+    let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
+    tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+    true
 }
 
 async fn begin(write: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {

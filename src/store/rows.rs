@@ -14,7 +14,8 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryResult, RelationDef,
     Value,
     sea_query::{
-        Asterisk, Expr, ExprTrait, Func, FunctionCall, JoinType, Query, SelectStatement, extension::postgres::PgFunc,
+        Asterisk, Expr, ExprTrait, Func, FunctionCall, IntoIden, JoinType, Query, SelectStatement, TableRef,
+        extension::postgres::PgFunc,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -205,6 +206,11 @@ pub fn records<E: EntityTrait>(
         select.columns(columns.iter().copied()).from_function(records, ROWS);
     }
     Ok(select)
+}
+
+/// A statement as a table.
+pub fn subquery(select: SelectStatement, name: impl IntoIden) -> TableRef {
+    TableRef::SubQuery(Box::new(select), name.into_iden())
 }
 
 /// A statement that could not be put together.

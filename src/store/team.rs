@@ -8,7 +8,7 @@ use entity::{
 use sea_orm::{Linked, RelationDef};
 use serde::Serialize;
 
-use super::{NewRow, Table, membership::Link};
+use super::{Changes, NewRow, Table, membership::Link};
 
 impl Table for Entity {
     const KEY: Column = Column::Id;
@@ -42,5 +42,22 @@ impl NewRow for NewTeam {
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), headquarters: row.headquarters.clone() }
+    }
+}
+
+/// What is to change of a team. What is none stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamChanges {
+    pub name: Option<String>,
+    pub headquarters: Option<String>,
+}
+
+impl Changes for TeamChanges {
+    type Row = NewTeam;
+
+    fn apply(&self, row: &mut NewTeam) {
+        let Self { name, headquarters } = self.clone();
+        row.name = name.unwrap_or_else(|| std::mem::take(&mut row.name));
+        row.headquarters = headquarters.unwrap_or_else(|| std::mem::take(&mut row.headquarters));
     }
 }

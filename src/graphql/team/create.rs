@@ -1,4 +1,4 @@
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::Team;
 use crate::{
@@ -60,10 +60,10 @@ pub struct CreateTeamsPayload {
 }
 
 #[derive(Debug, Default)]
-pub struct TeamMutation;
+pub struct TeamCreation;
 
 #[Object]
-impl TeamMutation {
+impl TeamCreation {
     /// Creates a team, together with the heroes who are to be in it. Null when nothing was written: the errors say what was
     /// wrong, all faults of the input together (`BAD_USER_INPUT`), or what was not there (`NOT_FOUND`).
     async fn create_team(
@@ -102,7 +102,14 @@ impl CreateInput for CreateTeamInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<NewTeam, NewHero> {
         let Self { name, headquarters, heroes } = self;
         let TeamHeroesCreateInput { create, connect, connect_or_create } = heroes.unwrap_or_default();
-        let heroes = RelateInput { node: Self::RELATED.1, create, connect, connect_or_create };
+        let heroes = RelateInput {
+            node: Self::RELATED.1,
+            create,
+            connect,
+            connect_or_create,
+            disconnect: None,
+            set: MaybeUndefined::Undefined,
+        };
         Create {
             row: NewTeamInput { name, headquarters }.check(place, faults),
             related: heroes.check(place.field(Self::RELATED.0), faults),

@@ -1,4 +1,4 @@
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::Hero;
 use crate::{
@@ -64,10 +64,10 @@ pub struct CreateHeroesPayload {
 }
 
 #[derive(Debug, Default)]
-pub struct HeroMutation;
+pub struct HeroCreation;
 
 #[Object]
-impl HeroMutation {
+impl HeroCreation {
     /// Creates a hero, together with the teams that the hero is to be in. Null when nothing was written: the errors say what
     /// was wrong, all faults of the input together (`BAD_USER_INPUT`), or what was not there (`NOT_FOUND`).
     async fn create_hero(
@@ -106,7 +106,14 @@ impl CreateInput for CreateHeroInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Create<NewHero, NewTeam> {
         let Self { name, secret_name, age, teams } = self;
         let HeroTeamsCreateInput { create, connect, connect_or_create } = teams.unwrap_or_default();
-        let teams = RelateInput { node: Self::RELATED.1, create, connect, connect_or_create };
+        let teams = RelateInput {
+            node: Self::RELATED.1,
+            create,
+            connect,
+            connect_or_create,
+            disconnect: None,
+            set: MaybeUndefined::Undefined,
+        };
         Create {
             row: NewHeroInput { name, secret_name, age }.check(place, faults),
             related: teams.check(place.field(Self::RELATED.0), faults),

@@ -1,0 +1,134 @@
+//! Changes of rows, with instructions for their links. One piece of code for both sides.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Iterable, QueryFilter, QueryTrait,
+    sea_query::{Alias, Expr, ExprTrait, Query},
+};
+use serde::Serialize;
+
+use super::{
+    NewRow, Relate, StoreError, Table, UnitOfWork,
+    relate::{self, missing},
+    rows,
+};
+
+/// New values for some of the columns of a row.
+pub trait Changes: Send + Sync + 'static {
+    type Row: NewRow;
+
+    /// Puts the new values in the place of the old ones.
+    fn apply(&self, row: &mut Self::Row);
+}
+
+/// A row, what is to change of it, and what it is to be linked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<C, R> {
+    pub key: i64,
+    pub changes: C,
+    pub related: Relate<R>,
+}
+
+/// Changes rows on one side of the memberships, makes the nested rows on the other, and unlinks and links.
+///
+/// At most three statements look up and five write, whatever the number of rows. The output has the rows in the order of
+/// `changes`. No key may come twice.
+///
+/// It fails with [`StoreError::NotFound`] when rows to change, or to be linked to, are not there.
+#[derive(Debug)]
+pub struct Update<C, R> {
+    pub changes: Arc<[Change<C, R>]>,
+}
+
+/// A row with its key, as a record.
+#[derive(Serialize)]
+struct Keyed<'a, N> {
+    id: i64,
+    #[serde(flatten)]
+    row: &'a N,
+}
+
+impl<C, R> UnitOfWork for Update<C, R>
+where
+    C: Changes<Row: NewRow<Entity = <R::Entity as Table>::Other>>,
+    R: NewRow,
+{
+    type Output = Vec<<<C::Row as NewRow>::Entity as EntityTrait>::Model>;
+
+    async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
+        let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
+        let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
+        let mut rows = by_keys::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
+        let not_found = StoreError::NotFound {
+            keys: keys.iter().copied().filter(|key| !rows.contains_key(key)).collect(),
+            linked: missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?,
+        };
+        if !matches!(&not_found, StoreError::NotFound { keys, linked } if keys.is_empty() && linked.is_empty()) {
+            return Err(not_found);
+        }
+
+        let targets = relate::targets(txn, &related).await?;
+        rows.extend(self.update(txn, &rows).await?);
+        relate::link::<<C::Row as NewRow>::Entity, R>(txn, &keys, &related, targets).await?;
+        Ok(keys.iter().filter_map(|key| rows.remove(key)).collect())
+    }
+}
+
+impl<C: Changes, R> Update<C, R> {
+    /// Updates the rows that are not yet as they should be, in one statement.
+    async fn update<E>(
+        &self,
+        txn: &DatabaseTransaction,
+        rows: &HashMap<i64, E::Model>,
+    ) -> Result<HashMap<i64, E::Model>, StoreError>
+    where
+        E: Table,
+        C::Row: NewRow<Entity = E>,
+    {
+        let changed: Vec<(i64, C::Row)> = self
+            .changes
+            .iter()
+            .filter_map(|Change { key, changes, .. }| {
+                let old = C::Row::of(rows.get(key)?);
+                let mut new = old.clone();
+                changes.apply(&mut new);
+                (new != old).then_some((*key, new))
+            })
+            .collect();
+        if changed.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let new = Alias::new("new");
+        let records: Vec<_> = changed.iter().map(|(id, row)| Keyed { id: *id, row }).collect();
+        let columns: Vec<_> = std::iter::once(E::KEY).chain(C::Row::COLUMNS.iter().copied()).collect();
+        let records = rows::records::<E>(txn.get_database_backend(), &records, &columns)?;
+        let mut update = Query::update();
+        update
+            .table(E::default())
+            .from(rows::subquery(records, new.clone()))
+            .values(C::Row::COLUMNS.iter().map(|column| (*column, Expr::col((new.clone(), *column)))))
+            .and_where(Expr::col((E::default(), E::KEY)).equals((new, E::KEY)))
+            .returning(Query::returning().columns(E::Column::iter().map(|column| (E::default(), column))));
+        let updated = txn.query_all(&update).await?;
+        updated
+            .iter()
+            .map(|row| {
+                let row = E::Model::from_query_result(row, "")?;
+                Ok((E::key(&row), row))
+            })
+            .collect()
+    }
+}
+
+/// The rows with these keys, by key.
+pub async fn by_keys<E: Table>(txn: &DatabaseTransaction, keys: &[i64]) -> Result<HashMap<i64, E::Model>, StoreError> {
+    let keys: Vec<i64> = keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let backend = txn.get_database_backend();
+    let select = E::find().filter(rows::is_in(backend, Expr::col(E::KEY), &keys));
+    let rows = rows::all::<E>(txn, select.into_query()).await?;
+    Ok(rows.into_iter().map(|row| (E::key(&row), row)).collect())
+}
