@@ -104,6 +104,42 @@ on_both_databases! {
         assert_eq!(app.counts().await, [2, 3, 4]);
     }
 
+    async fn a_failure_in_an_update_or_a_deletion_leaves_no_trace(app: TestApp) {
+        create_team(app).await;
+        app.data(CREATE, json!({})).await;
+        let before = app.rows().await;
+        let update = r#"mutation { updateHeroes(input: [
+            {id: 1, name: "C", teams: {disconnect: ["Team:1"], create: [{name: "New", headquarters: "H"}]}},
+            {id: 2, name: "D", teams: {set: ["Team:1"]}},
+        ]) { heroes { name } } }"#;
+        let delete = "mutation { deleteHeroes(input: [{id: 1}, {id: 2}]) { heroes { name teams { name } } } }";
+        for (event, table, query) in [
+            ("INSERT", "team", update),
+            ("UPDATE", "hero", update),
+            ("DELETE", "hero_team_link", update),
+            ("INSERT", "hero_team_link", update),
+            ("DELETE", "hero", delete),
+            ("DELETE", "hero_team_link", delete),
+        ] {
+            if app.database.is_postgres() {
+                app.execute("CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'injected'; END $$")
+                    .await;
+                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION fail()");
+                app.execute(&sql).await;
+            } else {
+                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
+                app.execute(&sql).await;
+            }
+            let answer = app.graphql(query).await;
+            assert_eq!(answer["errors"][0]["extensions"], json!({"code": "INTERNAL"}), "{event} {table}: {answer}");
+            assert_eq!(app.rows().await, before, "{event} {table}");
+            remove_fault(app, table).await;
+        }
+        app.data(update, json!({})).await;
+        app.data(delete, json!({})).await;
+        assert_eq!(app.counts().await, [0, 4, 0]);
+    }
+
     async fn a_client_that_goes_away_leaves_all_or_nothing(app: TestApp) {
         create_team(app).await;
         for polls in 0..60 {
