@@ -96,6 +96,16 @@ pub struct DatabaseSettings {
         value_parser = seconds
     )]
     pub acquire_timeout: Duration,
+    /// Seconds that a statement may take on PostgreSQL before it is cancelled; 0 for no end
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_STATEMENT_TIMEOUT",
+        default_value = "10",
+        value_name = "SECONDS",
+        value_parser = seconds
+    )]
+    pub statement_timeout: Duration,
     /// Log each statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL")]
     pub log_sql: bool,
@@ -138,6 +148,7 @@ impl DatabaseSettings {
             read_connections: self.read_connections,
             write_connections: self.write_connections,
             acquire_timeout: self.acquire_timeout,
+            statement_timeout: self.statement_timeout,
             log_sql: self.log_sql,
         }
     }

@@ -41,5 +41,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
         Command::Schema => {}
     }
-    db.close().await.context("cannot close the database")
+    // A statement that nobody waits for any more must not keep the program from ending.
+    match tokio::time::timeout(config.serve.shutdown_timeout, db.close()).await {
+        Ok(closed) => closed.context("cannot close the database"),
+        Err(_) => {
+            tracing::warn!("statements that were still running have been cut off");
+            Ok(())
+        }
+    }
 }

@@ -1,16 +1,17 @@
 //! Connections: lists for clients that page (the Relay Cursor Connections specification).
 //!
 //! A cursor carries the values of the order at its object, so a page begins where the last one ended, whatever was
-//! inserted or deleted in between, and costs the same wherever it is.
+//! inserted or deleted in between. It costs the same wherever it is when an index has the order: that of any column, but
+//! for ages the part where those that are not known come last, and not that of the number of related objects.
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
-use async_graphql::{Context, Object, OutputType, TypeName, Value};
+use async_graphql::{Context, Object, OutputType, TypeName, Value, futures_util::future::join};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::ApiError,
+    error::{ApiError, Code},
     input::Place,
     list::{DEFAULT_LIMIT, Listed, Model, Source, bounded, query},
     loaders::{Loaders, Page},
@@ -34,6 +35,8 @@ pub struct Connection<T: Listed> {
     field: &'static str,
     source: Source,
     query: Arc<ListQuery>,
+    /// Whether `first` was given, and not only its default.
+    has_first: bool,
     node: std::marker::PhantomData<T>,
 }
 
@@ -65,6 +68,7 @@ pub fn connection<T: Listed>(
     page: PageArguments,
 ) -> Result<Output<Connection<T>>, ApiError> {
     let PageArguments { first, after, last, before } = page;
+    let has_first = first.is_some();
     let (limit, last) = match (first, last) {
         (Some(_), Some(_)) => {
             return Err(Place::argument("last").bad_input("must not be given together with `first`"));
@@ -78,7 +82,7 @@ pub fn connection<T: Listed>(
     let before =
         before.map(|before| Cursor::parse(&before, field, &query.order, Place::argument("before"))).transpose()?;
     query.slice = Slice::Keyset { after, before, limit, last };
-    Ok(Output(Connection { field, source, query: Arc::new(query), node: std::marker::PhantomData }))
+    Ok(Output(Connection { field, source, query: Arc::new(query), has_first, node: std::marker::PhantomData }))
 }
 
 /// A part of a list, for clients that page.
@@ -100,15 +104,18 @@ impl<T: Listed> Connection<T> {
     /// Where in the list this part stands.
     async fn page_info(&self, ctx: &Context<'_>) -> Result<Output<PageInfo>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
-        let (last, beyond) = self.beyond();
-        let is_beyond = match beyond {
-            Some(beyond) if ctx.look_ahead().field(if last { "hasNextPage" } else { "hasPreviousPage" }).exists() => {
-                self.load(ctx, Arc::new(beyond)).await?.has_more
-            }
-            _ => false,
+        let is_selected = |field| ctx.look_ahead().field(field).exists();
+        let Slice::Keyset { after, before, last, .. } = &self.query.slice else {
+            return Err(ApiError::new(Code::Internal, "a connection has no bounds"));
         };
-        let (has_next_page, has_previous_page) =
-            if last { (is_beyond, page.has_more) } else { (page.has_more, is_beyond) };
+        let (after, before) = (after.as_ref(), before.as_ref());
+        let before_after =
+            after.filter(|_| !last && is_selected("hasPreviousPage")).map(|after| self.up_to(after, true));
+        let behind_before = before.filter(|_| (*last || !self.has_first) && is_selected("hasNextPage"));
+        let behind_before = behind_before.map(|before| self.up_to(before, false));
+        let (before_after, behind_before) = join(self.is_any(ctx, before_after), self.is_any(ctx, behind_before)).await;
+        let has_next_page = behind_before? || (!last && page.has_more);
+        let has_previous_page = before_after? || (*last && page.has_more);
         Ok(Output(PageInfo {
             has_next_page,
             has_previous_page,
@@ -130,17 +137,19 @@ impl<T: Listed> Connection<T> {
         ctx.data_unchecked::<Loaders>().page(T::pages, self.source, query).await
     }
 
-    /// Whether these are the last ones, and what would find an object beyond the bound that they were asked to begin behind
-    /// (or to end before). A page of no objects tells whether there are any.
-    fn beyond(&self) -> (bool, Option<ListQuery>) {
-        let Slice::Keyset { after, before, last, .. } = &self.query.slice else { return (false, None) };
-        let beyond = |bound: &Bound| Some(Bound { inclusive: true, ..bound.clone() });
-        let slice = match (last, after, before) {
-            (false, Some(after), _) => Slice::Keyset { after: None, before: beyond(after), limit: 0, last: true },
-            (true, _, Some(before)) => Slice::Keyset { after: beyond(before), before: None, limit: 0, last: false },
-            _ => return (*last, None),
-        };
-        (*last, Some(ListQuery { slice, ..(*self.query).clone() }))
+    /// What finds an object up to a bound, or from it on. A page of no objects tells whether there are any.
+    fn up_to(&self, bound: &Bound, is_end: bool) -> ListQuery {
+        let bound = Some(Bound { inclusive: true, ..bound.clone() });
+        let (after, before) = if is_end { (None, bound) } else { (bound, None) };
+        let slice = Slice::Keyset { after, before, limit: 0, last: is_end };
+        ListQuery { slice, ..(*self.query).clone() }
+    }
+
+    async fn is_any(&self, ctx: &Context<'_>, query: Option<ListQuery>) -> Result<bool, ApiError> {
+        match query {
+            Some(query) => Ok(self.load(ctx, Arc::new(query)).await?.has_more),
+            None => Ok(false),
+        }
     }
 
     fn cursor(&self, row: &Row<Arc<Model<T>>>) -> Cursor {
@@ -170,12 +179,14 @@ impl<T: Listed> Edge<T> {
 /// Where in its list a part stands.
 #[Object]
 impl PageInfo {
-    /// Whether there are objects behind this part: with `last`, behind `before`.
+    /// Whether there are objects behind this part. With `first` only those before `before` count, otherwise those from `before`
+    /// on do, too.
     async fn has_next_page(&self) -> bool {
         self.has_next_page
     }
 
-    /// Whether there are objects before this part: with `first`, up to `after`.
+    /// Whether there are objects before this part. With `last` only those behind `after` count, otherwise those up to `after`
+    /// do, too.
     async fn has_previous_page(&self) -> bool {
         self.has_previous_page
     }

@@ -13,6 +13,10 @@ pub enum Code {
     NotFound,
     /// Other requests were in the way. The request may be repeated.
     Conflict,
+    /// The document would cost too much.
+    QueryTooComplex,
+    /// A statement took longer than it may.
+    Timeout,
     /// The database cannot be reached at the moment.
     Unavailable,
     /// A fault of the server.
@@ -27,6 +31,8 @@ impl Code {
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
+            Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
+            Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
@@ -75,6 +81,9 @@ impl From<StoreError> for ApiError {
                 Code::Conflict,
                 "other requests changed the same data at the same time; nothing was written, the request may be repeated",
             ),
+            StoreError::Timeout => {
+                Self::new(Code::Timeout, "the database took too long to answer; ask for less, or with a simpler filter")
+            }
             StoreError::Unavailable(cause) => {
                 tracing::error!(%cause, "the database is unavailable");
                 Self::new(Code::Unavailable, "the database is not available at the moment; try again later")

@@ -11,6 +11,8 @@ use crate::store::{Column, Filter, IntTest, Quantifier, TextTest};
 
 /// Conditions in one filter, at most, nested ones included.
 const MAX_CONDITIONS: usize = 200;
+/// Conditions through the relation in one filter, at most.
+const MAX_RELATIONS: usize = 10;
 /// Levels of nesting in one filter, at most.
 const MAX_DEPTH: usize = 12;
 
@@ -89,7 +91,7 @@ pub trait FilterInput: InputType {
 /// `BAD_USER_INPUT` when an operand is null, an id is of another type, or the filter is too large.
 pub fn filter<F: FilterInput>(argument: Option<F>) -> Result<Filter, ApiError> {
     let place = Place::argument("where");
-    let mut conditions = Conditions { count: 0, depth: 0 };
+    let mut conditions = Conditions { count: 0, relations: 0, depth: 0 };
     argument.map_or_else(|| Ok(Filter::default()), |filter| filter.check(&mut conditions, place))
 }
 
@@ -100,6 +102,7 @@ type Operator<O, M, T> = (MaybeUndefined<O>, &'static str, fn(M) -> T);
 #[derive(Debug)]
 pub struct Conditions {
     count: usize,
+    relations: usize,
     depth: usize,
 }
 
@@ -260,6 +263,12 @@ impl<'c> All<'c> {
         place: Place<'_>,
     ) -> Result<(), ApiError> {
         if let Some(filter) = given(filter, place)? {
+            self.conditions.relations += 1;
+            if self.conditions.relations > MAX_RELATIONS {
+                return Err(place.bad_input(format_args!(
+                    "is one relation too many: a filter goes through at most {MAX_RELATIONS}"
+                )));
+            }
             let filter = Box::new(self.conditions.nested(*filter, place)?);
             self.filters.push(Filter::Linked { quantifier, filter });
         }

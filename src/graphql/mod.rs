@@ -1,6 +1,7 @@
 //! What clients see: the schema. It translates, and holds no query.
 
 mod connection;
+mod cost;
 mod error;
 mod filter;
 mod hero;
@@ -16,16 +17,17 @@ mod settle;
 mod team;
 mod variables;
 
-use async_graphql::{EmptySubscription, ID, MergedObject, Request, Response, SDLExportOptions, Value};
+use async_graphql::{
+    EmptySubscription, ID, MergedObject, Request, Response, SDLExportOptions, ServerError, Value, parser::parse_query,
+};
 
 use self::{
-    error::Code,
+    error::{ApiError, Code},
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
     node::NodeQuery,
     settle::settle,
     team::{TeamMutation, TeamQuery},
-    variables::without_unset,
 };
 use crate::store::Db;
 
@@ -47,6 +49,9 @@ pub const BAD_USER_INPUT: &str = Code::BadUserInput.as_str();
 
 type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
+/// Characters of a message of async-graphql, at most.
+const MAX_MESSAGE: usize = 500;
+
 /// The schema over a database.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "async-graphql's schema has none")]
@@ -65,7 +70,11 @@ impl Schema {
 
     /// Executes a request with loaders of its own.
     pub async fn execute(&self, request: Request) -> Response {
-        let response = settle(self.schema.execute(without_unset(request).data(Loaders::new(&self.db)))).await;
+        let request = match prepared(request) {
+            Ok(request) => request.data(Loaders::new(&self.db)),
+            Err(error) => return refused(error),
+        };
+        let response = settle(self.schema.execute(request)).await;
         with_codes(with_null_data(response))
     }
 }
@@ -83,6 +92,25 @@ pub fn sdl() -> String {
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
     GraphQlSchema::build(Query::default(), Mutation::default(), EmptySubscription)
         .override_output_type_description::<ID>("What tells one object from all others. It is sent as a string.")
+}
+
+/// The request with its document parsed and measured, and without what its unset variables stand for.
+fn prepared(mut request: Request) -> Result<Request, ApiError> {
+    cost::check_nesting(&request.query)?;
+    // A document that does not parse is for async-graphql to refuse.
+    let Ok(mut document) = parse_query(&request.query) else { return Ok(request) };
+    cost::check_selections(&document)?;
+    variables::remove_unset(&mut document, &request);
+    request.set_parsed_query(document);
+    Ok(request)
+}
+
+/// The answer to a request that is not executed.
+fn refused(error: ApiError) -> Response {
+    let error = async_graphql::Error::from(error);
+    let mut refusal = ServerError::new(error.message, None);
+    refusal.extensions = error.extensions;
+    Response::from_errors(vec![refusal])
 }
 
 /// async-graphql leaves a field of the root out when it cannot be null and failed. The specification asks for no data
@@ -107,6 +135,11 @@ fn with_codes(mut response: Response) -> Response {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", Code::BadUserInput.as_str());
+            // They repeat what was sent, which may be long.
+            if let Some((end, _)) = error.message.char_indices().nth(MAX_MESSAGE) {
+                error.message.truncate(end);
+                error.message.push('…');
+            }
         }
     }
     response

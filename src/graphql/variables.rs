@@ -6,24 +6,12 @@
 
 use async_graphql::{
     Name, Positioned, Request, Value as ConstValue,
-    parser::{
-        parse_query,
-        types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
-    },
+    parser::types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
 };
 use async_graphql_value::Value;
 
-/// The request without what its unset variables stand for.
-pub fn without_unset(request: Request) -> Request {
-    // A document that does not parse is for async-graphql to refuse.
-    let Ok(mut document) = parse_query(&request.query) else { return request };
-    remove_unset(&mut document, &request);
-    let mut request = request;
-    request.set_parsed_query(document);
-    request
-}
-
-fn remove_unset(document: &mut ExecutableDocument, request: &Request) {
+/// Takes what unset variables stand for out of the document of a request.
+pub fn remove_unset(document: &mut ExecutableDocument, request: &Request) {
     let mut unset: Vec<Name> = Vec::new();
     for (name, operation) in document.operations.iter() {
         // Other operations of the document are not executed.

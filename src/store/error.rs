@@ -10,6 +10,8 @@ pub enum StoreError {
     NotFound { keys: Vec<i64>, linked: Vec<i64> },
     /// Other transactions were in the way. The same request may succeed when it is repeated.
     Conflict,
+    /// A statement took longer than it may, and was cancelled.
+    Timeout,
     /// The database cannot be reached, or has no connection free.
     Unavailable(DbErr),
     /// Anything else that the database says.
@@ -42,6 +44,8 @@ impl From<DbErr> for StoreError {
                 // PostgreSQL's serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
                 Some("40001" | "40P01" | "23503") => Self::Conflict,
+                // PostgreSQL's query_canceled.
+                Some("57014") => Self::Timeout,
                 Some(code) if is_unavailable(code) => Self::Unavailable(error),
                 _ => Self::Database(error),
             },

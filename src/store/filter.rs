@@ -197,28 +197,31 @@ impl Scope {
     }
 
     fn linked<E: Table>(&self, quantifier: Quantifier, filter: &Filter) -> Expr {
-        let depth = self.depth + 1;
-        let link = format!("link_{depth}").into_iden();
-        let other = format!("{}_{depth}", E::Other::default().as_str()).into_iden();
-        let inner = Self { backend: self.backend, table: other.clone(), depth };
-        let expression = inner.expression::<E::Other>(filter);
-        let mut linked = Query::select();
-        linked
-            .expr(Expr::Constant(1.into()))
-            .from_as(hero_team_link::Entity, link.clone())
-            .and_where(Expr::col((link.clone(), E::LINK)).equals((self.table.clone(), E::KEY)));
-        if !filter.is_empty() {
-            let of_link = Expr::col((other.clone(), E::Other::KEY)).equals((link, E::Other::LINK));
-            linked.join_as(JoinType::InnerJoin, E::Other::default(), other, of_link);
-            linked.and_where(if quantifier == Quantifier::Every { expression.not() } else { expression });
-        } else if quantifier == Quantifier::Every {
+        if filter.is_empty() && quantifier == Quantifier::Every {
             return Expr::Constant(true.into());
         }
-        if self.backend == DbBackend::Sqlite {
-            // SQLite 3.51 makes a join of an EXISTS without a limit, and then OFFSET passes over a row once for each match.
-            linked.limit(1);
+        let depth = self.depth + 1;
+        let link = format!("link_{depth}").into_iden();
+        let key = Expr::col((self.table.clone(), E::KEY));
+        let mut linked = Query::select();
+        linked.from_as(hero_team_link::Entity, link.clone());
+        if !filter.is_empty() {
+            let other = format!("{}_{depth}", E::Other::default().as_str()).into_iden();
+            let inner = Self { backend: self.backend, table: other.clone(), depth };
+            let expression = inner.expression::<E::Other>(filter);
+            let of_link = Expr::col((other.clone(), E::Other::KEY)).equals((link.clone(), E::Other::LINK));
+            linked.join_as(JoinType::InnerJoin, E::Other::default(), other, of_link);
+            linked.and_where(if quantifier == Quantifier::Every { expression.not() } else { expression });
         }
-        if quantifier == Quantifier::Some { Expr::exists(linked) } else { Expr::exists(linked).not() }
+        let is_linked = if self.backend == DbBackend::Sqlite {
+            // SQLite runs an EXISTS again for each row, and one in another again for each row of that. This it runs once.
+            key.in_subquery(linked.column((link, E::LINK)).take())
+        } else {
+            // PostgreSQL makes a semi-join of it.
+            linked.expr(Expr::Constant(1.into())).and_where(Expr::col((link, E::LINK)).eq(key));
+            Expr::exists(linked)
+        };
+        if quantifier == Quantifier::Some { is_linked } else { is_linked.not() }
     }
 }
 

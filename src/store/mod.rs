@@ -50,6 +50,8 @@ pub struct DbSettings {
     pub write_connections: u32,
     /// How long a request waits for a connection that is free.
     pub acquire_timeout: Duration,
+    /// How long a statement may take on PostgreSQL before it is cancelled. Zero for no end.
+    pub statement_timeout: Duration,
     /// Whether each statement is logged with its time.
     pub log_sql: bool,
 }
@@ -120,6 +122,8 @@ impl Db {
         if txn.get_database_backend() == DbBackend::Postgres {
             // Read committed: a snapshot from before the wait would not show what the other server has done.
             txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            // A migration takes the time it takes, and so does the wait for it.
+            txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             txn.execute_raw(Statement::from_sql_and_values(
                 DbBackend::Postgres,
                 "SELECT pg_advisory_xact_lock($1)",
@@ -276,7 +280,7 @@ async fn connect_postgres(
     isolation: &'static str,
 ) -> Result<DatabaseConnection, DbErr> {
     let mut options = pool(settings, connections);
-    options.map_sqlx_postgres_opts(move |postgres| {
+    options.statement_timeout(settings.statement_timeout).map_sqlx_postgres_opts(move |postgres| {
         postgres.application_name("hero-teams").options([("default_transaction_isolation", isolation)])
     });
     Database::connect(options).await

@@ -97,6 +97,15 @@ impl Order {
         }
     }
 
+    /// The rows at `key` or behind it by this step alone, when they are one range.
+    fn range<E: Table>(self, key: &Key) -> Option<Expr> {
+        if self.by == OrderBy::Linked || (self.is_nullable() && !self.nulls_first) {
+            return None;
+        }
+        let expression = self.expression::<E>();
+        key.value().map(|value| if self.descending { expression.lte(value) } else { expression.gte(value) })
+    }
+
     fn equal<E: Table>(self, key: &Key) -> Expr {
         match key.value() {
             None => self.expression::<E>().is_null(),
@@ -132,9 +141,15 @@ pub fn behind<E: Table>(order: &[Order], bound: &Bound) -> Expr {
         };
     }
     // a > x OR (a = x AND (b > y OR (b = y AND …)))
-    order.iter().zip(keys).rev().fold(Expr::Constant(bound.inclusive.into()), |further, (step, key)| {
-        step.behind::<E>(key).or(step.equal::<E>(key).and(further))
-    })
+    let condition =
+        order.iter().zip(keys).rev().fold(Expr::Constant(bound.inclusive.into()), |further, (step, key)| {
+            step.behind::<E>(key).or(step.equal::<E>(key).and(further))
+        });
+    // What follows from it once more in front, as a range that an index serves.
+    match order.first().zip(keys.first()).and_then(|(step, key)| step.range::<E>(key)) {
+        Some(range) => range.and(condition),
+        None => condition,
+    }
 }
 
 impl Key {

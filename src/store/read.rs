@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use entity::hero_team_link;
 use sea_orm::{
     ConnectionTrait, DbBackend, JoinType, QueryFilter, QuerySelect, QueryTrait, Select,
-    sea_query::{Expr, ExprTrait, SelectStatement},
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
 
 use super::{
@@ -102,7 +102,13 @@ pub async fn linked_counts<E: Table>(
     filter: &Filter,
 ) -> Result<HashMap<i64, i64>, StoreError> {
     let backend = db.read.get_database_backend();
-    let select = counted::<E>(backend, filter, linked::<E>(backend));
+    let select = if filter.is_empty() {
+        // Each link has its row, so the links alone are counted.
+        let of_parent = Expr::col(E::Other::LINK).eq(rows::parent_key(backend));
+        Query::select().expr(Expr::col(E::LINK).count()).from(hero_team_link::Entity).and_where(of_parent).take()
+    } else {
+        counted::<E>(backend, filter, linked::<E>(backend))
+    };
     Ok(rows::count_per_parent(&db.read, parents, select).await?)
 }
 

@@ -120,6 +120,7 @@ fn each_setting_is_documented() {
         "--read-connections",
         "--write-connections",
         "--acquire-timeout",
+        "--statement-timeout",
         "--log-sql",
         "--log-level",
         "--log-format",

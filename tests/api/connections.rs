@@ -54,7 +54,7 @@ on_both_databases! {
             (json!({"last": 1, "after": cursor('b'), "before": cursor('e')}), "d", true, true),
             (json!({"last": 9, "after": cursor('e'), "before": cursor('b')}), "", true, false),
             (json!({"after": cursor('d')}), "ef", false, true),
-            (json!({"before": cursor('c')}), "ab", false, false),
+            (json!({"before": cursor('c')}), "ab", true, false),
         ] {
             let page = page(app, variables.clone()).await;
             assert_eq!(names(&page), expected, "{variables}");

@@ -170,4 +170,37 @@ on_both_databases! {
         }
         assert_eq!(app.counts().await, [0, 0, 0]);
     }
+
+    async fn documents_that_would_cost_too_much(app: TestApp) {
+        let fragments: String = (0..40).map(|level| format!(" fragment f{level} on Hero {{ ...f{} ...f{} }}", level + 1, level + 1)).collect();
+        let spreads = format!("{{ heroes {{ ...f0 }} }} {fragments} fragment f40 on Hero {{ name }}");
+        let aliases: String = (0..10_001).map(|alias| format!(" a{alias}: __typename")).collect();
+        let deep = |open: &str, close: &str| format!("{{ heroes(where: {}{}) {{ id }} }}", open.repeat(20_000), close.repeat(20_000));
+        let selections = "selections, with those of fragments at each spread, number";
+        for (document, message) in [
+            (deep("[", "]"), "brackets are nested 20002; at most 64 are allowed".to_owned()),
+            (deep("{not:", "}"), "brackets are nested 20002; at most 64 are allowed".to_owned()),
+            (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "brackets are nested 2002; at most 64 are allowed".to_owned()),
+            (spreads, format!("{selections} 3298534883326; at most 10000 are allowed")),
+            (format!("{{ {aliases} }}"), format!("{selections} 10001; at most 10000 are allowed")),
+        ] {
+            let answer = app.graphql(&document).await;
+            assert_eq!(answer, json!({"data": null, "errors": [{"message": message, "extensions": {"code": "QUERY_TOO_COMPLEX"}}]}));
+        }
+    }
+
+    async fn messages_do_not_grow_with_what_was_sent(app: TestApp) {
+        let long = "x".repeat(300_000);
+        for (query, variables) in [
+            (format!("{{ {long} }}"), json!({})),
+            (format!("{{ heroes ! {long} }}"), json!({})),
+            ("query($w: HeroFilter) { heroes(where: $w) { id } }".to_owned(), json!({"w": long})),
+            ("query($w: HeroFilter) { heroes(where: $w) { id } }".to_owned(), json!({"w": {&long: 1}})),
+            ("query($o: [HeroOrder!]) { heroes(orderBy: $o) { id } }".to_owned(), json!({"o": [{"field": long}]})),
+        ] {
+            let answer = app.graphql_with(&query, variables).await;
+            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_USER_INPUT"));
+            assert!(answer.to_string().len() < 2_000, "{}", answer.to_string().len());
+        }
+    }
 }

@@ -98,6 +98,8 @@ on_both_databases! {
                 "`where.name.contains` must not contain the character U+0000".to_owned()),
             (deep(13), json!(std::iter::once("where").chain(std::iter::repeat_n("not", 13)).collect::<Vec<_>>()),
                 format!("`{deepest}` is nested too deep: a filter has at most 12 levels")),
+            (json!({"and": vec![json!({"teams": {"some": {}}}); 11]}), json!(["where", "and", 10, "teams", "some"]),
+                "`where.and[10].teams.some` is one relation too many: a filter goes through at most 10".to_owned()),
             (wide(101), json!(["where", "or", 100]),
                 "`where.or[100]` is one condition too many: a filter has at most 200".to_owned()),
         ];

@@ -52,6 +52,8 @@ on_both_databases! {
             ("{field: NAME}", "ix_hero_name"),
             ("{field: NAME, direction: DESC}", "ix_hero_name"),
             ("{field: SECRET_NAME}", "ix_hero_secret_name"),
+            // Where ages that are not known come first, what is behind a known one is a range.
+            ("{field: AGE, direction: DESC}", "ix_hero_age"),
             ("[]", if app.database.is_postgres() { "hero_pkey" } else { "PRIMARY KEY" }),
         ] {
             let data = app.data(&cursor(order), json!({})).await;

@@ -145,6 +145,7 @@ pub async fn connect(url: &str) -> Db {
         read_connections: 4,
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
+        statement_timeout: Duration::from_mins(1),
         log_sql: false,
     };
     Db::connect(&settings).await.expect("the database opens")
