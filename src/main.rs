@@ -13,7 +13,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Config::parse()).await {
+    let config = match Config::try_parse() {
+        Ok(config) => config,
+        Err(error) if error.use_stderr() => {
+            // The first line says what is wrong; the rest would be how to use the program.
+            let error = error.to_string();
+            eprintln!("{} (see --help)", error.lines().next().unwrap_or_default());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, with the causes behind it.

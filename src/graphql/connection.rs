@@ -15,7 +15,7 @@ use super::{
     input::Place,
     list::{DEFAULT_LIMIT, Listed, Model, Source, bounded, query},
     loaders::{Loaders, Page},
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
 };
 use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Row, Slice};
 
@@ -89,14 +89,14 @@ pub fn connection<T: Listed>(
 #[Object(name_type)]
 impl<T: Listed> Connection<T> {
     /// The objects of this part, each with its cursor, in the order of the list also when they are its last ones.
-    async fn edges(&self, ctx: &Context<'_>) -> Result<Vec<Output<Edge<T>>>, ApiError> {
+    async fn edges(&self, ctx: &Context<'_>) -> Result<List<Output<Edge<T>>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
         let edge = |row| Edge { cursor: self.cursor(row), node: T::new(Arc::clone(&row.model)) };
         Ok(page.rows.iter().map(edge).map(Output).collect())
     }
 
     /// The objects of this part without their cursors.
-    async fn nodes(&self, ctx: &Context<'_>) -> Result<Vec<Output<T>>, ApiError> {
+    async fn nodes(&self, ctx: &Context<'_>) -> Result<List<Output<T>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
         Ok(page.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
     }

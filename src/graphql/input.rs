@@ -1,6 +1,6 @@
 //! Checks of the input, before the database is touched. All faults are reported together, each with its place.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use async_graphql::{ID, MaybeUndefined, Value};
 
@@ -146,14 +146,15 @@ impl<N: RowInput> RelateInput<N> {
             faults.list(list.unwrap_or_default(), place, |id, place, faults| faults.key(node, &id, place))
         };
         let connect = keys(connect, "connect");
-        let disconnect = keys(disconnect, "disconnect");
         let set = set.map(|set| keys(Some(set), "set"));
-        for (index, key) in disconnect.iter().enumerate() {
-            if connect.contains(key) {
-                let place = place.field("disconnect");
-                faults.note(place.entry(index), "must not be in `connect`, too");
+        let connected: HashSet<i64> = connect.iter().copied().collect();
+        let disconnect = faults.list(disconnect.unwrap_or_default(), place.field("disconnect"), |id, place, faults| {
+            let key = faults.key(node, &id, place)?;
+            if connected.contains(&key) {
+                faults.note(place, "must not be in `connect`, too");
             }
-        }
+            Some(key)
+        });
         Relate { create, connect, connect_or_create, disconnect, set }
     }
 }
@@ -233,15 +234,18 @@ impl Faults {
     /// # Errors
     ///
     /// All faults. When there are very many, the first ones and how many there are.
-    pub fn check(mut self) -> Result<(), Vec<ApiError>> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        if self.0.len() > MAX_FAULTS {
-            let more = self.0.len() - MAX_FAULTS;
-            self.0.truncate(MAX_FAULTS);
-            self.0.push(ApiError::new(Code::BadUserInput, format!("and {more} more faults")));
-        }
-        Err(self.0)
+    pub fn check(self) -> Result<(), Vec<ApiError>> {
+        if self.0.is_empty() { Ok(()) } else { Err(bounded(self.0)) }
     }
+}
+
+/// The errors of a call; when there are very many, the first ones and how many there are.
+pub fn bounded(mut errors: Vec<ApiError>) -> Vec<ApiError> {
+    if errors.len() > MAX_FAULTS {
+        let code = errors[MAX_FAULTS].code;
+        let more = errors.len() - MAX_FAULTS;
+        errors.truncate(MAX_FAULTS);
+        errors.push(ApiError::new(code, format!("and {more} more faults")));
+    }
+    errors
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, OutputType};
-use sea_orm::EntityTrait;
 
 use super::{
     error::ApiError,
@@ -11,9 +10,9 @@ use super::{
     input::Place,
     loaders::{CountLoader, Loaders, PageLoader},
     order::order,
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
 };
-use crate::store::{ListQuery, Order, Slice, Table};
+use crate::store::{self, ListQuery, Order, Slice, Table};
 
 /// Objects in a list when the query does not say how many.
 pub const DEFAULT_LIMIT: i32 = 100;
@@ -21,7 +20,7 @@ pub const DEFAULT_LIMIT: i32 = 100;
 pub const MAX_LIMIT: i32 = 1_000;
 
 /// The row of an object type.
-pub type Model<T> = <<T as Listed>::Entity as EntityTrait>::Model;
+pub type Model<T> = store::Model<<T as Listed>::Entity>;
 
 /// An object type that comes in lists.
 pub trait Listed: ObjectFields + OutputType + Clone + 'static {
@@ -57,7 +56,7 @@ pub async fn list<T: Listed>(
     source: Source,
     (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
     (limit, offset): (Option<i32>, Option<i32>),
-) -> Result<Vec<Output<T>>, ApiError> {
+) -> Result<List<Output<T>>, ApiError> {
     let limit = bounded("limit", limit.unwrap_or(DEFAULT_LIMIT))?;
     let offset = offset.unwrap_or(0);
     let offset = u64::try_from(offset)

@@ -8,18 +8,16 @@ use std::{collections::HashMap, hash::Hash, marker::PhantomData, sync::Arc};
 use async_graphql::futures_util::future::{join, join_all};
 use dataloader::{BatchFn, cached::Loader};
 use entity::{hero, team};
-use sea_orm::EntityTrait;
 
 use super::{
     error::{ApiError, Code},
     list::Source,
 };
-use crate::store::{self, Db, Filter, ListQuery, Row, Rows, StoreError, Table};
+use crate::store::{self, Db, Filter, ListQuery, Model, Row, Rows, StoreError, Table};
 
 /// Keys in one batch, at most. They are one parameter, so this bounds only the memory that a batch takes.
 const MAX_BATCH_SIZE: usize = 30_000;
 
-type Model<E> = <E as EntityTrait>::Model;
 type Loaded<T> = Result<T, ApiError>;
 
 /// A part of a list, shared by all who asked for it.
@@ -119,8 +117,8 @@ where
 }
 
 /// A batch answers every key, so a loader without an entry is a fault of the server.
-fn no_entry<T>(error: std::io::Error) -> Loaded<T> {
-    tracing::error!(%error, "a batch was lost");
+fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
+    tracing::error!("a batch was lost");
     Err(ApiError::new(Code::Internal, "the server failed to do this; its log has the reason"))
 }
 

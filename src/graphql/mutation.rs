@@ -1,23 +1,28 @@
 //! What all mutations share: check the input, write in one transaction, forget what was read before.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use async_graphql::{
     Context, ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value, parser::types::Field,
     registry::Registry,
 };
-use sea_orm::EntityTrait;
+use tokio::time::timeout;
 
 use super::{
     error::{ApiError, Code},
     id::NodeType,
-    input::{Faults, Place},
+    input::{Faults, Place, bounded},
     list::Listed,
     loaders::Loaders,
-    output::{Output, null},
+    output::{List, Output, null},
 };
 use crate::store::{
-    Change, Changes, Create, Creation, Db, Deletion, NewRow, Relate, StoreError, Table, UnitOfWork, Update,
+    self, Change, Changes, Create, Creation, Db, Deletion, NewRow, Relate, StoreError, Table, UnitOfWork, Update,
     may_try_again,
 };
 
@@ -47,10 +52,12 @@ pub trait UpdateInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Change<Self::Changes, Self::Related>;
 }
 
-type Model<N> = Arc<<<N as NewRow>::Entity as EntityTrait>::Model>;
+type Model<N> = Arc<store::Model<<N as NewRow>::Entity>>;
 type Changed<I> = Model<<<I as UpdateInput>::Changes as Changes>::Row>;
 
 const INPUT: &str = "input";
+/// How long the payload of a deletion may read while the deletion waits for it.
+const MAX_READ: Duration = Duration::from_secs(2);
 
 /// Creates one row from the argument `input`.
 pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<Model<I::Row>, Vec<ApiError>> {
@@ -82,7 +89,7 @@ async fn create<'p, I: CreateInput>(
     write(ctx, Creation { new: Arc::clone(&new) }).await.map_err(|error| match error {
         StoreError::NotFound { linked, .. } => {
             let related = new.iter().enumerate().map(|(index, new)| (place(index), &new.related));
-            links_not_found(related, &linked, I::RELATED)
+            bounded(links_not_found(related, &linked, I::RELATED))
         }
         error => vec![error.into()],
     })
@@ -125,7 +132,7 @@ async fn update<'p, I: UpdateInput>(
             let mut errors = not_found(places, &keys, I::NODE);
             let related = changes.iter().enumerate().map(|(index, change)| (place(index), &change.related));
             errors.extend(links_not_found(related, &linked, I::RELATED));
-            errors
+            bounded(errors)
         }
         error => vec![error.into()],
     })
@@ -188,7 +195,7 @@ pub struct Deleting<T: Listed, P> {
 #[derive(Debug)]
 enum Payload<T, P> {
     One(fn(Output<T>) -> P),
-    Many(fn(Vec<Output<T>>) -> P),
+    Many(fn(List<Output<T>>) -> P),
 }
 
 impl<T: Listed, P> Deleting<T, P> {
@@ -198,7 +205,7 @@ impl<T: Listed, P> Deleting<T, P> {
     }
 
     /// Deletes the objects with the ids in the list in the argument `input`.
-    pub fn many(node: NodeType, ids: Vec<ID>, payload: fn(Vec<Output<T>>) -> P) -> Self {
+    pub fn many(node: NodeType, ids: Vec<ID>, payload: fn(List<Output<T>>) -> P) -> Self {
         Self { node, ids, payload: Payload::Many(payload) }
     }
 
@@ -210,7 +217,7 @@ impl<T: Listed, P> Deleting<T, P> {
         let objects: Vec<_> = rows.into_iter().map(Output).collect();
         match self.payload {
             Payload::One(payload) => one(objects).map(payload),
-            Payload::Many(payload) => Ok(payload(objects)),
+            Payload::Many(payload) => Ok(payload(List(objects))),
         }
     }
 
@@ -235,13 +242,18 @@ impl<T: Listed, P: OutputType> Deleting<T, P> {
         ctx: &ContextSelectionSet<'_>,
         field: &Positioned<Field>,
         keys: &[i64],
+        attempt: u32,
     ) -> Result<Value, StoreError> {
         let loaders = ctx.data_unchecked::<Loaders>();
-        let mut deletion = Deletion::<T::Entity>::begin(ctx.data_unchecked::<Db>(), keys).await?;
+        let mut deletion = Deletion::<T::Entity>::begin(ctx.data_unchecked::<Db>(), keys, attempt).await?;
         loaders.clear().await;
         let rows = deletion.take_rows().into_iter().map(|row| T::new(Arc::new(row))).collect();
         let value = match self.payload(rows) {
-            Ok(payload) => Some(payload).resolve(ctx, field).await.unwrap_or_default(),
+            // Others wait to write meanwhile, so what the payload selects must not take for ever.
+            Ok(payload) => match timeout(MAX_READ, Some(payload).resolve(ctx, field)).await {
+                Ok(value) => value.unwrap_or_default(),
+                Err(_) => return Err(StoreError::Timeout),
+            },
             Err(errors) => null(ctx, field, &errors),
         };
         deletion.commit().await?;
@@ -269,16 +281,23 @@ impl<T: Listed, P: OutputType> OutputType for Deleting<T, P> {
             Ok(keys) => keys,
             Err(errors) => return Ok(null(ctx, field, &errors)),
         };
+        let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported_before = reported().len();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            return match self.delete(ctx, field, &keys).await {
+            let result = self.delete(ctx, field, &keys, attempt).await;
+            if result.is_err() {
+                // What the payload had to report is of an attempt that never was.
+                reported().truncate(reported_before);
+            }
+            return match result {
                 Ok(value) => Ok(value),
                 Err(StoreError::Conflict) if may_try_again(attempt).await => continue,
                 Err(StoreError::NotFound { keys: missing, .. }) => {
                     let input = Place::argument(INPUT);
                     let places = keys.iter().enumerate().map(|(index, key)| (self.place(&input, index), *key));
-                    Ok(null(ctx, field, &not_found(places, &missing, self.node)))
+                    Ok(null(ctx, field, &bounded(not_found(places, &missing, self.node))))
                 }
                 Err(error) => Ok(null(ctx, field, &[error.into()])),
             };

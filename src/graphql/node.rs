@@ -13,7 +13,7 @@ use super::{
     id::NodeType,
     input::Place,
     loaders::Loaders,
-    output::{Nullable, Output},
+    output::{List, Nullable, Output},
     team::Team,
 };
 
@@ -76,7 +76,7 @@ impl NodeQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Global ids, such as `Hero:1`. At most 1,000.")] ids: Vec<ID>,
-    ) -> Result<Vec<Nullable<NodeOutput>>, ApiError> {
+    ) -> Result<List<Nullable<NodeOutput>>, ApiError> {
         let place = Place::argument("ids");
         super::input::check_length(ids.len(), place)?;
         let nodes = ids.iter().enumerate().map(|(index, id)| load(ctx, id, place.entry(index)));

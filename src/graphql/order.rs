@@ -26,7 +26,9 @@ pub enum NullsOrder {
 /// One step of an order.
 pub fn step(by: OrderBy, direction: OrderDirection, nulls: Option<NullsOrder>) -> Order {
     let descending = direction == OrderDirection::Desc;
-    let nulls_first = nulls.map_or(descending, |nulls| nulls == NullsOrder::First);
+    // Where nothing is null it makes no difference, and must make none between cursors.
+    let is_nullable = matches!(by, OrderBy::Column(column) if column.is_nullable);
+    let nulls_first = is_nullable && nulls.map_or(descending, |nulls| nulls == NullsOrder::First);
     Order { by, descending, nulls_first }
 }
 

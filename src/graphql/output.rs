@@ -125,6 +125,44 @@ fn applies<T: OutputType>(ctx: &ContextSelectionSet<'_>, condition: &str) -> boo
     name == condition || interfaces.is_some_and(|interfaces| interfaces.contains(condition))
 }
 
+/// A list in an answer.
+///
+/// async-graphql drops the other entries of a list when one fails, and one of them may be loading the batch that fields
+/// elsewhere wait for. It also gives the error the path of the entry instead of that of the field in it.
+#[derive(Clone, Debug)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl<T: OutputType> OutputType for List<T> {
+    fn type_name() -> Cow<'static, str> {
+        Vec::<T>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        Vec::<T>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        Vec::<T>::create_type_info(registry);
+        Self::qualified_type_name()
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let entries = self.0.iter().enumerate().map(|(index, entry)| async move {
+            let ctx = ctx.with_index(index);
+            let value = entry.resolve(&ctx, field).await;
+            value.map_err(|error| if error.path.is_empty() { ctx.set_error_path(error) } else { error })
+        });
+        let values = join_all(entries).await;
+        Ok(Value::List(values.into_iter().collect::<ServerResult<_>>()?))
+    }
+}
+
 /// A field that is null when it fails, with all the errors that made it so.
 #[derive(Debug)]
 pub struct Nullable<T>(Result<Option<T>, Vec<ApiError>>);

@@ -55,7 +55,8 @@ impl<F: Future> Future for Settle<F> {
         self.signal.task.register(context.waker());
         let waker = Waker::from(Arc::clone(&self.signal));
         loop {
-            self.signal.state.store(POLLING, SeqCst);
+            // A swap, so that what was written before an earlier wake is seen by this poll.
+            self.signal.state.swap(POLLING, SeqCst);
             let poll = self.future.as_mut().poll(&mut Context::from_waker(&waker));
             let waits = self.signal.state.compare_exchange(POLLING, WAITING, SeqCst, SeqCst).is_ok();
             if poll.is_ready() || waits {

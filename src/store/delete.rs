@@ -2,31 +2,30 @@
 
 use std::collections::HashMap;
 
+use super::{Db, Precedence, StoreError, Table, begin, rows};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, Order, QueryFilter, QueryTrait,
     sea_query::{Expr, Query},
 };
-use tokio::sync::OwnedRwLockReadGuard;
 
-use super::{Db, StoreError, Table, begin, rows};
-
-/// Rows that are about to be deleted. Until [`Deletion::commit`] everybody reads them, and nobody can link or change them.
+/// Rows that are about to be deleted. Until [`Deletion::commit`] everybody reads them, and nobody can change them or
+/// link to them. When it is dropped, they stay.
 #[derive(Debug)]
 pub struct Deletion<E: Table> {
     txn: DatabaseTransaction,
     keys: Vec<i64>,
     rows: HashMap<i64, E::Model>,
-    _shared: OwnedRwLockReadGuard<()>,
+    precedence: Precedence,
 }
 
 impl<E: Table> Deletion<E> {
-    /// Takes the rows with these keys for deletion.
+    /// Takes the rows with these keys for deletion, in the n-th attempt at it.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`] when one is not there, or what the database says.
-    pub async fn begin(db: &Db, keys: &[i64]) -> Result<Self, StoreError> {
-        let shared = db.precedence.clone().read_owned().await;
+    pub async fn begin(db: &Db, keys: &[i64], attempt: u32) -> Result<Self, StoreError> {
+        let precedence = db.precedence(attempt).await;
         let write = db.write.clone();
         // A task of its own, as in `Db::write`: a BEGIN must not be dropped half-way.
         let txn = tokio::spawn(async move { begin(&write).await });
@@ -43,7 +42,7 @@ impl<E: Table> Deletion<E> {
         if !missing.is_empty() {
             return Err(StoreError::NotFound { keys: missing, linked: Vec::new() });
         }
-        Ok(Self { txn, keys: keys.to_vec(), rows, _shared: shared })
+        Ok(Self { txn, keys: keys.to_vec(), rows, precedence })
     }
 
     /// Gives the rows, in the order of their keys as they were asked for. A key that came twice has its row once.
@@ -51,16 +50,22 @@ impl<E: Table> Deletion<E> {
         self.keys.iter().filter_map(|key| self.rows.remove(key)).collect()
     }
 
-    /// Deletes the rows. Their links go with them.
+    /// Deletes the rows. Their links go with them. Once called it runs to its end, also when the client has gone.
     ///
     /// # Errors
     ///
     /// What the database says.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let mut delete = Query::delete();
-        let is_wanted = rows::is_in(self.txn.get_database_backend(), Expr::col(E::KEY), &self.keys);
-        delete.from_table(E::default()).and_where(is_wanted);
-        self.txn.execute(&delete).await?;
-        Ok(self.txn.commit().await?)
+        let Self { txn, keys, precedence, .. } = self;
+        let task = tokio::spawn(async move {
+            let mut delete = Query::delete();
+            let is_wanted = rows::is_in(txn.get_database_backend(), Expr::col(E::KEY), &keys);
+            delete.from_table(E::default()).and_where(is_wanted);
+            txn.execute(&delete).await?;
+            txn.commit().await?;
+            drop(precedence);
+            Ok(())
+        });
+        task.await?
     }
 }

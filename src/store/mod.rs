@@ -25,7 +25,7 @@ use sea_orm::{
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 pub use self::{
     create::{Create, Creation, NewRow},
@@ -35,7 +35,7 @@ pub use self::{
     order::{Bound, Key, Order, OrderBy, Position},
     read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
     relate::Relate,
-    rows::{Row, Table},
+    rows::{Model, Row, Table},
     update::{Change, Changes, Update},
 };
 
@@ -67,6 +67,14 @@ pub struct Db {
     pub write: DatabaseConnection,
     /// Writers share it, until one that keeps losing to others takes it for itself.
     precedence: Arc<RwLock<()>>,
+}
+
+/// The turn of an attempt at a transaction: side by side with others, or alone.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the guards are held, not read")]
+enum Precedence {
+    Shared(OwnedRwLockReadGuard<()>),
+    Exclusive(OwnedRwLockWriteGuard<()>),
 }
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
@@ -167,17 +175,23 @@ impl Db {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let result = if attempt > SHARED_ATTEMPTS {
-                let _exclusive = self.precedence.write().await;
-                self.attempt(work).await
-            } else {
-                let _shared = self.precedence.read().await;
-                self.attempt(work).await
-            };
+            let precedence = self.precedence(attempt).await;
+            let result = self.attempt(work).await;
+            drop(precedence);
             match result {
                 Err(StoreError::Conflict) if may_try_again(attempt).await => {}
                 result => return result,
             }
+        }
+    }
+
+    /// Waits for the turn of an attempt at a transaction, which lasts as long as what this gives.
+    async fn precedence(&self, attempt: u32) -> Precedence {
+        let lock = Arc::clone(&self.precedence);
+        if attempt > SHARED_ATTEMPTS {
+            Precedence::Exclusive(lock.write_owned().await)
+        } else {
+            Precedence::Shared(lock.read_owned().await)
         }
     }
 

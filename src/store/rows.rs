@@ -43,6 +43,9 @@ pub trait Table: EntityTrait<Model: DeserializeOwned + Send + Sync> {
     fn link(key: i64, other: i64) -> Link;
 }
 
+/// The row of an entity.
+pub type Model<E> = <E as EntityTrait>::Model;
+
 /// A row, and the number of rows that are linked to it where the statement counts them.
 #[derive(Clone, Debug)]
 pub struct Row<M> {

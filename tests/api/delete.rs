@@ -82,8 +82,22 @@ on_both_databases! {
     async fn a_payload_that_fails_does_not_undo_the_deletion(app: TestApp) {
         seed(app).await;
         let answer = app.graphql("mutation { deleteHero(input: {id: 1}) { hero { teams(limit: 5000) { name } } } }").await;
-        assert_eq!(answer["data"], json!({"deleteHero": null}));
+        // A payload is null only when nothing was written.
+        assert_eq!(answer["data"], json!({"deleteHero": {"hero": null}}));
         assert_eq!(answer["errors"][0]["path"], json!(["deleteHero", "hero", "teams"]));
         assert_eq!(app.counts().await, [2, 2, 2]);
+    }
+
+    async fn from_the_side_of_the_teams(app: TestApp) {
+        seed(app).await;
+        let query = "mutation($input: [DeleteTeamInput!]!) { deleteTeams(input: $input) { teams { name heroes { name } } } }";
+        let data = app.data(query, json!({"input": [{"id": "Team:2"}, {"id": 1}, {"id": 2}]})).await;
+        assert_eq!(data, json!({"deleteTeams": {"teams": [
+            {"name": "Preventers", "heroes": [{"name": "Deadpond"}, {"name": "Rusty-Man"}, {"name": "Spider-Boy"}]},
+            {"name": "Z-Force", "heroes": [{"name": "Deadpond"}]},
+        ]}}));
+        assert_eq!(app.counts().await, [3, 0, 0]);
+        let answer = app.graphql_with(query, json!({"input": [{"id": 1}]})).await;
+        assert_eq!(answer, not_found("there is no Team with the id \"Team:1\"", "deleteTeams", json!(["input", 0, "id"]), 41));
     }
 }

@@ -146,4 +146,25 @@ on_both_databases! {
             }],
         }));
     }
+
+    async fn errors_below_lists_have_the_whole_path(app: TestApp) {
+        seed(app).await;
+        for (query, data, path) in [
+            ("{ heroes(limit: 1) { teams(limit: 5000) { id } } }", json!(null), json!(["heroes", 0, "teams"])),
+            ("{ hero(id: 3) { teams { heroes(offset: -1) { id } } } }", json!({"hero": null}), json!(["hero", "teams", 0, "heroes"])),
+            ("{ nodes(ids: [\"Hero:3\"]) { ... on Hero { teams(limit: 5000) { id } } } }", json!({"nodes": [null]}), json!(["nodes", 0, "teams"])),
+            ("{ heroesConnection(first: 1) { edges { node { teams(limit: 5000) { id } } } } }", json!(null),
+                json!(["heroesConnection", "edges", 0, "node", "teams"])),
+            ("mutation { createHeroes(input: [{name: \"A\", secretName: \"B\"}]) { heroes { teams(limit: 5000) { id } } } }",
+                json!({"createHeroes": {"heroes": null}}), json!(["createHeroes", "heroes", 0, "teams"])),
+        ] {
+            let answer = app.graphql(query).await;
+            assert_eq!(answer["data"], data, "{query}");
+            assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer}");
+            assert_eq!(answer["errors"][0]["path"], path, "{query}");
+        }
+        // Each hero fails, and the first of the errors is told.
+        let answer = app.graphql("{ heroes { teams(limit: 5000) { id } } }").await;
+        assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer}");
+    }
 }

@@ -190,4 +190,52 @@ on_both_databases! {
         let unchanged: Vec<_> = (1..=300).map(|id| json!({"id": id, "secretName": "S"})).collect();
         assert_eq!(app.statements_of(update, json!({"input": unchanged})).await.len(), 1);
     }
+
+    async fn lists_of_teams(app: TestApp) {
+        seed(app).await;
+        let query = "mutation($input: [UpdateTeamInput!]!) { updateTeams(input: $input) { teams { id name headquarters heroes { name } } } }";
+        let input = json!([
+            {"id": 2, "headquarters": "New Tower", "heroes": {"disconnect": [1, 2]}},
+            {"id": "Team:1", "name": "Z", "heroes": {"connectOrCreate": [{"name": "New", "secretName": "S"}]}},
+            {"id": 3, "heroes": {"set": [2]}},
+        ]);
+        let data = app.data(query, json!({"input": input})).await;
+        assert_eq!(data, json!({"updateTeams": {"teams": [
+            {"id": "Team:2", "name": "Preventers", "headquarters": "New Tower", "heroes": [{"name": "Spider-Boy"}]},
+            {"id": "Team:1", "name": "Z", "headquarters": "Sister Margaret's Bar", "heroes": [{"name": "Deadpond"}, {"name": "New"}]},
+            {"id": "Team:3", "name": "Third", "headquarters": "H", "heroes": [{"name": "Rusty-Man"}]},
+        ]}}));
+        let before = app.rows().await;
+        let input = json!([{"id": 1, "name": null, "headquarters": null}, {"id": 1, "heroes": {"connect": [2], "disconnect": ["x", 2]}}]);
+        let answer = app.graphql_with(query, json!({"input": input})).await;
+        let places: Vec<_> = answer["errors"].as_array().expect("errors").iter().map(|error| error["extensions"]["argumentPath"].clone()).collect();
+        assert_eq!(json!(places), json!([
+            ["input", 0, "name"], ["input", 0, "headquarters"], ["input", 1, "heroes", "disconnect", 0],
+            ["input", 1, "heroes", "disconnect", 1], ["input", 1, "id"],
+        ]));
+        let answer = app.graphql_with(query, json!({"input": [{"id": 1, "heroes": {"disconnect": [1, 98], "connect": [99]}}]})).await;
+        let errors: Vec<_> = answer["errors"].as_array().expect("errors").iter().map(|error| error["extensions"].clone()).collect();
+        assert_eq!(json!(errors), json!([
+            {"code": "NOT_FOUND", "argumentPath": ["input", 0, "heroes", "connect", 0]},
+            {"code": "NOT_FOUND", "argumentPath": ["input", 0, "heroes", "disconnect", 1]},
+        ]));
+        let answer = app.graphql_with(query, json!({"input": vec![json!({"id": 1}); 1_001]})).await;
+        assert_eq!(answer["errors"][0]["extensions"], json!({"code": "BAD_USER_INPUT", "argumentPath": ["input"]}));
+        assert_eq!(app.rows().await, before);
+    }
+
+    async fn unset_variables_of_one_operation_among_others(app: TestApp) {
+        seed(app).await;
+        let document = "query A($x: Int) { heroes(limit: $x) { ...Shared } }
+            query B($x: ID!) { hero(id: $x) { ...Shared ...OnlyB } }
+            fragment Shared on Hero { name } fragment OnlyB on Hero { teams(limit: 1) { name } }";
+        let body = json!({"query": document, "operationName": "A"}).to_string();
+        let response = crate::support::post(&app.router, "application/json", body).await;
+        assert_eq!(crate::support::json_body(response).await, json!({"data": {"heroes": [
+            {"name": "Deadpond"}, {"name": "Rusty-Man"}, {"name": "Spider-Boy"}]}}));
+        let body = json!({"query": document, "operationName": "B", "variables": {"x": 2}}).to_string();
+        let response = crate::support::post(&app.router, "application/json", body).await;
+        assert_eq!(crate::support::json_body(response).await, json!({"data": {"hero": {
+            "name": "Rusty-Man", "teams": [{"name": "Preventers"}]}}}));
+    }
 }

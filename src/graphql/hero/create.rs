@@ -6,7 +6,7 @@ use crate::{
         id::NodeType,
         input::{Faults, Place, RelateInput, RowInput},
         mutation::{self, CreateInput},
-        output::{Nullable, ObjectFields, Output},
+        output::{List, Nullable, ObjectFields, Output},
         team::NewTeamInput,
     },
     store::{Create, hero::NewHero, team::NewTeam},
@@ -52,15 +52,17 @@ pub struct NewHeroInput {
 /// What `createHero` gives.
 #[derive(Debug, SimpleObject)]
 pub struct CreateHeroPayload {
-    /// The hero that was created.
-    hero: Output<Hero>,
+    /// The hero that was created. Null when a field of it that cannot be null failed;
+    /// it was created all the same.
+    hero: Option<Output<Hero>>,
 }
 
 /// What `createHeroes` gives.
 #[derive(Debug, SimpleObject)]
 pub struct CreateHeroesPayload {
-    /// The heroes that were created, in the order of the input.
-    heroes: Vec<Output<Hero>>,
+    /// The heroes that were created, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were created all the same.
+    heroes: Option<List<Output<Hero>>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +78,7 @@ impl HeroCreation {
         #[graphql(desc = "The hero, with instructions for the teams.")] input: CreateHeroInput,
     ) -> Nullable<Output<CreateHeroPayload>> {
         let rows = mutation::create_one(ctx, input).await;
-        rows.map(|row| Output(CreateHeroPayload { hero: Output(Hero(row)) })).into()
+        rows.map(|row| Output(CreateHeroPayload { hero: Some(Output(Hero(row))) })).into()
     }
 
     /// Creates heroes, together with the teams that they are to be in: all of them, or none. Null when nothing was written:
@@ -90,7 +92,8 @@ impl HeroCreation {
         input: Vec<CreateHeroInput>,
     ) -> Nullable<Output<CreateHeroesPayload>> {
         let rows = mutation::create_many(ctx, input).await;
-        rows.map(|rows| Output(CreateHeroesPayload { heroes: rows.into_iter().map(Hero).map(Output).collect() })).into()
+        rows.map(|rows| Output(CreateHeroesPayload { heroes: Some(rows.into_iter().map(Hero).map(Output).collect()) }))
+            .into()
     }
 }
 

@@ -4,7 +4,7 @@ use super::Hero;
 use crate::graphql::{
     id::NodeType,
     mutation::Deleting,
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
 };
 
 /// A hero to delete.
@@ -17,15 +17,17 @@ pub struct DeleteHeroInput {
 /// What `deleteHero` gives.
 #[derive(Debug, SimpleObject)]
 pub struct DeleteHeroPayload {
-    /// The hero as it was, with its teams as they were.
-    hero: Output<Hero>,
+    /// The hero as it was, with its teams as they were. Null when a field of it that cannot be null failed;
+    /// it was deleted all the same.
+    hero: Option<Output<Hero>>,
 }
 
 /// What `deleteHeroes` gives.
 #[derive(Debug, SimpleObject)]
 pub struct DeleteHeroesPayload {
-    /// The heroes as they were, with their teams as they were, in the order of the input.
-    heroes: Vec<Output<Hero>>,
+    /// The heroes as they were, with their teams as they were, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were deleted all the same.
+    heroes: Option<List<Output<Hero>>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ impl HeroDeletion {
         &self,
         #[graphql(desc = "The hero.")] input: DeleteHeroInput,
     ) -> Deleting<Hero, Output<DeleteHeroPayload>> {
-        Deleting::one(NodeType::Hero, input.id, |hero| Output(DeleteHeroPayload { hero }))
+        Deleting::one(NodeType::Hero, input.id, |hero| Output(DeleteHeroPayload { hero: Some(hero) }))
     }
 
     /// Deletes heroes, together with their links: all of them, or none. Null when nothing was deleted: the errors say what was
@@ -49,7 +51,7 @@ impl HeroDeletion {
         #[graphql(desc = "The heroes, at most 1,000; one that comes twice counts once.")] input: Vec<DeleteHeroInput>,
     ) -> Deleting<Hero, Output<DeleteHeroesPayload>> {
         let ids = input.into_iter().map(|input| input.id).collect();
-        Deleting::many(NodeType::Hero, ids, |heroes| Output(DeleteHeroesPayload { heroes }))
+        Deleting::many(NodeType::Hero, ids, |heroes| Output(DeleteHeroesPayload { heroes: Some(heroes) }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::graphql::{
     error::ApiError,
     id::NodeType,
     list::{self, Source},
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
     team::{Team, TeamFilter, TeamOrder},
 };
 
@@ -56,7 +56,7 @@ impl Hero {
         #[graphql(desc = "Teams that are passed over first; not negative.", default_with = "Some(0)")] offset: Option<
             i32,
         >,
-    ) -> Result<Vec<Output<Team>>, ApiError> {
+    ) -> Result<List<Output<Team>>, ApiError> {
         list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
     }
 

@@ -8,7 +8,7 @@ use crate::graphql::{
     input::Place,
     list::{self, Source},
     loaders::Loaders,
-    output::{Nullable, Output},
+    output::{List, Nullable, Output},
 };
 
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl HeroQuery {
         #[graphql(desc = "Heroes that are passed over first; not negative.", default_with = "Some(0)")] offset: Option<
             i32,
         >,
-    ) -> Result<Vec<Output<Hero>>, ApiError> {
+    ) -> Result<List<Output<Hero>>, ApiError> {
         list::list(ctx, Source::Root, (filter, order_by), (limit, offset)).await
     }
 

@@ -6,7 +6,7 @@ use crate::{
         id::NodeType,
         input::{Faults, Place, RelateInput},
         mutation::{self, UpdateInput},
-        output::{Nullable, ObjectFields, Output},
+        output::{List, Nullable, ObjectFields, Output},
         team::NewTeamInput,
     },
     store::{Change, hero::HeroChanges, team::NewTeam},
@@ -49,15 +49,17 @@ pub struct HeroTeamsUpdateInput {
 /// What `updateHero` gives.
 #[derive(Debug, SimpleObject)]
 pub struct UpdateHeroPayload {
-    /// The hero as it is now.
-    hero: Output<Hero>,
+    /// The hero as it is now. Null when a field of it that cannot be null failed;
+    /// it was changed all the same.
+    hero: Option<Output<Hero>>,
 }
 
 /// What `updateHeroes` gives.
 #[derive(Debug, SimpleObject)]
 pub struct UpdateHeroesPayload {
-    /// The heroes as they are now, in the order of the input.
-    heroes: Vec<Output<Hero>>,
+    /// The heroes as they are now, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were changed all the same.
+    heroes: Option<List<Output<Hero>>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,7 @@ impl HeroUpdate {
         #[graphql(desc = "The hero, with what is to change.")] input: UpdateHeroInput,
     ) -> Nullable<Output<UpdateHeroPayload>> {
         let row = mutation::update_one(ctx, input).await;
-        row.map(|row| Output(UpdateHeroPayload { hero: Output(Hero(row)) })).into()
+        row.map(|row| Output(UpdateHeroPayload { hero: Some(Output(Hero(row))) })).into()
     }
 
     /// Changes heroes and their links: all of them, or none. Null when nothing was written: the errors say what was wrong, all
@@ -87,7 +89,8 @@ impl HeroUpdate {
         input: Vec<UpdateHeroInput>,
     ) -> Nullable<Output<UpdateHeroesPayload>> {
         let rows = mutation::update_many(ctx, input).await;
-        rows.map(|rows| Output(UpdateHeroesPayload { heroes: rows.into_iter().map(Hero).map(Output).collect() })).into()
+        rows.map(|rows| Output(UpdateHeroesPayload { heroes: Some(rows.into_iter().map(Hero).map(Output).collect()) }))
+            .into()
     }
 }
 

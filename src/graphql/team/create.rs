@@ -7,7 +7,7 @@ use crate::{
         id::NodeType,
         input::{Faults, Place, RelateInput, RowInput},
         mutation::{self, CreateInput},
-        output::{Nullable, ObjectFields, Output},
+        output::{List, Nullable, ObjectFields, Output},
     },
     store::{Create, hero::NewHero, team::NewTeam},
 };
@@ -48,15 +48,17 @@ pub struct NewTeamInput {
 /// What `createTeam` gives.
 #[derive(Debug, SimpleObject)]
 pub struct CreateTeamPayload {
-    /// The team that was created.
-    team: Output<Team>,
+    /// The team that was created. Null when a field of it that cannot be null failed;
+    /// it was created all the same.
+    team: Option<Output<Team>>,
 }
 
 /// What `createTeams` gives.
 #[derive(Debug, SimpleObject)]
 pub struct CreateTeamsPayload {
-    /// The teams that were created, in the order of the input.
-    teams: Vec<Output<Team>>,
+    /// The teams that were created, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were created all the same.
+    teams: Option<List<Output<Team>>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ impl TeamCreation {
         #[graphql(desc = "The team, with instructions for the heroes.")] input: CreateTeamInput,
     ) -> Nullable<Output<CreateTeamPayload>> {
         let row = mutation::create_one(ctx, input).await;
-        row.map(|row| Output(CreateTeamPayload { team: Output(Team(row)) })).into()
+        row.map(|row| Output(CreateTeamPayload { team: Some(Output(Team(row))) })).into()
     }
 
     /// Creates teams, together with the heroes who are to be in them: all of them, or none. Null when nothing was written:
@@ -86,7 +88,8 @@ impl TeamCreation {
         input: Vec<CreateTeamInput>,
     ) -> Nullable<Output<CreateTeamsPayload>> {
         let rows = mutation::create_many(ctx, input).await;
-        rows.map(|rows| Output(CreateTeamsPayload { teams: rows.into_iter().map(Team).map(Output).collect() })).into()
+        rows.map(|rows| Output(CreateTeamsPayload { teams: Some(rows.into_iter().map(Team).map(Output).collect()) }))
+            .into()
     }
 }
 

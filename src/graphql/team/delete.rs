@@ -4,7 +4,7 @@ use super::Team;
 use crate::graphql::{
     id::NodeType,
     mutation::Deleting,
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
 };
 
 /// A team to delete.
@@ -17,15 +17,17 @@ pub struct DeleteTeamInput {
 /// What `deleteTeam` gives.
 #[derive(Debug, SimpleObject)]
 pub struct DeleteTeamPayload {
-    /// The team as it was, with its heroes as they were.
-    team: Output<Team>,
+    /// The team as it was, with its heroes as they were. Null when a field of it that cannot be null failed;
+    /// it was deleted all the same.
+    team: Option<Output<Team>>,
 }
 
 /// What `deleteTeams` gives.
 #[derive(Debug, SimpleObject)]
 pub struct DeleteTeamsPayload {
-    /// The teams as they were, with their heroes as they were, in the order of the input.
-    teams: Vec<Output<Team>>,
+    /// The teams as they were, with their heroes as they were, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were deleted all the same.
+    teams: Option<List<Output<Team>>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ impl TeamDeletion {
         &self,
         #[graphql(desc = "The team.")] input: DeleteTeamInput,
     ) -> Deleting<Team, Output<DeleteTeamPayload>> {
-        Deleting::one(NodeType::Team, input.id, |team| Output(DeleteTeamPayload { team }))
+        Deleting::one(NodeType::Team, input.id, |team| Output(DeleteTeamPayload { team: Some(team) }))
     }
 
     /// Deletes teams, together with their links: all of them, or none. Null when nothing was deleted: the errors say what was
@@ -49,7 +51,7 @@ impl TeamDeletion {
         #[graphql(desc = "The teams, at most 1,000; one that comes twice counts once.")] input: Vec<DeleteTeamInput>,
     ) -> Deleting<Team, Output<DeleteTeamsPayload>> {
         let ids = input.into_iter().map(|input| input.id).collect();
-        Deleting::many(NodeType::Team, ids, |teams| Output(DeleteTeamsPayload { teams }))
+        Deleting::many(NodeType::Team, ids, |teams| Output(DeleteTeamsPayload { teams: Some(teams) }))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::graphql::{
     hero::{Hero, HeroFilter, HeroOrder},
     id::NodeType,
     list::{self, Source},
-    output::{ObjectFields, Output},
+    output::{List, ObjectFields, Output},
 };
 
 /// A row of `team` as clients see it.
@@ -51,7 +51,7 @@ impl Team {
         #[graphql(desc = "Heroes that are passed over first; not negative.", default_with = "Some(0)")] offset: Option<
             i32,
         >,
-    ) -> Result<Vec<Output<Hero>>, ApiError> {
+    ) -> Result<List<Output<Hero>>, ApiError> {
         list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
     }
 

@@ -8,7 +8,7 @@ use crate::graphql::{
     input::Place,
     list::{self, Source},
     loaders::Loaders,
-    output::{Nullable, Output},
+    output::{List, Nullable, Output},
 };
 
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl TeamQuery {
         #[graphql(desc = "Teams that are passed over first; not negative.", default_with = "Some(0)")] offset: Option<
             i32,
         >,
-    ) -> Result<Vec<Output<Team>>, ApiError> {
+    ) -> Result<List<Output<Team>>, ApiError> {
         list::list(ctx, Source::Root, (filter, order_by), (limit, offset)).await
     }
 

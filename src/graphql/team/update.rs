@@ -7,7 +7,7 @@ use crate::{
         id::NodeType,
         input::{Faults, Place, RelateInput},
         mutation::{self, UpdateInput},
-        output::{Nullable, ObjectFields, Output},
+        output::{List, Nullable, ObjectFields, Output},
     },
     store::{Change, hero::NewHero, team::TeamChanges},
 };
@@ -47,15 +47,17 @@ pub struct TeamHeroesUpdateInput {
 /// What `updateTeam` gives.
 #[derive(Debug, SimpleObject)]
 pub struct UpdateTeamPayload {
-    /// The team as it is now.
-    team: Output<Team>,
+    /// The team as it is now. Null when a field of it that cannot be null failed;
+    /// it was changed all the same.
+    team: Option<Output<Team>>,
 }
 
 /// What `updateTeams` gives.
 #[derive(Debug, SimpleObject)]
 pub struct UpdateTeamsPayload {
-    /// The teams as they are now, in the order of the input.
-    teams: Vec<Output<Team>>,
+    /// The teams as they are now, in the order of the input. Null when a field of one that cannot be null
+    /// failed; they were changed all the same.
+    teams: Option<List<Output<Team>>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +73,7 @@ impl TeamUpdate {
         #[graphql(desc = "The team, with what is to change.")] input: UpdateTeamInput,
     ) -> Nullable<Output<UpdateTeamPayload>> {
         let row = mutation::update_one(ctx, input).await;
-        row.map(|row| Output(UpdateTeamPayload { team: Output(Team(row)) })).into()
+        row.map(|row| Output(UpdateTeamPayload { team: Some(Output(Team(row))) })).into()
     }
 
     /// Changes teams and their links: all of them, or none. Null when nothing was written: the errors say what was wrong, all
@@ -85,7 +87,8 @@ impl TeamUpdate {
         input: Vec<UpdateTeamInput>,
     ) -> Nullable<Output<UpdateTeamsPayload>> {
         let rows = mutation::update_many(ctx, input).await;
-        rows.map(|rows| Output(UpdateTeamsPayload { teams: rows.into_iter().map(Team).map(Output).collect() })).into()
+        rows.map(|rows| Output(UpdateTeamsPayload { teams: Some(rows.into_iter().map(Team).map(Output).collect()) }))
+            .into()
     }
 }
 
