@@ -52,11 +52,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Command::Schema => {}
     }
     // A statement that nobody waits for any more must not keep the program from ending.
-    match tokio::time::timeout(config.serve.shutdown_timeout, db.close()).await {
-        Ok(closed) => closed.context("cannot close the database"),
-        Err(_) => {
-            tracing::warn!("statements that were still running have been cut off");
-            Ok(())
-        }
+    if let Ok(closed) = tokio::time::timeout(config.serve.shutdown_timeout, db.close()).await {
+        return closed.context("cannot close the database");
     }
+    tracing::warn!("statements that were still running have been cut off");
+    Ok(())
 }

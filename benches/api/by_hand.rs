@@ -44,6 +44,21 @@ pub const TEAMS_WITH_HEROES_WITH_TEAMS: &str = "
             FROM hero_team_link l JOIN hero h ON h.id = l.hero_id WHERE l.team_id = t.id))))))
     FROM (SELECT id, name FROM team ORDER BY id LIMIT +?1) t";
 
+pub const TEAMS_WITH_FIRST_HEROES: &str = "
+    SELECT json_object('data', json_object('teams', json_group_array(json_object(
+        'id', 'Team:' || id, 'name', name, 'heroes', json((
+            SELECT json_group_array(json_object('id', 'Hero:' || id, 'name', name)) FROM (
+                SELECT h.id, h.name FROM hero_team_link l JOIN hero h ON h.id = l.hero_id
+                WHERE l.team_id = t.id ORDER BY h.name, h.id LIMIT 10)))))))
+    FROM (SELECT id, name FROM team ORDER BY id LIMIT +?1) t";
+
+pub const HEROES_OF_TEAM: &str = "
+    SELECT json_object('data', json_object('heroes', json_group_array(json_object(
+        'id', 'Hero:' || id, 'name', name, 'age', age))))
+    FROM (SELECT id, name, age FROM hero WHERE id IN (
+              SELECT l.hero_id FROM team t JOIN hero_team_link l ON l.team_id = t.id WHERE t.name = 'Team 7')
+          ORDER BY id LIMIT +?1)";
+
 /// The server's connections, without the server.
 #[derive(Clone)]
 pub struct ByHand {

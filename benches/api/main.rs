@@ -1,11 +1,13 @@
 //! What the API costs beside the least SQL by hand: `cargo bench`.
 //!
-//! Both sides run in process on one SQLite file and give the same bytes. The run ends with a table of the ratios.
+//! Both sides run in process on one database, for the reads on one SQLite file, and give the same bytes. The run ends with a table of the ratios.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
+mod bulk;
 mod by_hand;
 mod data;
 mod graphql;
+mod pages;
 mod ratios;
 mod workload;
 
@@ -51,11 +53,13 @@ fn main() {
         measure(&mut group, &runtime, &graphql, workload);
         measure(&mut group, &runtime, &by_hand, workload);
     }
+    pages::measure(&mut criterion, &runtime);
+    bulk::measure(&mut criterion, &runtime);
     criterion.final_summary();
     ratios::print(&estimates, start);
 }
 
-/// Measures a number of answers, one after the other in one task, as a server gives them on one connection.
+/// Measures a number of answers, as a server gives them on one connection.
 fn measure<S: Side>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     runtime: &Runtime,
@@ -65,16 +69,27 @@ fn measure<S: Side>(
     group.bench_function(S::NAME, |bencher| {
         bencher.iter_custom(|iterations| {
             let side = side.clone();
-            let task = runtime.spawn(async move {
-                let start = Instant::now();
-                for n in 0..iterations.cast_signed() {
-                    black_box(side.answer(workload, n).await);
-                }
-                start.elapsed()
-            });
-            runtime.block_on(task).expect("every answer comes")
+            timed(runtime, iterations, move |n| {
+                let side = side.clone();
+                async move { side.answer(workload, n).await }
+            })
         });
     });
+}
+
+/// The time of a number of calls, one after the other in one task of the runtime, as a server runs each connection.
+fn timed<T, F>(runtime: &Runtime, iterations: u64, call: impl Fn(i64) -> F + Send + 'static) -> Duration
+where
+    F: Future<Output = T> + Send,
+{
+    let task = runtime.spawn(async move {
+        let start = Instant::now();
+        for n in 0..iterations.cast_signed() {
+            black_box(call(n).await);
+        }
+        start.elapsed()
+    });
+    runtime.block_on(task).expect("every answer comes")
 }
 
 /// Asserts that both sides do the same.

@@ -6,21 +6,23 @@ use std::{fs, path::Path, time::SystemTime};
 use serde_json::Value;
 
 use crate::{
+    bulk,
     by_hand::ByHand,
     graphql::GraphQl,
-    workload::{Side, WORKLOADS},
+    pages,
+    workload::{Side, WORKLOADS, Workload},
 };
 
 /// Prints what has been measured since `start`, as Markdown.
 pub fn print(estimates: &Path, start: SystemTime) {
-    let rows: Vec<String> = WORKLOADS
-        .iter()
-        .filter_map(|workload| {
-            let group = estimates.join(workload.name());
+    let names = WORKLOADS.iter().map(Workload::name).chain([pages::GROUP]).chain(bulk::GROUPS);
+    let rows: Vec<String> = names
+        .filter_map(|name| {
+            let group = estimates.join(name);
             let graphql = microseconds(&group.join(GraphQl::NAME), start)?;
             let by_hand = microseconds(&group.join(ByHand::NAME), start)?;
             let ratio = graphql / by_hand;
-            Some(format!("| {} | {graphql:.1} | {by_hand:.1} | {ratio:.2} |", workload.name()))
+            Some(format!("| {name} | {graphql:.1} | {by_hand:.1} | {ratio:.2} |"))
         })
         .collect();
     if !rows.is_empty() {

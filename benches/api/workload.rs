@@ -23,7 +23,7 @@ pub struct Read {
 }
 
 /// All that is measured. The write comes last, because it changes the data.
-pub const WORKLOADS: [Workload; 5] = [
+pub const WORKLOADS: [Workload; 7] = [
     Workload::Read(Read {
         name: "one hero by id",
         query: "query($id: ID!) { hero(id: $id) { id name age } }",
@@ -56,6 +56,23 @@ pub const WORKLOADS: [Workload; 5] = [
         value: |_| 1_000,
         sql: by_hand::HEROES,
         objects: 1_000,
+    }),
+    Workload::Read(Read {
+        name: "the first 10 heroes by name of each of 100 teams",
+        query: "query($limit: Int!) { teams(limit: $limit) { id name
+            heroes(limit: 10, orderBy: {field: NAME}) { id name } } }",
+        variable: "limit",
+        value: |_| 100,
+        sql: by_hand::TEAMS_WITH_FIRST_HEROES,
+        objects: 100 + 100 * 10,
+    }),
+    Workload::Read(Read {
+        name: "the heroes of a team by a filter through the relation",
+        query: "query($limit: Int!) { heroes(limit: $limit, where: {teams: {some: {name: {eq: \"Team 7\"}}}}) { id name age } }",
+        variable: "limit",
+        value: |_| 100,
+        sql: by_hand::HEROES_OF_TEAM,
+        objects: 60,
     }),
     Workload::CreateHero,
 ];

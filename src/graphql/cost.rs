@@ -155,12 +155,10 @@ mod tests {
 
     #[test]
     fn each_fragment_is_measured_once() {
-        let mut document = "{ ...f0 ...f0 }".to_owned();
-        for level in 0..500 {
-            let next = level + 1;
-            document += &format!(" fragment f{level} on Query {{ ...f{next} ...f{next} }}");
-        }
-        document += " fragment f500 on Query { ...f0 heroes { name } }";
+        let fragment = |level: i32| format!("fragment f{level} on Query {{ ...f{} ...f{} }}", level + 1, level + 1);
+        let fragments: Vec<String> = (0..500).map(fragment).collect();
+        let document =
+            format!("{{ ...f0 ...f0 }} {} fragment f500 on Query {{ ...f0 heroes {{ name }} }}", fragments.join(" "));
         let document = parse_query(document).expect("it parses");
         assert!(check_selections(&document).is_err());
         let document =

@@ -40,7 +40,8 @@ pub struct Query(HeroQuery, TeamQuery, NodeQuery);
 /// Everything that can be written.
 ///
 /// Each field is one transaction: all of it, or nothing. Several fields in one request run one after another. A field that
-/// fails is null and undoes none of the others; its errors say why.
+/// fails is null and undoes none of the others; its errors say why. Any of them may be refused with `CONFLICT`, when other
+/// requests were in the way (nothing was written, and it may be repeated), or with `UNAVAILABLE`, when the database was.
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(HeroMutation, TeamMutation);
 

@@ -47,9 +47,7 @@ pub struct Rows<M> {
 ///
 /// When the database does not answer.
 pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<E::Model>, StoreError> {
-    let backend = db.read.get_database_backend();
-    let select = E::find().filter(rows::is_in(backend, Expr::col(E::KEY), keys));
-    Ok(rows::all::<E>(&db.read, select.into_query()).await?)
+    Ok(rows::by_keys::<E>(&db.read, keys).await?)
 }
 
 /// A part of the list of all rows.

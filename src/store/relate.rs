@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, QueryFilter, QueryTrait, sea_query::Expr};
+use sea_orm::ConnectionTrait;
 
 use super::{
     StoreError, Table,
@@ -58,8 +58,7 @@ pub async fn missing<E: Table>(db: &impl ConnectionTrait, keys: BTreeSet<i64>) -
         return Ok(Vec::new());
     }
     let wanted: Vec<i64> = keys.iter().copied().collect();
-    let select = E::find().filter(rows::is_in(db.get_database_backend(), Expr::col(E::KEY), &wanted));
-    let present: HashSet<i64> = rows::all::<E>(db, select.into_query()).await?.iter().map(E::key).collect();
+    let present: HashSet<i64> = rows::by_keys::<E>(db, &wanted).await?.iter().map(E::key).collect();
     Ok(wanted.into_iter().filter(|key| !present.contains(key)).collect())
 }
 

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 
 use entity::hero_team_link;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryResult, RelationDef,
-    Value,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter, QueryResult,
+    QueryTrait, RelationDef, Value,
     sea_query::{
         Asterisk, Expr, ExprTrait, Func, FunctionCall, IntoIden, JoinType, Query, SelectStatement, TableRef,
         extension::postgres::PgFunc,
@@ -66,6 +66,12 @@ pub async fn all<E: Table>(db: &impl ConnectionTrait, select: SelectStatement) -
     } else {
         db.query_all(&select).await?.iter().map(|row| E::Model::from_query_result(row, "")).collect()
     }
+}
+
+/// The rows with these keys, in no order. A key without a row is left out.
+pub async fn by_keys<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<E::Model>, DbErr> {
+    let select = E::find().filter(is_in(db.get_database_backend(), Expr::col(E::KEY), keys));
+    all::<E>(db, select.into_query()).await
 }
 
 /// The rows of a statement that selects the columns of `E` and then, when `counted`, [`LINKED`].

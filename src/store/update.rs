@@ -1,12 +1,9 @@
 //! Changes of rows, with instructions for their links. One piece of code for both sides.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Iterable, QueryFilter, QueryTrait,
+    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Iterable,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 use serde::Serialize;
@@ -62,13 +59,13 @@ where
     async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
         let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
         let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
-        let mut rows = by_keys::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
-        let not_found = StoreError::NotFound {
-            keys: keys.iter().copied().filter(|key| !rows.contains_key(key)).collect(),
-            linked: missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?,
-        };
-        if !matches!(&not_found, StoreError::NotFound { keys, linked } if keys.is_empty() && linked.is_empty()) {
-            return Err(not_found);
+        let rows = rows::by_keys::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
+        let mut rows: HashMap<i64, _> =
+            rows.into_iter().map(|row| (<C::Row as NewRow>::Entity::key(&row), row)).collect();
+        let missing_keys: Vec<i64> = keys.iter().copied().filter(|key| !rows.contains_key(key)).collect();
+        let linked = missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?;
+        if !missing_keys.is_empty() || !linked.is_empty() {
+            return Err(StoreError::NotFound { keys: missing_keys, linked });
         }
 
         let targets = relate::targets(txn, &related).await?;
@@ -122,13 +119,4 @@ impl<C: Changes, R> Update<C, R> {
             })
             .collect()
     }
-}
-
-/// The rows with these keys, by key.
-pub async fn by_keys<E: Table>(txn: &DatabaseTransaction, keys: &[i64]) -> Result<HashMap<i64, E::Model>, StoreError> {
-    let keys: Vec<i64> = keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let backend = txn.get_database_backend();
-    let select = E::find().filter(rows::is_in(backend, Expr::col(E::KEY), &keys));
-    let rows = rows::all::<E>(txn, select.into_query()).await?;
-    Ok(rows.into_iter().map(|row| (E::key(&row), row)).collect())
 }

@@ -106,7 +106,7 @@ async fn transactions_that_are_given_up_are_repeated() {
             r#"mutation { updateHero(input: {id: 1, name: "E"}) { hero { name teams(limit: 5000) { id } } } }"#,
             [3, 0, 0],
         ),
-        (r#"mutation { deleteHero(input: {id: 2}) { hero { name teams(limit: 5000) { id } } } }"#, [2, 0, 0]),
+        ("mutation { deleteHero(input: {id: 2}) { hero { name teams(limit: 5000) { id } } } }", [2, 0, 0]),
     ] {
         let before = app.rows().await;
         give_up_commits(&app, 1_000).await;
