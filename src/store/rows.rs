@@ -266,7 +266,11 @@ fn json_group_array(item: FunctionCall) -> FunctionCall {
 
 /// The one value of a statement, read as JSON.
 async fn json_value<T: DeserializeOwned>(db: &impl ConnectionTrait, select: &SelectStatement) -> Result<T, DbErr> {
-    let row = db.query_one(select).await?;
+    let mut statement = db.get_database_backend().build(select);
+    // SQLite looks at a bare parameter here when it plans, and so plans again each time one is bound. With a sign it does
+    // not. No other text of a statement reads like this, because all values are parameters.
+    statement.sql = statement.sql.replace("LIMIT ? OFFSET ?", "LIMIT +? OFFSET +?").replace("LIMIT ?", "LIMIT +?");
+    let row = db.query_one_raw(statement).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound("an aggregate gives one row".to_owned()))?;
     let json: String = row.try_get_by_index(0)?;
     serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
