@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use async_graphql::{
     ContainerType, ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value,
     futures_util::{FutureExt, future::join_all},
-    indexmap::{IndexMap, map::Entry},
+    indexmap::{IndexMap, map},
     parser::types::{Field, Selection, SelectionSet},
     registry::Registry,
 };
@@ -26,9 +26,28 @@ pub trait ObjectFields: ContainerType {
     }
 }
 
+/// A value in a list.
+pub trait Entry: OutputType {
+    /// The value, when it needs no future; none when it does.
+    fn resolve_now(&self, _ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<Value>> {
+        None
+    }
+}
+
 /// An object in an answer.
 #[derive(Clone, Debug)]
 pub struct Output<T>(pub T);
+
+impl<T: ObjectFields> Entry for Output<T> {
+    fn resolve_now(&self, ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<Value>> {
+        match CollectedFields::of(ctx, &self.0) {
+            Ok(fields) => fields.others.is_empty().then(|| Ok(Value::Object(fields.object))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<T: OutputType> Entry for Nullable<T> {}
 
 impl<T: ObjectFields> OutputType for Output<T> {
     fn type_name() -> Cow<'static, str> {
@@ -40,10 +59,7 @@ impl<T: ObjectFields> OutputType for Output<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
-        let mut fields =
-            CollectedFields { object: IndexMap::with_capacity(ctx.item.node.items.len()), others: Vec::new() };
-        fields.collect(ctx, &ctx.item.node, &self.0)?;
-        let CollectedFields { mut object, others } = fields;
+        let CollectedFields { mut object, others } = CollectedFields::of(ctx, &self.0)?;
         // All are awaited even when one fails: a field that is dropped may be loading the batch of its siblings.
         let values = join_all(others.iter().map(|(_, field)| {
             async move {
@@ -67,6 +83,12 @@ struct CollectedFields<'a> {
 }
 
 impl<'a> CollectedFields<'a> {
+    fn of<T: ObjectFields>(ctx: &ContextSelectionSet<'a>, object: &T) -> ServerResult<Self> {
+        let mut fields = Self { object: IndexMap::with_capacity(ctx.item.node.items.len()), others: Vec::new() };
+        fields.collect(ctx, &ctx.item.node, object)?;
+        Ok(fields)
+    }
+
     fn collect<T: ObjectFields>(
         &mut self,
         ctx: &ContextSelectionSet<'a>,
@@ -99,7 +121,7 @@ impl<'a> CollectedFields<'a> {
 
     fn add<T: ObjectFields>(&mut self, field: &'a Positioned<Field>, object: &T) {
         match self.object.entry(field.node.response_key().node.clone()) {
-            Entry::Vacant(entry) => {
+            map::Entry::Vacant(entry) => {
                 let name = field.node.name.node.as_str();
                 let column = if name == "__typename" { Some(Value::from(T::type_name())) } else { object.column(name) };
                 if column.is_none() {
@@ -108,7 +130,7 @@ impl<'a> CollectedFields<'a> {
                 entry.insert(column.unwrap_or_default());
             }
             // The same field again: what both select is selected once (`MergeSelectionSets`).
-            Entry::Occupied(entry) => {
+            map::Entry::Occupied(entry) => {
                 if let Ok(other) = self.others.binary_search_by_key(&entry.index(), |(index, _)| *index) {
                     let selection_set = &mut self.others[other].1.to_mut().node.selection_set;
                     selection_set.node.items.extend_from_slice(&field.node.selection_set.node.items);
@@ -138,7 +160,7 @@ impl<T> FromIterator<T> for List<T> {
     }
 }
 
-impl<T: OutputType> OutputType for List<T> {
+impl<T: Entry> OutputType for List<T> {
     fn type_name() -> Cow<'static, str> {
         Vec::<T>::type_name()
     }
@@ -153,6 +175,11 @@ impl<T: OutputType> OutputType for List<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        // All entries have the same selection, so when the first one needs no future, none does.
+        let now: Option<Vec<_>> = self.0.iter().map(|entry| entry.resolve_now(ctx)).collect();
+        if let Some(values) = now {
+            return Ok(Value::List(values.into_iter().collect::<ServerResult<_>>()?));
+        }
         let entries = self.0.iter().enumerate().map(|(index, entry)| async move {
             let ctx = ctx.with_index(index);
             let value = entry.resolve(&ctx, field).await;
