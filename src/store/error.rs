@@ -57,6 +57,18 @@ impl From<DbErr> for StoreError {
     }
 }
 
+/// Whether SQLite says that somebody else has the lock.
+pub fn is_busy(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
 /// Whether a code of the database says that it cannot work at the moment, whatever it is asked.
 fn is_unavailable(code: &str) -> bool {
     // An SQLSTATE has five characters, SQLite's numbers have fewer.

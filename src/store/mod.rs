@@ -14,7 +14,10 @@ pub mod seed;
 pub mod team;
 mod update;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use migration::MigratorTrait;
 use sea_orm::{
@@ -107,7 +110,7 @@ impl Db {
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
         if DbBackend::Sqlite.is_prefix_of(&settings.url) {
             // The writer comes first: it creates the file that the readers expect.
-            let write = connect_sqlite(settings, 1, true).await?;
+            let write = create_sqlite(settings).await?;
             let read = connect_sqlite(settings, settings.read_connections, false).await?;
             Ok(Self { read, write, precedence: Arc::default() })
         } else {
@@ -261,6 +264,22 @@ fn pool(settings: &DbSettings, connections: u32) -> ConnectOptions {
         .max_lifetime(MAX_LIFETIME)
         .sqlx_logging(settings.log_sql);
     options
+}
+
+/// Opens the writer, and creates the file when it is not there.
+///
+/// Servers that create the same file at once are in each other's way when they make it one with a write-ahead log, for which
+/// SQLite does not wait as it does for other locks.
+async fn create_sqlite(settings: &DbSettings) -> Result<DatabaseConnection, DbErr> {
+    let deadline = Instant::now() + settings.acquire_timeout;
+    loop {
+        match connect_sqlite(settings, 1, true).await {
+            Err(error) if error::is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 async fn connect_sqlite(settings: &DbSettings, connections: u32, writes: bool) -> Result<DatabaseConnection, DbErr> {

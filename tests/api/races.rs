@@ -205,7 +205,7 @@ on_both_databases! {
         } else {
             crate::databases::TestDatabase::sqlite()
         };
-        let servers: Vec<_> = (0..6)
+        let servers: Vec<_> = (0..12)
             .map(|_| {
                 let url = database.url.clone();
                 tokio::spawn(async move {
