@@ -2,7 +2,7 @@
 //!
 //! A question is one statement, and SQLite builds the answer as JSON. SQLx sends a row at a time from another thread, so
 //! a single value is the fastest way out. It reads the columns that are asked for and no others, without loaders,
-//! limits or checks: what a server for exactly these five requests would do.
+//! limits or checks: what a server for exactly these requests would do.
 //!
 //! The parameter of a `LIMIT` has a sign, because SQLite plans a statement anew each time a bare one is bound.
 
