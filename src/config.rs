@@ -15,6 +15,8 @@ pub struct Config {
     #[command(flatten)]
     pub serve: ServeSettings,
     #[command(flatten)]
+    pub graphql: GraphQlSettings,
+    #[command(flatten)]
     pub database: DatabaseSettings,
     #[command(flatten)]
     pub log: LogSettings,
@@ -50,6 +52,90 @@ pub struct ServeSettings {
     /// Seconds that running requests have to finish when the server is stopped
     #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub shutdown_timeout: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "GraphQL")]
+pub struct GraphQlSettings {
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Bytes that documents may take which are kept parsed and validated; 0 keeps none
+    #[arg(long, global = true, env = "HERO_TEAMS_DOCUMENT_CACHE", default_value_t = DOCUMENT_CACHE, value_name = "BYTES")]
+    pub document_cache: u64,
+    /// Requests in one batch, at most; 0 refuses batches
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BATCH", default_value = "0", value_name = "NUMBER")]
+    pub max_batch: usize,
+    /// Tell clients nothing of the schema
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION")]
+    pub no_introspection: bool,
+    /// Do not say which name a client may have meant when it sends one that is unknown
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_SUGGESTIONS")]
+    pub no_suggestions: bool,
+}
+
+/// Bytes that documents may take which are kept, when nothing else is said.
+const DOCUMENT_CACHE: u64 = 32 * 1024 * 1024;
+
+impl Default for GraphQlSettings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::DEFAULT,
+            document_cache: DOCUMENT_CACHE,
+            max_batch: 0,
+            no_introspection: false,
+            no_suggestions: false,
+        }
+    }
+}
+
+/// What a document may cost, measured before it is executed.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "GraphQL")]
+pub struct Limits {
+    /// Tokens in a document, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_TOKENS", default_value_t = Self::DEFAULT.max_tokens, value_name = "NUMBER")]
+    pub max_tokens: usize,
+    /// Fields in fields, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DEPTH", default_value_t = Self::DEFAULT.max_depth, value_name = "NUMBER")]
+    pub max_depth: usize,
+    /// Fields of an operation, at most, with those of a fragment for each time that it is spread
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_FIELDS", default_value_t = Self::DEFAULT.max_fields, value_name = "NUMBER")]
+    pub max_fields: usize,
+    /// How often one field of an object may be selected, under different aliases
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ALIASES", default_value_t = Self::DEFAULT.max_aliases, value_name = "NUMBER")]
+    pub max_aliases: usize,
+    /// Directives of an operation, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DIRECTIVES", default_value_t = Self::DEFAULT.max_directives, value_name = "NUMBER")]
+    pub max_directives: usize,
+    /// Fields at the root of an operation, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROOT_FIELDS", default_value_t = Self::DEFAULT.max_root_fields, value_name = "NUMBER")]
+    pub max_root_fields: usize,
+    /// Rows that an operation may answer with, at most, as estimated from `limit`, `first` and `last` down the tree
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROWS", default_value_t = Self::DEFAULT.max_rows, value_name = "NUMBER")]
+    pub max_rows: usize,
+    /// Bytes of an answer, at most, about
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes, value_name = "BYTES")]
+    pub max_answer_bytes: usize,
+}
+
+impl Limits {
+    /// The limits when nothing else is said.
+    pub const DEFAULT: Self = Self {
+        max_tokens: 10_000,
+        max_depth: 24,
+        max_fields: 2_000,
+        max_aliases: 50,
+        max_directives: 100,
+        max_root_fields: 50,
+        max_rows: 1_000_000,
+        max_answer_bytes: 32 * 1024 * 1024,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 #[derive(Clone, Debug, Args)]

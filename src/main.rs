@@ -42,7 +42,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
     match command {
-        Command::Serve => http::serve(db.clone(), &config.serve).await?,
+        Command::Serve => http::serve(db.clone(), &config.serve, &config.graphql).await?,
         Command::Migrate => db.migrate().await.context("cannot apply the migrations")?,
         Command::Seed => {
             db.migrate().await.context("cannot apply the migrations")?;

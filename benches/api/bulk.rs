@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::{Request, Variables};
 use criterion::Criterion;
 use hero_teams::{
-    graphql::Schema,
+    config::GraphQlSettings,
+    graphql::{Params, Schema},
     store::{Db, DbSettings},
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
@@ -42,7 +42,7 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
 
 fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &[&str]) {
     let db = runtime.block_on(open(url));
-    let schema = Schema::new(db.clone());
+    let schema = Schema::new(db.clone(), &GraphQlSettings::default());
     for (group, query) in groups.iter().zip([CREATE, UPDATE]) {
         let mut group = criterion.benchmark_group(*group);
         group.sample_size(10);
@@ -53,8 +53,10 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
                     let schema = schema.clone();
                     async move {
                         let input = if query == CREATE { new_heroes() } else { changes(call) };
-                        let request = Request::new(query).variables(Variables::from_json(json!({"input": input})));
-                        let response = schema.execute(request).await;
+                        let params: Params =
+                            serde_json::from_value(json!({"query": query, "variables": {"input": input}}))
+                                .expect("they are parameters");
+                        let response = schema.execute(params, false).await;
                         assert!(response.errors.is_empty(), "{:?}", response.errors);
                         serde_json::to_vec(&response).expect("the response is JSON")
                     }

@@ -1,7 +1,10 @@
 //! The server's side: a request is executed as the endpoint does it, and the answer serialized.
 
-use async_graphql::{Request, Response, Variables};
-use hero_teams::{graphql::Schema, store::Db};
+use hero_teams::{
+    config::GraphQlSettings,
+    graphql::{Answer, Outcome, Schema},
+    store::Db,
+};
 use serde_json::{Value, json};
 
 use crate::workload::{NewHero, Read, Side};
@@ -14,7 +17,7 @@ pub struct GraphQl(Schema);
 
 impl GraphQl {
     pub fn new(db: Db) -> Self {
-        Self(Schema::new(db))
+        Self(Schema::new(db, &GraphQlSettings::default()))
     }
 
     /// The hero whom a `createHero` with this answer has created, with the teams, but without the ids.
@@ -23,11 +26,13 @@ impl GraphQl {
         let id = &answer["data"]["createHero"]["hero"]["id"];
         let query = "query($id: ID!) { hero(id: $id) { name secretName age teams { name headquarters } } }";
         let response = self.execute(query, json!({"id": id})).await;
-        response.data.into_json().expect("the data is JSON")["hero"].take()
+        let Outcome::Executed(data) = response.outcome else { panic!("it is not executed") };
+        data.into_json().expect("the data is JSON")["hero"].take()
     }
 
-    async fn execute(&self, query: &str, variables: Value) -> Response {
-        self.0.execute(Request::new(query).variables(Variables::from_json(variables))).await
+    async fn execute(&self, query: &str, variables: Value) -> Answer {
+        let params = json!({"query": query, "variables": variables});
+        self.0.execute(serde_json::from_value(params).expect("they are parameters"), false).await
     }
 }
 
@@ -54,6 +59,6 @@ impl Side for GraphQl {
     }
 }
 
-fn bytes(response: &Response) -> Vec<u8> {
+fn bytes(response: &Answer) -> Vec<u8> {
     serde_json::to_vec(response).expect("the response is JSON")
 }

@@ -3,9 +3,12 @@
 
 use std::hint::black_box;
 
-use async_graphql::{Request, Variables};
 use criterion::Criterion;
-use hero_teams::{graphql::Schema, store::Db};
+use hero_teams::{
+    config::GraphQlSettings,
+    graphql::{Outcome, Params, Schema},
+    store::Db,
+};
 use sea_orm::{
     ConnectionTrait,
     sqlx::{self, SqlitePool},
@@ -29,7 +32,7 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     let data = runtime.block_on(data::Data::new());
     let (schema, cursor, pool) = runtime.block_on(async {
         fill(&data.db).await;
-        let schema = Schema::new(data.db.clone());
+        let schema = Schema::new(data.db.clone(), &GraphQlSettings::default());
         let mut cursor = None;
         for _ in 0..49 {
             cursor = Some(page(&schema, cursor).await);
@@ -71,10 +74,12 @@ async fn fill(db: &Db) {
 
 /// Reads a page, and gives its last cursor.
 async fn page(schema: &Schema, after: Option<String>) -> String {
-    let request = Request::new(PAGE).variables(Variables::from_json(json!({"after": after})));
-    let response = schema.execute(request).await;
+    let params: Params =
+        serde_json::from_value(json!({"query": PAGE, "variables": {"after": after}})).expect("they are parameters");
+    let response = schema.execute(params, false).await;
     assert!(response.errors.is_empty(), "{:?}", response.errors);
     black_box(serde_json::to_vec(&response).expect("the response is JSON"));
-    let data = response.data.into_json().expect("the data is JSON");
+    let Outcome::Executed(data) = response.outcome else { panic!("it is not executed") };
+    let data = data.into_json().expect("the data is JSON");
     data["heroesConnection"]["pageInfo"]["endCursor"].as_str().expect("a cursor").to_owned()
 }

@@ -1,6 +1,6 @@
 //! What clients are told when something goes wrong: one error type, one table of codes.
 
-use async_graphql::{ErrorExtensionValues, Value};
+use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 
 use crate::store::StoreError;
 
@@ -17,6 +17,8 @@ pub enum Code {
     QueryTooComplex,
     /// A statement took longer than it may.
     Timeout,
+    /// The document is not known by its hash: it is to be sent along.
+    PersistedQueryNotFound,
     /// The database cannot be reached at the moment.
     Unavailable,
     /// A fault of the server.
@@ -33,6 +35,7 @@ impl Code {
             Self::Conflict => "CONFLICT",
             Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
             Self::Timeout => "TIMEOUT",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
@@ -50,13 +53,33 @@ pub struct ApiError {
     pub message: String,
     /// Where in the arguments the fault is, from the name of the argument inwards. Empty when no argument is at fault.
     pub argument_path: Vec<Value>,
+    /// Where in the variables the fault is, from the name of the variable inwards. Empty when no variable is at fault.
+    pub variable_path: Vec<Value>,
 }
 
 impl ApiError {
     /// A fault in the request that is in no argument.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), argument_path: Vec::new() }
+        Self { code, message: message.into(), argument_path: Vec::new(), variable_path: Vec::new() }
     }
+
+    /// The error at a place in the document, or of the request as a whole.
+    #[must_use]
+    pub fn at(self, position: Option<Pos>) -> ServerError {
+        let error = async_graphql::Error::from(self);
+        ServerError { extensions: error.extensions, ..ServerError::new(error.message, position) }
+    }
+}
+
+/// A message of a library, which may repeat what was sent, and what was sent may be long.
+#[must_use]
+pub fn shortened(mut message: String) -> String {
+    const MAX_CHARACTERS: usize = 500;
+    if let Some((end, _)) = message.char_indices().nth(MAX_CHARACTERS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 impl From<ApiError> for async_graphql::Error {
@@ -65,6 +88,9 @@ impl From<ApiError> for async_graphql::Error {
         extensions.set("code", error.code.as_str());
         if !error.argument_path.is_empty() {
             extensions.set("argumentPath", error.argument_path);
+        }
+        if !error.variable_path.is_empty() {
+            extensions.set("variablePath", error.variable_path);
         }
         Self { message: error.message, source: None, extensions: Some(extensions) }
     }

@@ -3,6 +3,7 @@
 use async_graphql::ID;
 
 use super::{
+    document::shown,
     error::{ApiError, Code},
     input::Place,
 };
@@ -69,15 +70,6 @@ impl NodeType {
                 format!("{} is not a global id; write \"Hero:1\" or \"Team:1\"", shown(id)),
             )),
         }
-    }
-}
-
-/// An id as a message shows it: a message must not grow with what was sent.
-fn shown(id: &ID) -> String {
-    const MAX_SHOWN: usize = 40;
-    match id.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{:?}…", &id[..end]),
-        None => format!("{:?}", id.as_str()),
     }
 }
 

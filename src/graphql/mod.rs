@@ -1,35 +1,47 @@
 //! What clients see: the schema. It translates, and holds no query.
 
+mod bounds;
 mod connection;
-mod cost;
+mod document;
 mod error;
 mod filter;
 mod hero;
 mod id;
 mod input;
+mod introspection;
 mod list;
 mod loaders;
 mod mutation;
 mod node;
 mod order;
 mod output;
+mod persisted;
+mod request;
+mod root;
 mod settle;
 mod team;
 mod variables;
 
+use std::sync::Arc;
+
 use async_graphql::{
-    EmptySubscription, ID, MergedObject, Request, Response, SDLExportOptions, ServerError, Value, parser::parse_query,
+    EmptySubscription, ID, MergedObject, Request, SDLExportOptions, ServerError, ValidationMode, Value,
+    indexmap::IndexMap,
 };
 
+pub use self::request::{Answer, Outcome, Params, PersistedQuery};
 use self::{
-    error::{ApiError, Code},
+    bounds::Bounds,
+    document::{Document, Documents, Operation},
+    error::{ApiError, Code, shortened},
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
     node::NodeQuery,
+    root::RootFields,
     settle::settle,
     team::{TeamMutation, TeamQuery},
 };
-use crate::store::Db;
+use crate::{config::GraphQlSettings, store::Db};
 
 /// Everything that can be read.
 ///
@@ -50,33 +62,88 @@ pub const BAD_USER_INPUT: &str = Code::BadUserInput.as_str();
 
 type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
-/// Characters of a message of async-graphql, at most.
-const MAX_MESSAGE: usize = 500;
-
-/// The schema over a database.
+/// The schema over a database: what answers requests.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "async-graphql's schema has none")]
 pub struct Schema {
-    schema: GraphQlSchema,
+    executor: GraphQlSchema,
     db: Db,
+    documents: Arc<Documents>,
+    introspection: bool,
 }
 
 impl Schema {
     /// The schema over this database.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        let schema = builder().data(db.clone()).finish();
-        Self { schema, db }
+    pub fn new(db: Db, settings: &GraphQlSettings) -> Self {
+        // Documents are validated and measured before async-graphql sees them.
+        let executor = builder().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
+        let documents = Arc::new(Documents::new(settings));
+        Self { executor, db, documents, introspection: !settings.no_introspection }
     }
 
-    /// Executes a request with loaders of its own.
-    pub async fn execute(&self, request: Request) -> Response {
-        let request = match prepared(request) {
-            Ok(request) => request.data(Loaders::new(&self.db)),
-            Err(error) => return refused(error),
+    /// Answers a request: finds or checks its document, coerces its variables, and executes its operation with loaders of its
+    /// own. A request that `is_read_only` executes no mutation.
+    pub async fn execute(&self, params: Params, is_read_only: bool) -> Answer {
+        let document = match self.documents.requested(&params) {
+            Ok(document) => document,
+            Err(faults) => return Answer::refused(faults.to_vec()),
         };
-        let response = settle(self.schema.execute(request)).await;
-        with_codes(with_null_data(response))
+        let operation = match document.operation(params.operation_name.as_deref()) {
+            Ok(operation) => operation,
+            Err(error) => return error.into(),
+        };
+        let answer = if is_read_only && operation.is_mutation {
+            let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
+            Answer { outcome: Outcome::NotReadOnly, ..error.into() }
+        } else {
+            self.execute_operation(&document, operation, params.variables.unwrap_or_default()).await
+        };
+        Answer { operation_name: operation.name.clone(), ..answer }
+    }
+
+    async fn execute_operation(
+        &self,
+        document: &Document,
+        operation: &Operation,
+        sent: IndexMap<async_graphql::Name, Value>,
+    ) -> Answer {
+        let variables = match variables::coerce(operation, sent) {
+            Ok(variables) => variables,
+            Err(faults) => return Answer::refused(faults.into_iter().map(|fault| fault.at(None)).collect()),
+        };
+        if let Err(error) = self.documents.check_rows(document, operation, &variables) {
+            return error.into();
+        }
+        let mut executable = operation.executable.clone();
+        variables::remove_unset(operation, &variables, &mut executable);
+        let fields = RootFields::take(&mut executable, &variables);
+        let mut values = IndexMap::new();
+        if fields.introspects() {
+            if !self.introspection {
+                return ApiError::new(Code::BadUserInput, "introspection is turned off on this server").into();
+            }
+            match introspection::introspect(document, operation, &variables) {
+                Ok(fields) => values = fields,
+                Err(error) => return Answer::refused(vec![error]),
+            }
+        }
+        let mut errors = Vec::new();
+        if fields.give_back(&mut executable).is_some() {
+            let request = Request::new("").variables(variables).data(self.db.clone()).data(Loaders::new(&self.db));
+            let mut request = request.data(Bounds::new(self.documents.limits.max_answer_bytes));
+            request.set_parsed_query(executable);
+            let response = settle(self.executor.execute(request)).await;
+            if let Value::Object(executed) = response.data {
+                values.extend(executed);
+            }
+            errors = response.errors;
+            for error in &mut errors {
+                document.locate(error);
+                with_code(error);
+            }
+        }
+        Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None }
     }
 }
 
@@ -95,53 +162,11 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription>
         .override_output_type_description::<ID>("What tells one object from all others. It is sent as a string.")
 }
 
-/// The request with its document parsed and measured, and without what its unset variables stand for.
-fn prepared(mut request: Request) -> Result<Request, ApiError> {
-    cost::check_nesting(&request.query)?;
-    // A document that does not parse is for async-graphql to refuse.
-    let Ok(mut document) = parse_query(&request.query) else { return Ok(request) };
-    cost::check_selections(&document)?;
-    variables::remove_unset(&mut document, &request);
-    request.set_parsed_query(document);
-    Ok(request)
-}
-
-/// The answer to a request that is not executed.
-fn refused(error: ApiError) -> Response {
-    let error = async_graphql::Error::from(error);
-    let mut refusal = ServerError::new(error.message, None);
-    refusal.extensions = error.extensions;
-    Response::from_errors(vec![refusal])
-}
-
-/// async-graphql leaves a field of the root out when it cannot be null and failed. The specification asks for no data
-/// then (Handling Field Errors).
-fn with_null_data(mut response: Response) -> Response {
-    if let Value::Object(fields) = &response.data {
-        let is_left_out = |error: &async_graphql::ServerError| match error.path.first() {
-            Some(async_graphql::PathSegment::Field(field)) => !fields.contains_key(field.as_str()),
-            _ => false,
-        };
-        if response.errors.iter().any(is_left_out) {
-            response.data = Value::Null;
-        }
+/// The server's own errors all have a code. Those without one are async-graphql's: a variable that is null where it cannot be.
+fn with_code(error: &mut ServerError) {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get("code").is_none() {
+        extensions.set("code", Code::BadUserInput.as_str());
+        error.message = shortened(std::mem::take(&mut error.message));
     }
-    response
-}
-
-/// The server's own errors all have a code. Those without one are async-graphql's: a document that does not parse or is
-/// not valid, or a variable of the wrong type.
-fn with_codes(mut response: Response) -> Response {
-    for error in &mut response.errors {
-        let extensions = error.extensions.get_or_insert_default();
-        if extensions.get("code").is_none() {
-            extensions.set("code", Code::BadUserInput.as_str());
-            // They repeat what was sent, which may be long.
-            if let Some((end, _)) = error.message.char_indices().nth(MAX_MESSAGE) {
-                error.message.truncate(end);
-                error.message.push('…');
-            }
-        }
-    }
-    response
 }

@@ -16,7 +16,7 @@ use async_graphql::{
     registry::Registry,
 };
 
-use super::error::ApiError;
+use super::{bounds::Bounds, error::ApiError};
 
 /// An object type of the schema.
 pub trait ObjectFields: ContainerType {
@@ -28,8 +28,8 @@ pub trait ObjectFields: ContainerType {
 
 /// A value in a list.
 pub trait Entry: OutputType {
-    /// The value, when it needs no future; none when it does.
-    fn resolve_now(&self, _ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<Value>> {
+    /// The value and about how many bytes it is written in, when it needs no future; none when it does.
+    fn resolve_now(&self, _ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<(Value, usize)>> {
         None
     }
 }
@@ -39,9 +39,9 @@ pub trait Entry: OutputType {
 pub struct Output<T>(pub T);
 
 impl<T: ObjectFields> Entry for Output<T> {
-    fn resolve_now(&self, ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<Value>> {
+    fn resolve_now(&self, ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<(Value, usize)>> {
         match CollectedFields::of(ctx, &self.0) {
-            Ok(fields) => fields.others.is_empty().then(|| Ok(Value::Object(fields.object))),
+            Ok(fields) => fields.others.is_empty().then(|| Ok((Value::Object(fields.object), fields.bytes))),
             Err(error) => Some(Err(error)),
         }
     }
@@ -58,8 +58,9 @@ impl<T: ObjectFields> OutputType for Output<T> {
         T::create_type_info(registry)
     }
 
-    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
-        let CollectedFields { mut object, others } = CollectedFields::of(ctx, &self.0)?;
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let CollectedFields { mut object, others, bytes } = CollectedFields::of(ctx, &self.0)?;
+        spend(ctx, field, bytes)?;
         // All are awaited even when one fails: a field that is dropped may be loading the batch of its siblings.
         let values = join_all(others.iter().map(|(_, field)| {
             async move {
@@ -76,15 +77,27 @@ impl<T: ObjectFields> OutputType for Output<T> {
     }
 }
 
+/// Bytes of a field in an answer, about, beside its key and its text.
+const PUNCTUATION: usize = 6;
+
+/// Spends bytes of the answer, and time.
+fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
+    let bounds = ctx.data_unchecked::<Bounds>();
+    bounds.spend(bytes).map_err(|error| ctx.set_error_path(error.at(Some(field.pos))))
+}
+
 /// The fields of an object: the columns with their values, and those that are still to be resolved with their places.
 struct CollectedFields<'a> {
     object: IndexMap<Name, Value>,
     others: Vec<(usize, Cow<'a, Positioned<Field>>)>,
+    /// About how many bytes the columns are written in, with the keys of all fields.
+    bytes: usize,
 }
 
 impl<'a> CollectedFields<'a> {
     fn of<T: ObjectFields>(ctx: &ContextSelectionSet<'a>, object: &T) -> ServerResult<Self> {
-        let mut fields = Self { object: IndexMap::with_capacity(ctx.item.node.items.len()), others: Vec::new() };
+        let object_fields = IndexMap::with_capacity(ctx.item.node.items.len());
+        let mut fields = Self { object: object_fields, others: Vec::new(), bytes: 0 };
         fields.collect(ctx, &ctx.item.node, object)?;
         Ok(fields)
     }
@@ -127,6 +140,8 @@ impl<'a> CollectedFields<'a> {
                 if column.is_none() {
                     self.others.push((entry.index(), Cow::Borrowed(field)));
                 }
+                let text = if let Some(Value::String(text)) = &column { text.len() } else { 0 };
+                self.bytes += PUNCTUATION + entry.key().len() + text;
                 entry.insert(column.unwrap_or_default());
             }
             // The same field again: what both select is selected once (`MergeSelectionSets`).
@@ -178,7 +193,11 @@ impl<T: Entry> OutputType for List<T> {
         // All entries have the same selection, so when the first one needs no future, none does.
         let now: Option<Vec<_>> = self.0.iter().map(|entry| entry.resolve_now(ctx)).collect();
         if let Some(values) = now {
-            return Ok(Value::List(values.into_iter().collect::<ServerResult<_>>()?));
+            let mut bytes = 0;
+            let values = values.into_iter().map(|value| value.map(|(value, of_value)| (bytes += of_value, value).1));
+            let values = values.collect::<ServerResult<_>>()?;
+            spend(ctx, field, bytes)?;
+            return Ok(Value::List(values));
         }
         let entries = self.0.iter().enumerate().map(|(index, entry)| async move {
             let ctx = ctx.with_index(index);
@@ -272,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn columns_are_what_the_resolvers_give() {
-        let schema = Schema::new(Probe, EmptyMutation, EmptySubscription);
+        let schema = Schema::build(Probe, EmptyMutation, EmptySubscription).data(Bounds::new(usize::MAX)).finish();
         let fields = "id name __typename";
         let query = format!(
             "{{ hero {{ {fields} secretName age }} heroOutput {{ {fields} secretName age }}

@@ -1,77 +1,173 @@
-//! Variables that are declared and not sent.
-//!
-//! The specification takes them for absent (Coercing Field Arguments, Input Objects): an update leaves such a field as it is.
-//! async-graphql takes them for null, which would clear it. So what such a variable stands for is taken out of the document
-//! before it is executed.
+//! The variables of a request: coerced to the types that its operation declares (`CoerceVariableValues`), and those that are
+//! not sent.
 
-use std::collections::HashSet;
-
+use apollo_compiler::{Schema, ast::Type, schema::ExtendedType};
 use async_graphql::{
-    Name, Positioned, Request,
-    parser::types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet, VariableDefinition},
+    Name, Number, Positioned, Value, Variables,
+    indexmap::IndexMap,
+    parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
 };
-use async_graphql_value::Value;
+use async_graphql_value::Value as ExecutableValue;
 
-/// Takes what unset variables stand for out of the document of a request.
-pub fn remove_unset(document: &mut ExecutableDocument, request: &Request) {
-    let executed = match (&document.operations, &request.operation_name) {
-        (DocumentOperations::Single(operation), _) => operation,
-        (DocumentOperations::Multiple(operations), name) => {
-            let operation = match name {
-                Some(name) => operations.get(name.as_str()),
-                None => operations.values().next().filter(|_| operations.len() == 1),
-            };
-            // That there is no such operation is for async-graphql to say.
-            let Some(operation) = operation else { return };
-            operation
+use super::{
+    document::{Operation, abbreviated, shown},
+    error::{ApiError, Code},
+    input::bounded,
+    introspection::SCHEMA,
+};
+
+/// Coerces the variables that were sent to the types of an operation. Those that it does not declare are left out.
+///
+/// # Errors
+///
+/// `BAD_USER_INPUT` for each value that is not of its type, with its place.
+pub fn coerce(operation: &Operation, mut sent: IndexMap<Name, Value>) -> Result<Variables, Vec<ApiError>> {
+    let mut coerced = Variables::default();
+    let mut coercion = Coercion { schema: SCHEMA.as_deref(), path: Vec::new(), faults: Vec::new() };
+    for variable in &operation.variables {
+        coercion.path.push(Value::from(variable.name.as_str()));
+        if let Some(mut value) = sent.swap_remove(&variable.name) {
+            coercion.value(&variable.class, &mut value);
+            coerced.insert(variable.name.clone(), value);
+        } else if let Some(default) = &variable.default {
+            coerced.insert(variable.name.clone(), default.clone());
+        } else if variable.class.is_non_null() {
+            coercion.fault(&format!("must be given: its type is {}", variable.class));
         }
-    };
-    let definitions = executed.node.variable_definitions.iter().map(|definition| &definition.node);
-    let is_unset = |definition: &&VariableDefinition| {
-        let has_default = definition.default_value.is_some() || !definition.var_type.node.nullable;
-        !has_default && !request.variables.contains_key(&definition.name.node)
-    };
-    let unset: Vec<Name> = definitions.filter(is_unset).map(|definition| definition.name.node.clone()).collect();
+        coercion.path.pop();
+    }
+    if coercion.faults.is_empty() { Ok(coerced) } else { Err(bounded(coercion.faults)) }
+}
+
+struct Coercion<'s> {
+    schema: Option<&'s Schema>,
+    path: Vec<Value>,
+    faults: Vec<ApiError>,
+}
+
+impl Coercion<'_> {
+    fn fault(&mut self, message: &str) {
+        let mut place = String::from("$");
+        for segment in &self.path {
+            match segment {
+                Value::String(name) if place.len() == 1 => place += name,
+                Value::String(name) => place = place + "." + name,
+                index => place = format!("{place}[{index}]"),
+            }
+        }
+        let mut fault = ApiError::new(Code::BadUserInput, format!("`{place}` {message}"));
+        fault.variable_path.clone_from(&self.path);
+        self.faults.push(fault);
+    }
+
+    fn value(&mut self, class: &Type, value: &mut Value) {
+        if *value == Value::Null {
+            if class.is_non_null() {
+                self.fault(&format!("must not be null: its type is {class}"));
+            }
+            return;
+        }
+        if !class.is_list() {
+            return self.named(class, value);
+        }
+        let entries = class.item_type();
+        match value {
+            Value::List(list) => {
+                for (index, entry) in list.iter_mut().enumerate() {
+                    self.at(index.into(), |coercion| coercion.value(entries, entry));
+                }
+            }
+            // A single value stands for a list of it.
+            single => self.value(entries, single),
+        }
+    }
+
+    fn named(&mut self, class: &Type, value: &mut Value) {
+        let name = class.inner_named_type();
+        let fits = match (self.schema.and_then(|schema| schema.types.get(name)), &mut *value) {
+            (Some(ExtendedType::InputObject(object)), Value::Object(fields)) => {
+                return self.object(object, fields);
+            }
+            (Some(ExtendedType::Enum(definition)), Value::String(text)) => {
+                definition.values.contains_key(text.as_str())
+            }
+            (Some(ExtendedType::Scalar(_)), _) => scalar(name, value),
+            _ => false,
+        };
+        if !fits {
+            let sent = abbreviated(&value.to_string());
+            self.fault(&format!("must be of the type {name}, not {sent}"));
+        }
+    }
+
+    fn object(&mut self, object: &apollo_compiler::schema::InputObjectType, fields: &mut IndexMap<Name, Value>) {
+        for (name, value) in &mut *fields {
+            match object.fields.get(name.as_str()) {
+                Some(field) => self.at(name.as_str().into(), |coercion| coercion.value(&field.ty, value)),
+                None => self.fault(&format!("must not have the field {}: {} has none", shown(name), object.name)),
+            }
+        }
+        for (name, field) in &object.fields {
+            if field.is_required() && !fields.contains_key(name.as_str()) {
+                let message = format!("must be given: its type is {}", field.ty);
+                self.at(name.as_str().into(), |coercion| coercion.fault(&message));
+            }
+        }
+    }
+
+    fn at(&mut self, segment: Value, coerce: impl FnOnce(&mut Self)) {
+        self.path.push(segment);
+        coerce(self);
+        self.path.pop();
+    }
+}
+
+/// Whether a value is one of a scalar. A whole number may be written as a fraction, and stand for an ID.
+fn scalar(class: &str, value: &mut Value) -> bool {
+    match (class, &mut *value) {
+        ("String" | "ID", Value::String(_)) | ("Boolean", Value::Boolean(_)) | ("Float", Value::Number(_)) => true,
+        ("Int", Value::Number(number)) => {
+            let whole = integer(number).and_then(|number| i32::try_from(number).ok());
+            whole.inspect(|whole| *value = (*whole).into()).is_some()
+        }
+        ("ID", Value::Number(number)) => {
+            let whole = integer(number).map(|number| number.to_string());
+            whole.map(|whole| *value = Value::String(whole)).is_some()
+        }
+        _ => false,
+    }
+}
+
+fn integer(number: &Number) -> Option<i128> {
+    // Up to here a fraction holds each whole number.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Some(number) = number.as_i64() {
+        return Some(number.into());
+    }
+    if let Some(number) = number.as_u64() {
+        return Some(number.into());
+    }
+    let fraction = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT)?;
+    format!("{fraction:.0}").parse().ok()
+}
+
+/// Takes what unset variables stand for out of a document. The specification takes them for absent (Coercing Field Arguments,
+/// Input Objects): an update leaves such a field as it is. async-graphql would take them for null, which clears it.
+pub fn remove_unset(operation: &Operation, variables: &Variables, document: &mut ExecutableDocument) {
+    let is_unset = |name: &&Name| !variables.contains_key(*name);
+    let unset: Vec<&Name> = operation.variables.iter().map(|variable| &variable.name).filter(is_unset).collect();
     if unset.is_empty() {
         return;
     }
-    // What is taken out may be what another operation needs, so the others go.
-    let mut operation = executed.clone();
-    operation.node.variable_definitions.retain(|definition| !unset.contains(&definition.node.name.node));
-    let mut used = HashSet::new();
-    collect_fragments(&operation.node.selection_set.node, document, &mut used);
-    document.fragments.retain(|name, _| used.contains(name));
-    remove_from_selection_set(&mut operation.node.selection_set.node, &unset);
+    if let async_graphql::parser::types::DocumentOperations::Single(operation) = &mut document.operations {
+        remove_from_selection_set(&mut operation.node.selection_set.node, &unset);
+    }
     for fragment in document.fragments.values_mut() {
         remove_from_selection_set(&mut fragment.node.selection_set.node, &unset);
     }
-    document.operations = match &request.operation_name {
-        Some(name) => DocumentOperations::Multiple([(Name::new(name), operation)].into()),
-        None => DocumentOperations::Single(operation),
-    };
 }
 
-/// The fragments that a selection set uses, directly or through others.
-fn collect_fragments(selection_set: &SelectionSet, document: &ExecutableDocument, used: &mut HashSet<Name>) {
-    for selection in &selection_set.items {
-        match &selection.node {
-            Selection::Field(field) => collect_fragments(&field.node.selection_set.node, document, used),
-            Selection::InlineFragment(fragment) => {
-                collect_fragments(&fragment.node.selection_set.node, document, used);
-            }
-            Selection::FragmentSpread(spread) => {
-                let name = &spread.node.fragment_name.node;
-                if let Some(fragment) = document.fragments.get(name)
-                    && used.insert(name.clone())
-                {
-                    collect_fragments(&fragment.node.selection_set.node, document, used);
-                }
-            }
-        }
-    }
-}
-
-fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &[Name]) {
+fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &[&Name]) {
     for selection in &mut selection_set.items {
         match &mut selection.node {
             Selection::Field(Positioned { node: Field { arguments, selection_set, .. }, .. }) => {
@@ -90,18 +186,18 @@ fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &[Name]) {
 }
 
 /// An entry of a list stays, and is null.
-fn remove_from_value(value: &mut Value, unset: &[Name]) {
+fn remove_from_value(value: &mut ExecutableValue, unset: &[&Name]) {
     match value {
-        Value::Object(fields) => {
+        ExecutableValue::Object(fields) => {
             fields.retain(|_, value| !is_unset(value, unset));
             for value in fields.values_mut() {
                 remove_from_value(value, unset);
             }
         }
-        Value::List(entries) => {
+        ExecutableValue::List(entries) => {
             for entry in entries {
                 if is_unset(entry, unset) {
-                    *entry = Value::Null;
+                    *entry = ExecutableValue::Null;
                 }
                 remove_from_value(entry, unset);
             }
@@ -110,6 +206,6 @@ fn remove_from_value(value: &mut Value, unset: &[Name]) {
     }
 }
 
-fn is_unset(value: &Value, unset: &[Name]) -> bool {
-    matches!(value, Value::Variable(name) if unset.contains(name))
+fn is_unset(value: &ExecutableValue, unset: &[&Name]) -> bool {
+    matches!(value, ExecutableValue::Variable(name) if unset.contains(&name))
 }

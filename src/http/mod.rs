@@ -2,26 +2,34 @@
 
 mod endpoint;
 mod health;
+mod media_type;
+mod params;
 mod playground;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, extract::DefaultBodyLimit, routing};
 use tokio::{net::TcpListener, signal, sync::oneshot};
 use tower_http::trace::TraceLayer;
 
-use crate::{config::ServeSettings, graphql::Schema, store::Db};
+use self::endpoint::Endpoint;
+use crate::{
+    config::{GraphQlSettings, ServeSettings},
+    graphql::Schema,
+    store::Db,
+};
 
 /// Bytes in the body of a request, at most.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// All routes.
-pub fn router(db: Db) -> Router {
+pub fn router(db: Db, graphql: &GraphQlSettings) -> Router {
+    let endpoint = Endpoint { schema: Schema::new(db.clone(), graphql), max_batch: graphql.max_batch };
     Router::new()
-        .route("/graphql", routing::post(endpoint::graphql))
+        .route("/graphql", routing::get(endpoint::get).post(endpoint::post))
         .route("/schema.graphql", routing::get(endpoint::sdl))
-        .with_state(Schema::new(db.clone()))
+        .with_state(Arc::new(endpoint))
         .merge(health::router(db))
         .merge(playground::router())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -33,7 +41,7 @@ pub fn router(db: Db) -> Router {
 /// # Errors
 ///
 /// When the database is outdated or fails, or the address cannot be listened on.
-pub async fn serve(db: Db, settings: &ServeSettings) -> anyhow::Result<()> {
+pub async fn serve(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
     // The address comes first: a server that cannot listen changes nothing.
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -41,7 +49,7 @@ pub async fn serve(db: Db, settings: &ServeSettings) -> anyhow::Result<()> {
     tracing::info!("listening on http://{}", listener.local_addr()?);
 
     let (stop, stopped) = oneshot::channel();
-    let server = axum::serve(listener, router(db)).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router(db, graphql)).with_graceful_shutdown(async move {
         stop_requested().await;
         // The receiver lives as long as the server, so nothing is lost when it is gone.
         let _ = stop.send(());

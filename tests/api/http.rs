@@ -33,18 +33,13 @@ on_both_databases! {
 async fn what_is_not_a_graphql_request() {
     let app = TestApp::new(TestDatabase::sqlite()).await;
     let query = r#"{"query": "{ heroes { name } }"}"#;
-    let malformed = r#"the body must be a JSON object such as {"query": "{ heroes { name } }", "variables": {}}"#;
     let large = format!(r#"{{"query": "{}"}}"#, " ".repeat(1024 * 1024));
-    let media_type = "the content type must be application/json";
+    let media_type = "the content type must be application/json, in UTF-8";
     for (content_type, body, status, message) in [
         ("text/plain", query, StatusCode::UNSUPPORTED_MEDIA_TYPE, media_type),
         ("application/x-www-form-urlencoded", query, StatusCode::UNSUPPORTED_MEDIA_TYPE, media_type),
         ("multipart/form-data; boundary=x", query, StatusCode::UNSUPPORTED_MEDIA_TYPE, media_type),
         ("", query, StatusCode::UNSUPPORTED_MEDIA_TYPE, media_type),
-        ("application/json", "", StatusCode::BAD_REQUEST, malformed),
-        ("application/json", "{", StatusCode::BAD_REQUEST, malformed),
-        ("application/json", "[]", StatusCode::BAD_REQUEST, malformed),
-        ("application/json", r#"{"query": 1}"#, StatusCode::BAD_REQUEST, malformed),
         (
             "application/json",
             &large,
@@ -61,7 +56,6 @@ async fn what_is_not_a_graphql_request() {
         let response = post(&app.router, content_type, query.to_owned()).await;
         assert_eq!(json_body(response).await, json!({"data": {"heroes": []}}));
     }
-    assert_eq!(app.get("/graphql").await.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(app.get("/nothing").await.status(), StatusCode::NOT_FOUND);
     app.close().await;
 }

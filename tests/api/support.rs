@@ -11,6 +11,7 @@ use axum::{
     http::{Request, Response, StatusCode, header::CONTENT_TYPE},
 };
 use hero_teams::{
+    config::{GraphQlSettings, Limits},
     http,
     store::{Db, DbSettings},
 };
@@ -57,13 +58,20 @@ pub struct TestApp {
 }
 
 impl TestApp {
+    /// A server with the settings that it has by itself, but for the number of rows, which some tests need to be large.
     pub async fn new(database: TestDatabase) -> Self {
+        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
+        Self::with(database, &GraphQlSettings { limits, ..GraphQlSettings::default() }).await
+    }
+
+    /// A server with these settings.
+    pub async fn with(database: TestDatabase, settings: &GraphQlSettings) -> Self {
         let mut db = connect(&database.url).await;
         db.migrate().await.expect("the migrations apply");
         let statements = Arc::new(Mutex::new(Vec::new()));
         count_statements(&mut db.read, &statements);
         count_statements(&mut db.write, &statements);
-        Self { router: http::router(db.clone()), db, database, statements }
+        Self { router: http::router(db.clone(), settings), db, database, statements }
     }
 
     /// The whole answer to a query.

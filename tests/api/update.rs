@@ -45,7 +45,7 @@ on_both_databases! {
 
     async fn unset_variables_are_absent_everywhere(app: TestApp) {
         seed(app).await;
-        let query = "query($limit: Int, $name: String, $filter: HeroFilter, $direction: OrderDirection, $last: Int) {
+        let query = "query($limit: Int, $name: String, $filter: HeroFilter!, $direction: OrderDirection, $last: Int) {
             heroes(limit: $limit, where: {name: {contains: $name}, and: [$filter]}, orderBy: {field: ID, direction: $direction}) { ...Teams }
             heroesConnection(first: 1, last: $last) { nodes { name } } }
             fragment Teams on Hero { name teams(limit: $limit) { id } }";

@@ -1,0 +1,133 @@
+//! What an operation would cost by its shape, measured before it is validated and in linear time: each fragment is measured
+//! once, however often it is spread. Replacing spreads by fragments instead takes exponential time, for which a few hundred
+//! bytes are enough.
+
+use std::{collections::HashMap, rc::Rc};
+
+use apollo_compiler::{
+    Name,
+    ast::{Definition, Document, FragmentDefinition, OperationDefinition, Selection},
+};
+
+use super::{Limits, check};
+use crate::graphql::error::ApiError;
+
+/// Operations in one document, at most. Validation takes time for each pair of an operation and a fragment.
+const MAX_OPERATIONS: usize = 100;
+
+/// The measures of a selection set, with fragments in the place of their spreads.
+#[derive(Default)]
+struct Measures<'a> {
+    /// Fields in fields.
+    depth: usize,
+    fields: usize,
+    directives: usize,
+    /// How often each field is selected of the same object.
+    selected: HashMap<&'a Name, usize>,
+    /// The most often that a field is selected of one object, here or further down.
+    aliases: usize,
+}
+
+struct Measuring<'a> {
+    fragments: HashMap<&'a Name, &'a FragmentDefinition>,
+    measured: HashMap<&'a Name, Rc<Measures<'a>>>,
+    limits: &'a Limits,
+    /// Whether there are too many fields already. Then nobody will ask for the aliases, whose bookkeeping is what costs most.
+    too_many: bool,
+}
+
+/// Measures each operation of a document.
+///
+/// # Errors
+///
+/// `QUERY_TOO_COMPLEX` with the name of the limit, and the measured and the allowed value.
+pub fn measure(document: &Document, limits: &Limits) -> Result<(), ApiError> {
+    let mut fragments = HashMap::new();
+    let mut operations = Vec::new();
+    for definition in &document.definitions {
+        match definition {
+            Definition::FragmentDefinition(fragment) => {
+                fragments.insert(&fragment.name, &**fragment);
+            }
+            Definition::OperationDefinition(operation) => operations.push(&**operation),
+            // What else there may be is for the validation to refuse.
+            _ => {}
+        }
+    }
+    check("operations", operations.len(), MAX_OPERATIONS)?;
+    let mut measuring = Measuring { fragments, measured: HashMap::new(), limits, too_many: false };
+    operations.into_iter().try_for_each(|operation| measuring.check(operation))
+}
+
+impl<'a> Measuring<'a> {
+    fn check(&mut self, operation: &'a OperationDefinition) -> Result<(), ApiError> {
+        let measures = self.selection_set(&operation.selection_set);
+        let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
+        check("fields in fields", measures.depth, max_depth)?;
+        check("fields", measures.fields, max_fields)?;
+        check("selections of one field of an object", measures.aliases, max_aliases)?;
+        check("directives", measures.directives + operation.directives.len(), max_directives)?;
+        check("root fields", measures.selected.values().sum(), max_root_fields)
+    }
+
+    fn selection_set(&mut self, selections: &'a [Selection]) -> Measures<'a> {
+        let mut measures = Measures::default();
+        for selection in selections {
+            self.add(&mut measures, selection);
+        }
+        measures.aliases = measures.aliases.max(measures.selected.values().copied().max().unwrap_or(0));
+        measures
+    }
+
+    fn add(&mut self, measures: &mut Measures<'a>, selection: &'a Selection) {
+        match selection {
+            Selection::Field(field) => {
+                let inner = self.selection_set(&field.selection_set);
+                measures.depth = measures.depth.max(inner.depth + 1);
+                measures.fields = measures.fields.saturating_add(inner.fields).saturating_add(1);
+                measures.add_directives(&inner, field.directives.len());
+                measures.aliases = measures.aliases.max(inner.aliases);
+                *measures.selected.entry(&field.name).or_default() += 1;
+            }
+            Selection::InlineFragment(fragment) => {
+                let inner = self.selection_set(&fragment.selection_set);
+                self.merge(measures, &inner, fragment.directives.len());
+            }
+            Selection::FragmentSpread(spread) => {
+                let inner = self.fragment(&spread.fragment_name);
+                self.merge(measures, &inner, spread.directives.len());
+            }
+        }
+        self.too_many |= measures.fields > self.limits.max_fields;
+    }
+
+    fn merge(&self, measures: &mut Measures<'a>, inner: &Measures<'a>, directives: usize) {
+        measures.depth = measures.depth.max(inner.depth);
+        measures.fields = measures.fields.saturating_add(inner.fields);
+        measures.add_directives(inner, directives);
+        measures.aliases = measures.aliases.max(inner.aliases);
+        if !self.too_many {
+            for (name, times) in &inner.selected {
+                *measures.selected.entry(name).or_default() += times;
+            }
+        }
+    }
+
+    fn fragment(&mut self, name: &'a Name) -> Rc<Measures<'a>> {
+        if let Some(measures) = self.measured.get(name) {
+            return Rc::clone(measures);
+        }
+        let Some(fragment) = self.fragments.get(name) else { return Rc::default() };
+        // A fragment in itself is for the validation to refuse.
+        self.measured.insert(name, Rc::default());
+        let measures = Rc::new(self.selection_set(&fragment.selection_set));
+        self.measured.insert(name, Rc::clone(&measures));
+        measures
+    }
+}
+
+impl Measures<'_> {
+    fn add_directives(&mut self, inner: &Self, own: usize) {
+        self.directives = self.directives.saturating_add(inner.directives).saturating_add(own);
+    }
+}

@@ -1,0 +1,241 @@
+//! Documents: checked once, and kept for the next request with the same text.
+
+mod executable;
+mod measure;
+mod rows;
+mod scan;
+mod validate;
+mod values;
+
+use std::sync::Arc;
+
+use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
+use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::ExecutableDocument as Executable};
+use quick_cache::{Weighter, sync::Cache};
+
+use super::{
+    error::{ApiError, Code},
+    introspection::SCHEMA,
+    persisted::PersistedQueries,
+    request::Params,
+};
+use crate::config::{GraphQlSettings, Limits};
+
+/// A valid document, and each of its operations ready to be executed.
+#[derive(Debug)]
+pub struct Document {
+    text: Arc<str>,
+    pub valid: Valid<ExecutableDocument>,
+    operations: Vec<Operation>,
+}
+
+/// An operation of a valid document.
+#[derive(Debug)]
+pub struct Operation {
+    pub name: Option<Name>,
+    pub is_mutation: bool,
+    pub variables: Vec<Variable>,
+    /// With the fragments that it uses, and without other operations.
+    pub executable: Executable,
+    pub definition: Node<apollo_compiler::executable::Operation>,
+    /// How many rows it may answer with; none when that depends on its variables.
+    rows: Option<u64>,
+}
+
+/// A variable that an operation declares.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: Name,
+    pub class: Node<Type>,
+    pub default: Option<Value>,
+}
+
+/// What has become of the text of a document: faults are as good to keep as a document without them.
+type Checked = Result<Arc<Document>, Arc<[ServerError]>>;
+
+/// The documents of the server.
+pub struct Documents {
+    pub limits: Limits,
+    suggest: bool,
+    cache: Option<Cache<Arc<str>, Checked, Bytes>>,
+    persisted: PersistedQueries,
+}
+
+impl Documents {
+    #[must_use]
+    pub fn new(settings: &GraphQlSettings) -> Self {
+        let bytes = settings.document_cache;
+        // A cache is divided for about this many documents.
+        let cache = (bytes > 0).then(|| Cache::with_weighter(1_000, bytes, Bytes));
+        Self {
+            limits: settings.limits.clone(),
+            suggest: !settings.no_suggestions,
+            cache,
+            persisted: PersistedQueries::default(),
+        }
+    }
+
+    /// The document that a request asks for.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or that its hash is not known.
+    pub fn requested(&self, params: &Params) -> Checked {
+        let persisted = params.extensions.as_ref().and_then(|extensions| extensions.persisted_query.as_ref());
+        match persisted {
+            Some(persisted) => {
+                let text = self.persisted.text(persisted, params.query.as_deref());
+                text.map_or_else(|error: ApiError| Err([error.at(None)].into()), |text| self.get(&text))
+            }
+            // An empty document is refused as one.
+            None => self.get(params.query.as_deref().unwrap_or_default()),
+        }
+    }
+
+    fn get(&self, text: &str) -> Checked {
+        let Some(cache) = &self.cache else { return self.check(Arc::from(text)) };
+        if let Some(checked) = cache.get(text) {
+            return checked;
+        }
+        let text: Arc<str> = Arc::from(text);
+        let checked = self.check(Arc::clone(&text));
+        cache.insert(text, checked.clone());
+        checked
+    }
+
+    fn check(&self, text: Arc<str>) -> Checked {
+        let Some(schema) = &*SCHEMA else {
+            let error = ApiError::new(Code::Internal, "the schema of the server is not valid");
+            return Err([error.at(None)].into());
+        };
+        match validate::checked(&text, schema, &self.limits, self.suggest) {
+            Ok(valid) => Ok(Arc::new(Document::new(text, valid))),
+            Err(mut faults) => {
+                for fault in &mut faults {
+                    locate(&text, fault);
+                }
+                Err(faults.into())
+            }
+        }
+    }
+
+    /// Checks how many rows an operation may answer with, now that its variables are known.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` with the estimated and the allowed value.
+    pub fn check_rows(
+        &self,
+        document: &Document,
+        operation: &Operation,
+        variables: &Variables,
+    ) -> Result<(), ApiError> {
+        let rows = operation.rows.unwrap_or_else(|| rows::estimate(&document.valid, &operation.definition, variables));
+        check("rows, as estimated,", usize::try_from(rows).unwrap_or(usize::MAX), self.limits.max_rows)
+    }
+}
+
+impl Document {
+    fn new(text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
+        let operations = valid.operations.iter().map(|operation| Operation::new(&valid, operation)).collect();
+        Self { text, valid, operations }
+    }
+
+    /// The operation with this name, or the only one (`GetOperation`).
+    ///
+    /// # Errors
+    ///
+    /// `BAD_USER_INPUT` when there is none, or several to choose from.
+    pub fn operation(&self, name: Option<&str>) -> Result<&Operation, ApiError> {
+        let wrong = |message: String| Err(ApiError::new(Code::BadUserInput, message));
+        match (name, &self.operations[..]) {
+            (Some(name), operations) => {
+                let operation = operations.iter().find(|operation| operation.name.as_deref() == Some(name));
+                operation.map_or_else(|| wrong(format!("the document has no operation named {}", shown(name))), Ok)
+            }
+            (None, [operation]) => Ok(operation),
+            (None, _) => wrong("the document has several operations; `operationName` must say which".to_owned()),
+        }
+    }
+
+    /// Makes lines and columns of the offsets in an error.
+    pub fn locate(&self, error: &mut ServerError) {
+        locate(&self.text, error);
+    }
+}
+
+impl Operation {
+    fn new(document: &ExecutableDocument, operation: &Node<apollo_compiler::executable::Operation>) -> Self {
+        let variables = operation.variables.iter().map(|variable| Variable {
+            name: Name::new(&variable.name),
+            class: variable.ty.clone(),
+            default: variable.default_value.as_ref().map(|value| executable::constant(value)),
+        });
+        let rows = (!rows::depends_on_variables(document, operation))
+            .then(|| rows::estimate(document, operation, &Variables::default()));
+        Self {
+            name: operation.name.as_ref().map(Name::new),
+            is_mutation: operation.is_mutation(),
+            variables: variables.collect(),
+            executable: executable::executable(document, operation),
+            definition: operation.clone(),
+            rows,
+        }
+    }
+}
+
+/// How many bytes a document takes in the cache.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Arc<str>, Checked> for Bytes {
+    fn weight(&self, text: &Arc<str>, checked: &Checked) -> u64 {
+        // A document was measured at about 60 times its text; faults have messages of their own.
+        let bytes = match checked {
+            Ok(_) => 4_096 + 60 * text.len(),
+            Err(faults) => 1_024 + text.len() + faults.iter().map(|fault| 256 + fault.message.len()).sum::<usize>(),
+        };
+        bytes as u64
+    }
+}
+
+/// Checks a measure of a document.
+///
+/// # Errors
+///
+/// `QUERY_TOO_COMPLEX` with the name of the limit, and the measured and the allowed value.
+fn check(what: &str, measured: usize, allowed: usize) -> Result<(), ApiError> {
+    if measured > allowed {
+        let message = format!("the {what} number {measured}; at most {allowed} are allowed");
+        return Err(ApiError::new(Code::QueryTooComplex, message));
+    }
+    Ok(())
+}
+
+/// Makes lines and columns of the offsets in an error. Columns count characters.
+fn locate(text: &str, error: &mut ServerError) {
+    for position in error.locations.iter_mut().filter(|position| position.line == 0) {
+        let before = text.get(..position.column).unwrap_or(text);
+        let unbroken = before.replace("\r\n", "\n").replace('\r', "\n");
+        let line = unbroken.rsplit('\n').next().unwrap_or_default();
+        *position = Pos { line: unbroken.matches('\n').count() + 1, column: line.chars().count() + 1 };
+    }
+}
+
+/// What was sent, in quotation marks, as a message repeats it.
+pub fn shown(text: &str) -> String {
+    let abbreviated = abbreviated(text);
+    match abbreviated.strip_suffix('…') {
+        Some(beginning) if abbreviated.len() != text.len() => format!("{beginning:?}…"),
+        _ => format!("{text:?}"),
+    }
+}
+
+/// The beginning of what was sent: a message must not grow with it.
+pub fn abbreviated(text: &str) -> String {
+    const MAX_SHOWN: usize = 40;
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,178 @@
+//! What apollo-compiler 1.33 does not see in the values of a document: input fields that are given twice or without a value,
+//! and variables in lists and input objects that may be null where nothing may be.
+
+use std::collections::{HashMap, HashSet};
+
+use apollo_compiler::{
+    ExecutableDocument, Name, Node, Schema,
+    ast::{InputValueDefinition, Type},
+    executable::{Argument, Directive, Operation, Selection, SelectionSet, Value},
+    parser::SourceSpan,
+};
+use async_graphql::{Pos, ServerError};
+
+use crate::graphql::error::{ApiError, Code};
+
+/// The faults in the values of a document.
+pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Vec<ServerError> {
+    let mut faults = Vec::new();
+    let mut fragments = HashMap::new();
+    for (name, fragment) in &document.fragments {
+        let mut values = Values { schema, text, usages: Vec::new(), spreads: Vec::new(), faults: &mut faults };
+        values.directives(&fragment.directives);
+        values.selection_set(&fragment.selection_set);
+        fragments.insert(name, (values.usages, values.spreads));
+    }
+    for operation in document.operations.iter() {
+        let mut values = Values { schema, text, usages: Vec::new(), spreads: Vec::new(), faults: &mut faults };
+        values.directives(&operation.directives);
+        for variable in &operation.variables {
+            values.directives(&variable.directives);
+            if let Some(default) = &variable.default_value {
+                values.value(default, &variable.ty, false);
+            }
+        }
+        values.selection_set(&operation.selection_set);
+        let (mut usages, mut spreads) = (values.usages, values.spreads);
+        let mut seen = HashSet::new();
+        while let Some(name) = spreads.pop() {
+            if let (true, Some((of_fragment, further))) = (seen.insert(name), fragments.get(name)) {
+                usages.extend_from_slice(of_fragment);
+                spreads.extend(further);
+            }
+        }
+        faults.extend(usages.iter().filter_map(|usage| usage.fault(operation)));
+    }
+    faults
+}
+
+/// A variable at a place where a value of a type is expected.
+#[derive(Clone, Copy)]
+struct Usage<'a> {
+    variable: &'a Name,
+    class: &'a Type,
+    has_default: bool,
+    position: Option<SourceSpan>,
+}
+
+impl Usage<'_> {
+    /// What is wrong with it (`IsVariableUsageAllowed`).
+    fn fault(&self, operation: &Operation) -> Option<ServerError> {
+        let variable = operation.variables.iter().find(|variable| variable.name == *self.variable)?;
+        let has_default = self.has_default || variable.default_value.as_ref().is_some_and(|value| !value.is_null());
+        let is_allowed = if has_default {
+            variable.ty.is_assignable_to(&nullable(self.class))
+        } else {
+            variable.ty.is_assignable_to(self.class)
+        };
+        let Self { variable: name, class, .. } = self;
+        let message = || format!("the variable `${name}` is a {}, where a {class} is expected", variable.ty);
+        (!is_allowed).then(|| fault(message(), self.position))
+    }
+}
+
+fn nullable(class: &Type) -> Type {
+    match class.clone() {
+        Type::NonNullNamed(name) => Type::Named(name),
+        Type::NonNullList(item) => Type::List(item),
+        nullable => nullable,
+    }
+}
+
+/// Walks the values below an operation or a fragment.
+struct Values<'a, 'f> {
+    schema: &'a Schema,
+    text: &'a str,
+    usages: Vec<Usage<'a>>,
+    spreads: Vec<&'a Name>,
+    faults: &'f mut Vec<ServerError>,
+}
+
+impl<'a> Values<'a, '_> {
+    fn selection_set(&mut self, selection_set: &'a SelectionSet) {
+        for selection in &selection_set.selections {
+            self.directives(selection.directives());
+            match selection {
+                Selection::Field(field) => {
+                    if let Ok(definition) = self.schema.type_field(&selection_set.ty, &field.name) {
+                        self.arguments(&field.arguments, &definition.arguments);
+                    }
+                    self.selection_set(&field.selection_set);
+                }
+                Selection::InlineFragment(fragment) => self.selection_set(&fragment.selection_set),
+                Selection::FragmentSpread(spread) => self.spreads.push(&spread.fragment_name),
+            }
+        }
+    }
+
+    fn directives(&mut self, directives: &'a [Node<Directive>]) {
+        for directive in directives {
+            if let Some(definition) = self.schema.directive_definitions.get(&directive.name) {
+                self.arguments(&directive.arguments, &definition.arguments);
+            }
+        }
+    }
+
+    fn arguments(&mut self, arguments: &'a [Node<Argument>], definitions: &'a [Node<InputValueDefinition>]) {
+        for argument in arguments {
+            if let Some(definition) = definitions.iter().find(|definition| definition.name == argument.name) {
+                self.value(&argument.value, &definition.ty, definition.default_value.is_some());
+            }
+        }
+    }
+
+    fn value(&mut self, value: &'a Node<Value>, class: &'a Type, has_default: bool) {
+        match &**value {
+            Value::Variable(variable) => {
+                self.usages.push(Usage { variable, class, has_default, position: value.location() });
+            }
+            Value::List(entries) if class.is_list() => {
+                for entry in entries {
+                    self.value(entry, class.item_type(), false);
+                }
+            }
+            Value::Object(fields) => {
+                self.object(value, fields);
+                let Some(object) = self.schema.get_input_object(class.inner_named_type()) else { return };
+                for (name, value) in fields {
+                    if let Some(field) = object.fields.get(name) {
+                        self.value(value, &field.ty, field.default_value.is_some());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Each field may be given once. A name without a value is passed over by the parser, so what is between two fields is
+    /// looked at in the text.
+    fn object(&mut self, value: &Node<Value>, fields: &'a [(Name, Node<Value>)]) {
+        let mut seen = HashSet::new();
+        let Some(span) = value.location() else { return };
+        let mut end = span.offset() + 1;
+        for (name, value) in fields {
+            if !seen.insert(name) {
+                self.faults.push(fault(format!("the input field `{name}` is given twice"), name.location()));
+            }
+            let (Some(name), Some(value)) = (name.location(), value.location()) else { return };
+            self.between(end, name.offset());
+            end = value.end_offset();
+        }
+        self.between(end, span.end_offset() - 1);
+    }
+
+    fn between(&mut self, start: usize, end: usize) {
+        let between = self.text.get(start..end).unwrap_or_default();
+        let without_comments = between.split(['\n', '\r']).map(|line| line.split('#').next().unwrap_or_default());
+        if without_comments.flat_map(str::chars).any(|character| !" \t,\u{feff}".contains(character)) {
+            let position = Pos { line: 0, column: start };
+            let message = "syntax error: an input field needs a colon and a value";
+            self.faults.push(ApiError::new(Code::BadUserInput, message).at(Some(position)));
+        }
+    }
+}
+
+fn fault(message: String, location: Option<SourceSpan>) -> ServerError {
+    let position = location.map(|location| Pos { line: 0, column: location.offset() });
+    ApiError::new(Code::BadUserInput, message).at(position)
+}

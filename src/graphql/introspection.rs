@@ -1,0 +1,140 @@
+//! What the schema says of itself.
+//!
+//! async-graphql answers parts of the introspection wrongly, so apollo-compiler answers it, which also validates documents. It
+//! does not know `isOneOf`, of the edition of September 2025, which is added here.
+
+use std::sync::LazyLock;
+
+use apollo_compiler::{
+    ExecutableDocument, Node, Schema,
+    ast::{FieldDefinition, Type},
+    collections::HashMap,
+    executable::{Selection, SelectionSet},
+    introspection, name,
+    response::JsonMap,
+    schema::{Component, ExtendedType, Implementers},
+    validation::Valid,
+};
+use async_graphql::{Name, ServerError, Value, Variables, indexmap::IndexMap};
+
+use super::{
+    document::{Document, Operation},
+    error::{ApiError, Code},
+};
+
+const TYPE: &str = "__Type";
+const IS_ONE_OF: &str = "isOneOf";
+/// Before the response key of an `isOneOf` while the name of the type is asked for in its place.
+const NAME_FOR: &str = "__isOneOf_by_name_";
+
+/// The schema as documents are validated against it.
+pub static SCHEMA: LazyLock<Option<Valid<Schema>>> = LazyLock::new(|| {
+    let schema = Schema::parse_and_validate(super::sdl(), "schema.graphql");
+    // A test holds that it is valid.
+    let schema = schema.inspect_err(|invalid| tracing::error!(%invalid.errors, "the schema is not valid")).ok()?;
+    Some(with_is_one_of(schema))
+});
+
+static IMPLEMENTERS: LazyLock<HashMap<apollo_compiler::Name, Implementers>> =
+    LazyLock::new(|| SCHEMA.as_ref().map(|schema| schema.implementers_map()).unwrap_or_default());
+
+fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
+    let mut schema = schema.into_inner();
+    if let Some(ExtendedType::Object(class)) = schema.types.get_mut(TYPE) {
+        let field = FieldDefinition {
+            description: None,
+            name: name!("isOneOf"),
+            arguments: Vec::new(),
+            ty: Type::Named(name!("Boolean")),
+            directives: apollo_compiler::ast::DirectiveList::new(),
+        };
+        class.make_mut().fields.insert(name!("isOneOf"), Component::new(field));
+    }
+    Valid::assume_valid(schema)
+}
+
+/// What an operation asks of the schema, by response keys.
+///
+/// # Errors
+///
+/// `QUERY_TOO_COMPLEX` when it asks for types of types of types, which multiply.
+pub fn introspect(
+    document: &Document,
+    operation: &Operation,
+    variables: &Variables,
+) -> Result<IndexMap<Name, Value>, ServerError> {
+    let failed = || ApiError::new(Code::Internal, "the introspection failed").at(None);
+    let (Some(schema), definition) = (SCHEMA.as_ref(), &operation.definition) else { return Err(failed()) };
+    introspection::check_max_depth(&document.valid, definition).map_err(|_| {
+        ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep").at(None)
+    })?;
+    let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
+    // They have been coerced before.
+    let values = Valid::assume_valid(values);
+    let (document, mut definition) = (by_name(&document.valid, schema), definition.clone());
+    ask_by_name(&mut definition.make_mut().selection_set, schema);
+    let response = introspection::partial_execute(schema, &IMPLEMENTERS, &document, &definition, &values);
+    match response.map(|response| async_graphql::to_value(response.data)) {
+        Ok(Ok(mut data)) => {
+            answer_by_name(&mut data, schema);
+            if let Value::Object(fields) = data { Ok(fields) } else { Err(failed()) }
+        }
+        _ => Err(failed()),
+    }
+}
+
+/// The document with the name of a type in the place of each `isOneOf`.
+fn by_name(document: &Valid<ExecutableDocument>, schema: &Schema) -> Valid<ExecutableDocument> {
+    let mut document = document.clone().into_inner();
+    for fragment in document.fragments.values_mut() {
+        ask_by_name(&mut fragment.make_mut().selection_set, schema);
+    }
+    Valid::assume_valid(document)
+}
+
+fn ask_by_name(selection_set: &mut SelectionSet, schema: &Schema) {
+    for selection in &mut selection_set.selections {
+        match selection {
+            Selection::Field(field) if field.name == IS_ONE_OF && selection_set.ty == TYPE => {
+                let alias = apollo_compiler::Name::new(&format!("{NAME_FOR}{}", field.response_key()));
+                if let (Ok(alias), Ok(definition)) = (alias, schema.type_field(TYPE, "name")) {
+                    let field = field.make_mut();
+                    (field.alias, field.name) = (Some(alias), name!("name"));
+                    field.definition = Node::clone(definition);
+                }
+            }
+            Selection::Field(field) if !field.selection_set.selections.is_empty() => {
+                ask_by_name(&mut field.make_mut().selection_set, schema);
+            }
+            Selection::InlineFragment(fragment) => ask_by_name(&mut fragment.make_mut().selection_set, schema),
+            Selection::Field(_) | Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
+/// Makes an answer of each name: whether it is that of an input object of which one field is given; null for other types.
+fn answer_by_name(value: &mut Value, schema: &Schema) {
+    match value {
+        Value::Object(fields) => {
+            for value in fields.values_mut() {
+                answer_by_name(value, schema);
+            }
+            if fields.keys().any(|key| key.starts_with(NAME_FOR)) {
+                let answered =
+                    std::mem::take(fields).into_iter().map(|(key, value)| match key.strip_prefix(NAME_FOR) {
+                        Some(key) => (Name::new(key), is_one_of(&value, schema)),
+                        None => (key, value),
+                    });
+                *fields = answered.collect();
+            }
+        }
+        Value::List(values) => values.iter_mut().for_each(|value| answer_by_name(value, schema)),
+        _ => {}
+    }
+}
+
+fn is_one_of(name: &Value, schema: &Schema) -> Value {
+    let Value::String(name) = name else { return Value::Null };
+    let object = schema.get_input_object(name);
+    object.map_or(Value::Null, |object| Value::Boolean(object.directives.has("oneOf")))
+}

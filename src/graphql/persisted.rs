@@ -1,0 +1,63 @@
+//! Automatic persisted queries: a document is sent once, and then by its hash (Apollo's protocol).
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    error::{ApiError, Code},
+    request::PersistedQuery,
+};
+
+/// Hashes that are remembered, at most. Their documents count in the cache of documents, too.
+const MAX_HASHES: usize = 1_000;
+/// The longest text that is remembered by its hash, in bytes, so that all of them together are bounded.
+const MAX_TEXT: usize = 16 * 1024;
+
+type Hash = [u8; 32];
+
+/// The documents that are known by their hashes.
+pub struct PersistedQueries(Cache<Hash, Arc<str>>);
+
+impl Default for PersistedQueries {
+    fn default() -> Self {
+        Self(Cache::new(MAX_HASHES))
+    }
+}
+
+impl PersistedQueries {
+    /// The text of the document with this hash, which may be sent along.
+    ///
+    /// # Errors
+    ///
+    /// `PERSISTED_QUERY_NOT_FOUND` when only a hash was sent and it is not known, or `BAD_USER_INPUT`.
+    pub fn text(&self, persisted: &PersistedQuery, text: Option<&str>) -> Result<Arc<str>, ApiError> {
+        let wrong = |message| Err(ApiError::new(Code::BadUserInput, message));
+        if persisted.version != 1 {
+            return wrong("the version of `persistedQuery` must be 1");
+        }
+        let Some(hash) = parse(&persisted.sha256_hash) else {
+            return wrong("`sha256Hash` must have 64 hexadecimal digits");
+        };
+        let Some(text) = text else {
+            // Apollo's clients know this message.
+            let unknown = || ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
+            return self.0.get(&hash).ok_or_else(unknown);
+        };
+        if <Hash>::from(Sha256::digest(text)) != hash {
+            return wrong("`sha256Hash` is not the hash of `query`");
+        }
+        let text: Arc<str> = text.into();
+        if text.len() <= MAX_TEXT {
+            self.0.insert(hash, Arc::clone(&text));
+        }
+        Ok(text)
+    }
+}
+
+fn parse(hash: &str) -> Option<Hash> {
+    let digits: Option<Vec<u8>> = hash.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+    let bytes: Vec<u8> = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    bytes.try_into().ok().filter(|_| hash.len() == 64)
+}

@@ -1,0 +1,94 @@
+//! The parameters of a request, and the answer to it (GraphQL over HTTP, Request Parameters and Response).
+
+use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
+
+use super::error::ApiError;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Params {
+    /// The text of the document. It may be left out when the server knows it already, by its hash in the extensions.
+    pub query: Option<String>,
+    pub operation_name: Option<String>,
+    pub variables: Option<IndexMap<Name, Value>>,
+    pub extensions: Option<Extensions>,
+}
+
+/// What a client asks for beyond the specification.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Extensions {
+    pub persisted_query: Option<PersistedQuery>,
+}
+
+/// A document by its hash: Apollo's protocol of automatic persisted queries.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PersistedQuery {
+    pub version: u64,
+    pub sha256_hash: String,
+}
+
+/// What a client is answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub outcome: Outcome,
+    pub errors: Vec<ServerError>,
+    /// The name of the operation, when there was one to execute.
+    pub operation_name: Option<Name>,
+}
+
+/// Whether it came to an execution.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    /// What was asked for, or null where that failed.
+    Executed(Value),
+    /// A fault of the request, which was not executed.
+    Refused,
+    /// A mutation that came in a request that must only read.
+    NotReadOnly,
+}
+
+impl Params {
+    /// The parameters with this document alone.
+    pub fn new(query: impl Into<String>) -> Self {
+        Self { query: Some(query.into()), ..Self::default() }
+    }
+
+    /// The parameters with these variables.
+    #[must_use]
+    pub fn variables(self, variables: Value) -> Self {
+        let variables = if let Value::Object(variables) = variables { Some(variables) } else { None };
+        Self { variables, ..self }
+    }
+}
+
+impl Answer {
+    /// The answer to a request that was not executed.
+    #[must_use]
+    pub fn refused(errors: Vec<ServerError>) -> Self {
+        Self { outcome: Outcome::Refused, errors, operation_name: None }
+    }
+}
+
+impl From<ApiError> for Answer {
+    fn from(error: ApiError) -> Self {
+        Self::refused(vec![error.at(None)])
+    }
+}
+
+/// There is no entry `data` when the execution never began.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut answer = serializer.serialize_map(None)?;
+        if let Outcome::Executed(data) = &self.outcome {
+            answer.serialize_entry("data", data)?;
+        }
+        if !self.errors.is_empty() {
+            answer.serialize_entry("errors", &self.errors)?;
+        }
+        answer.end()
+    }
+}

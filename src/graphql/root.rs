@@ -1,0 +1,101 @@
+//! The fields of the root.
+//!
+//! async-graphql executes a field of the root once for each time it is selected, gives them in the order in which they were
+//! ready. Here the fields are collected first, as the specification has it (`CollectFields`), so that each is executed once,
+//! and the answer has them in the order of the query.
+
+use async_graphql::{
+    Name, Positioned, Value, Variables,
+    indexmap::{IndexMap, map::Entry},
+    parser::types::{Directive, DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
+};
+use async_graphql_value::Value as ExecutableValue;
+
+/// The fields of the root by their response keys.
+pub struct RootFields(IndexMap<Name, Positioned<Field>>);
+
+impl RootFields {
+    /// Takes the fields of the root out of an operation.
+    pub fn take(document: &mut ExecutableDocument, variables: &Variables) -> Self {
+        let mut fields = IndexMap::new();
+        if let DocumentOperations::Single(operation) = &mut document.operations {
+            let selection_set = std::mem::take(&mut operation.node.selection_set.node);
+            collect(selection_set, document, variables, &mut fields);
+        }
+        Self(fields)
+    }
+
+    /// Whether a field asks for the schema.
+    pub fn introspects(&self) -> bool {
+        self.0.values().any(is_introspection)
+    }
+
+    /// Gives the fields back to the operation that is to be executed, without those that ask for the schema. None when no
+    /// other is left.
+    pub fn give_back(&self, document: &mut ExecutableDocument) -> Option<()> {
+        let others = self.0.values().filter(|field| !is_introspection(field));
+        let selection = |field: &Positioned<Field>| Positioned::new(Selection::Field(field.clone()), field.pos);
+        let items: Vec<_> = others.map(selection).collect();
+        let DocumentOperations::Single(operation) = &mut document.operations else { return None };
+        operation.node.selection_set.node.items = items;
+        (!operation.node.selection_set.node.items.is_empty()).then_some(())
+    }
+
+    /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves out.
+    pub fn in_order(&self, mut values: IndexMap<Name, Value>) -> Value {
+        let in_order = self.0.keys().map(|key| Some((key.clone(), values.swap_remove(key)?)));
+        in_order.collect::<Option<IndexMap<_, _>>>().map_or(Value::Null, Value::Object)
+    }
+}
+
+fn is_introspection(field: &Positioned<Field>) -> bool {
+    matches!(field.node.name.node.as_str(), "__schema" | "__type")
+}
+
+/// Collects the fields of a selection set. Each fragment applies, because the root has one type and no interfaces.
+fn collect(
+    selection_set: SelectionSet,
+    document: &ExecutableDocument,
+    variables: &Variables,
+    fields: &mut IndexMap<Name, Positioned<Field>>,
+) {
+    for selection in selection_set.items {
+        if is_skipped(selection.node.directives(), variables) {
+            continue;
+        }
+        match selection.node {
+            Selection::Field(field) => match fields.entry(field.node.response_key().node.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(field);
+                }
+                // What both select is selected once (`MergeSelectionSets`).
+                Entry::Occupied(mut entry) => {
+                    let items = field.node.selection_set.node.items;
+                    entry.get_mut().node.selection_set.node.items.extend(items);
+                }
+            },
+            Selection::InlineFragment(fragment) => {
+                collect(fragment.node.selection_set.node, document, variables, fields);
+            }
+            Selection::FragmentSpread(spread) => {
+                if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                    collect(fragment.node.selection_set.node.clone(), document, variables, fields);
+                }
+            }
+        }
+    }
+}
+
+fn is_skipped(directives: &[Positioned<Directive>], variables: &Variables) -> bool {
+    directives.iter().any(|directive| {
+        let condition = directive.node.get_argument("if").is_some_and(|condition| match &condition.node {
+            ExecutableValue::Variable(name) => variables.get(name) == Some(&Value::Boolean(true)),
+            condition => *condition == ExecutableValue::Boolean(true),
+        });
+        match directive.node.name.node.as_str() {
+            "skip" => condition,
+            "include" => !condition,
+            _ => false,
+        }
+    })
+}

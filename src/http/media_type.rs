@@ -1,0 +1,130 @@
+//! Media types: what a request is sent in, and what its answer is wanted in (GraphQL over HTTP, Media Types).
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The media types that an answer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/graphql-response+json`, whose statuses tell what became of the request.
+    GraphQlResponse,
+    /// `application/json`, for clients from before the specification: whatever is well-formed is answered with 200.
+    Json,
+}
+
+impl MediaType {
+    /// The type that a client likes best; of those that it likes equally, the one that it names first. `application/json` when
+    /// it takes anything. None when it takes neither.
+    #[must_use]
+    pub fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+        if values.peek().is_none() {
+            return Some(Self::Json);
+        }
+        let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let mut best: Option<(Self, u16)> = None;
+        for (media_type, quality) in ranges.filter_map(range) {
+            if quality > best.map_or(0, |(_, quality)| quality) {
+                best = Some((media_type, quality));
+            }
+        }
+        best.map(|(media_type, _)| media_type)
+    }
+
+    /// The header `Content-Type` of an answer.
+    #[must_use]
+    pub fn content_type(self) -> (HeaderName, HeaderValue) {
+        let value = match self {
+            Self::GraphQlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+        };
+        (header::CONTENT_TYPE, HeaderValue::from_static(value))
+    }
+}
+
+/// Whether a request is sent as JSON in UTF-8.
+///
+/// A form of a foreign page can send no other type without asking first, so this also keeps such pages out.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let (essence, charset, _) = parts(value);
+    essence.eq_ignore_ascii_case("application/json") && is_utf8(charset)
+}
+
+/// A range of media types that the server can answer in, and how much it is liked, from 0 to 1,000.
+fn range(range: &str) -> Option<(MediaType, u16)> {
+    let (essence, charset, quality) = parts(range);
+    let media_type = match essence.to_ascii_lowercase().as_str() {
+        "application/graphql-response+json" => MediaType::GraphQlResponse,
+        "application/json" | "application/*" | "*/*" => MediaType::Json,
+        _ => return None,
+    };
+    is_utf8(charset).then_some((media_type, quality))
+}
+
+fn is_utf8(charset: Option<&str>) -> bool {
+    charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8"))
+}
+
+/// The media type, its charset, and its quality.
+fn parts(value: &str) -> (&str, Option<&str>, u16) {
+    let mut parts = value.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let (mut charset, mut quality) = (None, 1_000);
+    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+        let value = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("charset") {
+            charset = Some(value);
+        } else if name.trim().eq_ignore_ascii_case("q") {
+            quality = per_mille(value);
+        }
+    }
+    (essence, charset, quality)
+}
+
+/// A quality such as `0.25`. One that is none counts as 0.
+fn per_mille(quality: &str) -> u16 {
+    let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
+    match (whole, format!("{fraction:0<3}").get(..3).map(str::parse::<u16>)) {
+        ("1", _) => 1_000,
+        ("0", Some(Ok(thousandths))) => thousandths,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_that_is_liked_best() {
+        let accepted = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (header::ACCEPT, HeaderValue::from_static(value)));
+            MediaType::accepted(&values.collect())
+        };
+        assert_eq!(accepted(&[]), Some(MediaType::Json));
+        for (accept, expected) in [
+            ("*/*", Some(MediaType::Json)),
+            ("application/*", Some(MediaType::Json)),
+            ("application/json", Some(MediaType::Json)),
+            ("application/json; charset=utf-8", Some(MediaType::Json)),
+            ("Application/GraphQL-Response+JSON", Some(MediaType::GraphQlResponse)),
+            ("application/graphql-response+json, application/json", Some(MediaType::GraphQlResponse)),
+            ("application/json, application/graphql-response+json", Some(MediaType::Json)),
+            ("application/json;q=0.9, application/graphql-response+json", Some(MediaType::GraphQlResponse)),
+            ("application/graphql-response+json;q=0.05, application/json;q=0.1", Some(MediaType::Json)),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Some(MediaType::Json)),
+            ("application/graphql-response+json; charset=utf-8", Some(MediaType::GraphQlResponse)),
+            ("application/graphql-response+json;q=0, application/json;q=0.001", Some(MediaType::Json)),
+            ("application/json;q=x, application/graphql-response+json;q=0.5", Some(MediaType::GraphQlResponse)),
+            ("application/json; charset=iso-8859-1", None),
+            ("application/json;q=0", None),
+            ("text/html", None),
+            ("", None),
+        ] {
+            assert_eq!(accepted(&[accept]), expected, "{accept}");
+        }
+        assert_eq!(accepted(&["text/html", "application/json"]), Some(MediaType::Json));
+    }
+}

@@ -1,0 +1,298 @@
+//! Documents: what they may cost, how they are kept, and what is said of those that are wrong.
+
+use std::time::Instant;
+
+use hero_teams::config::{GraphQlSettings, Limits};
+use serde_json::{Value, json};
+
+use crate::{
+    databases::TestDatabase,
+    support::{TestApp, json_body, post},
+};
+
+async fn app(limits: Limits) -> TestApp {
+    TestApp::with(TestDatabase::sqlite(), &GraphQlSettings { limits, ..GraphQlSettings::default() }).await
+}
+
+fn too_complex(message: &str) -> Value {
+    json!({"errors": [{"message": message, "extensions": {"code": "QUERY_TOO_COMPLEX"}}]})
+}
+
+#[tokio::test]
+async fn each_limit_is_exact() {
+    let limits = Limits {
+        max_tokens: 60,
+        max_depth: 3,
+        max_fields: 8,
+        max_aliases: 3,
+        max_directives: 2,
+        max_root_fields: 4,
+        max_rows: 2_000,
+        ..Limits::DEFAULT
+    };
+    let app = app(limits).await;
+    for (fine, too_much, message) in [
+        (format!("{{ heroes {{ id {}}} }}", "id ".repeat(2)), format!("{{ heroes {{ id {}}} }}", ",".repeat(60)),
+         "the tokens number 66; at most 60 are allowed"),
+        ("{ heroes { teams { id } } }".to_owned(), "{ heroes { teams { heroes { id } } } }".to_owned(),
+         "the fields in fields number 4; at most 3 are allowed"),
+        ("{ heroes { ...F id age } teams { ...G } } fragment F on Hero { id name } fragment G on Team { id }".to_owned(),
+         "{ heroes { ...F ...F id age } teams { ...G } } fragment F on Hero { id name } fragment G on Team { id }".to_owned(),
+         "the fields number 9; at most 8 are allowed"),
+        ("{ a: heroes { id } b: heroes { id } c: heroes { id } }".to_owned(),
+         "{ a: heroes { id } b: heroes { id } ...F ... { d: heroes { id } } } fragment F on Query { c: heroes { id } }".to_owned(),
+         "the selections of one field of an object number 4; at most 3 are allowed"),
+        ("{ heroes { a: id @skip(if: true) b: id @include(if: true) } }".to_owned(),
+         "{ heroes { ... @skip(if: true) { a: id @skip(if: true) b: id @include(if: true) } } }".to_owned(),
+         "the directives number 3; at most 2 are allowed"),
+        ("{ heroes { id } teams { id } __typename ...F } fragment F on Query { hero(id: 1) { id } }".to_owned(),
+         "{ heroes { id } teams { id } __typename ...F } fragment F on Query { hero(id: 1) { id } b: __typename }".to_owned(),
+         "the root fields number 5; at most 4 are allowed"),
+        ("{ heroes(limit: 10) { teams(limit: 199) { id } } }".to_owned(), "{ heroes(limit: 10) { teams(limit: 200) { id } } }".to_owned(),
+         "the rows, as estimated, number 2010; at most 2000 are allowed"),
+        ("{ heroes(limit: 180) { teams { id } } }".to_owned(), "{ heroes(limit: 190) { teams { id } } }".to_owned(),
+         "the rows, as estimated, number 2090; at most 2000 are allowed"),
+        ("{ heroesConnection(first: 666) { nodes { id } } }".to_owned(),
+         "{ heroesConnection(last: 700) { nodes { id } edges { cursor } } }".to_owned(),
+         "the rows, as estimated, number 2100; at most 2000 are allowed"),
+    ] {
+        let answer = app.graphql(&fine).await;
+        assert_eq!(answer.get("errors"), None, "{fine}");
+        assert_eq!(app.graphql(&too_much).await, too_complex(message), "{too_much}");
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn rows_are_estimated_with_the_values_of_variables() {
+    let app = app(Limits { max_rows: 1_000, ..Limits::DEFAULT }).await;
+    let query = "query($limit: Int = 10, $ids: [ID!]!) { heroes(limit: $limit) { teams(limit: 50) { id } } nodes(ids: $ids) { id } }";
+    let fine = json!({"data": {"heroes": [], "nodes": []}});
+    assert_eq!(app.graphql_with(query, json!({"ids": []})).await, fine);
+    for (variables, rows) in [(json!({"limit": 20, "ids": []}), 1_021), (json!({"ids": vec![1; 500]}), 1_010)] {
+        let message = format!("the rows, as estimated, number {rows}; at most 1000 are allowed");
+        assert_eq!(app.graphql_with(query, variables).await, too_complex(&message));
+    }
+    // What is out of its range is for the field to refuse.
+    let answer = app.graphql("{ heroes(limit: 2147483647) { id } }").await;
+    assert_eq!(answer["errors"][0]["message"], json!("`limit` must be from 0 to 1000, not 2147483647"));
+    app.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_whatever_was_estimated() {
+    let app = app(Limits { max_answer_bytes: 10_000, ..Limits::DEFAULT }).await;
+    let team = json!({"name": "T".repeat(200), "headquarters": "H"});
+    let heroes = vec![json!({"name": "A", "secretName": "B", "teams": {"connectOrCreate": [team]}}); 90];
+    let create = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+    app.data(create, json!({"input": heroes})).await;
+    app.data("{ heroes(limit: 30) { teams { name } } }", json!({})).await;
+    for query in ["{ heroes { teams { name } } }", "{ a: teams { heroes { teams { name } } } }"] {
+        let answer = app.graphql(query).await;
+        assert_eq!(answer["data"], json!(null), "{query}");
+        assert_eq!(answer["errors"][0]["message"], json!("the answer would have more than 10000 bytes; ask for less"));
+        assert_eq!(answer["errors"][0]["extensions"], json!({"code": "QUERY_TOO_COMPLEX"}));
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn the_queries_of_tools_are_within_the_limits() {
+    let app = app(Limits::DEFAULT).await;
+    // Nine levels of types of types, as graphql-js asks for them.
+    let of_type = (0..9).fold("kind name".to_owned(), |inner, _| format!("kind name ofType {{ {inner} }}"));
+    let introspection = format!(
+        "query IntrospectionQuery {{ __schema {{ description queryType {{ name kind }} mutationType {{ name kind }}
+         subscriptionType {{ name kind }} types {{ ...FullType }} directives {{ name description isRepeatable locations
+         args(includeDeprecated: true) {{ ...InputValue }} }} }} }}
+         fragment FullType on __Type {{ kind name description specifiedByURL isOneOf fields(includeDeprecated: true) {{ name description
+         args(includeDeprecated: true) {{ ...InputValue }} type {{ ...TypeRef }} isDeprecated deprecationReason }}
+         inputFields(includeDeprecated: true) {{ ...InputValue }} interfaces {{ ...TypeRef }} enumValues(includeDeprecated: true) {{
+         name description isDeprecated deprecationReason }} possibleTypes {{ ...TypeRef }} }}
+         fragment InputValue on __InputValue {{ name description type {{ ...TypeRef }} defaultValue isDeprecated deprecationReason }}
+         fragment TypeRef on __Type {{ {of_type} }}"
+    );
+    let data = app.data(&introspection, json!({})).await;
+    assert_eq!(data["__schema"]["queryType"], json!({"name": "Query", "kind": "OBJECT"}));
+    let types = data["__schema"]["types"].as_array().expect("a list");
+    let node = types.iter().find(|class| class["name"] == json!("Node")).expect("it is there");
+    // What async-graphql itself answers wrongly.
+    assert_eq!((&data["__schema"]["description"], &node["interfaces"]), (&json!(null), &json!([])));
+    assert_eq!(node["possibleTypes"].as_array().map(Vec::len), Some(2));
+    let filter = types.iter().find(|class| class["name"] == json!("HeroFilter")).expect("it is there");
+    assert_eq!((&filter["isOneOf"], &node["isOneOf"]), (&json!(false), &json!(null)));
+    app.close().await;
+}
+
+/// Documents that cost too much are refused, and soon: each is tried three times, so that one pause of the machine does not count.
+#[tokio::test]
+async fn hostile_documents_are_refused_soon() {
+    let app = app(Limits::DEFAULT).await;
+    let repeat = |part: &str, times: usize| part.repeat(times);
+    let numbered = |count: usize, part: fn(usize) -> String| (0..count).map(part).collect::<String>();
+    let documents = [
+        format!(
+            "{{ ...f0 }} {} fragment f24 on Query {{ __typename }}",
+            numbered(24, |i| format!("fragment f{i} on Query {{ ...f{} ...f{} }} ", i + 1, i + 1))
+        ),
+        format!(
+            "{{ ...f0 }} {} fragment f900 on Query {{ __typename }}",
+            numbered(900, |i| format!("fragment f{i} on Query {{ ...f{} }} ", i + 1))
+        ),
+        format!("{{ {} }}", repeat("a: heroes { teams { name } } ", 1_000)),
+        format!("{{ {} }}", numbered(900, |i| format!("a: heroes(limit: {i}) {{ id }} "))),
+        format!("{{ {} }}", numbered(4_000, |i| format!("a{i}: x "))),
+        numbered(700, |i| format!("query q{i} {{ ...f0 }} fragment f{i} on Query {{ ...f{} }} ", i + 1)),
+        numbered(99, |i| format!("query q{i} {{ ...f0 }} "))
+            + &numbered(800, |i| format!("fragment f{i} on Query {{ x{i}: __typename ...f{} }} ", i + 1)),
+        format!("query({}) {{ __typename }}", numbered(2_400, |i| format!("$v{i}: Int "))),
+        format!("{{ __typename {} }}", repeat("@skip(if: true) ", 1_600)),
+        format!("{{ heroes(where: {{id: {{in: [{}]}}}}) {{ x }} }}", repeat("1 ", 9_000)),
+        format!("{{ heroes(where: {{name: {{eq: \"{}\"}}}}) {{ x }} }}", repeat("x", 1_000_000)),
+        format!("{{ heroes {{ name }} }} {}", repeat("#\n", 500_000)),
+        format!("{{ heroes {{ name }} }} {}", repeat(",", 1_000_000)),
+        format!("{{ heroes {{ name }} }} {}", repeat("?", 1_000_000)),
+        format!("{{ heroes {{ name }} }} {}", repeat("\"\n", 400_000)),
+        repeat("{", 1_000_000),
+        repeat("a ", 500_000),
+    ];
+    for document in documents {
+        let body = json!({"query": document}).to_string();
+        let mut fastest = None;
+        for _ in 0..3 {
+            // Another text each time, which is not in the cache.
+            let body = body.replacen("\"query\":\"", "\"query\":\" ", 1);
+            let start = Instant::now();
+            let answer = json_body(post(&app.router, "application/json", body).await).await;
+            fastest = fastest.into_iter().chain([start.elapsed()]).min();
+            assert!(answer.get("data").is_none() && !answer["errors"].is_null(), "{answer}");
+            assert!(answer.to_string().len() < 20_000, "{}", answer.to_string().len());
+        }
+        // An unoptimized build takes a multiple of what the issue allows a real one.
+        assert!(fastest < Some(std::time::Duration::from_secs(1)), "{fastest:?} {}", &document[..60]);
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn documents_are_known_by_their_hashes() {
+    let app = app(Limits::DEFAULT).await;
+    // That of `{ __typename }`, as `sha256sum` gives it.
+    let hash = "7f56e67dd21ab3f30d1ff8b7bed08893f0a0db86449836189b361dd1e56ddb4b";
+    let send = async |body: Value| json_body(post(&app.router, "application/json", body.to_string()).await).await;
+    let extensions = |hash: &str| json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
+    let unknown =
+        json!({"errors": [{"message": "PersistedQueryNotFound", "extensions": {"code": "PERSISTED_QUERY_NOT_FOUND"}}]});
+    let data = json!({"data": {"__typename": "Query"}});
+    assert_eq!(send(json!({"extensions": extensions(hash)})).await, unknown);
+    assert_eq!(send(json!({"query": "{ __typename }", "extensions": extensions(hash)})).await, data);
+    assert_eq!(send(json!({"extensions": extensions(hash)})).await, data);
+    assert_eq!(send(json!({"extensions": extensions(&hash.to_uppercase())})).await, data);
+    for (body, message) in [
+        (
+            json!({"query": "{ a: __typename }", "extensions": extensions(hash)}),
+            "`sha256Hash` is not the hash of `query`",
+        ),
+        (json!({"extensions": extensions("1234")}), "`sha256Hash` must have 64 hexadecimal digits"),
+        (json!({"extensions": extensions(&"é".repeat(32))}), "`sha256Hash` must have 64 hexadecimal digits"),
+        (
+            json!({"extensions": {"persistedQuery": {"version": 2, "sha256Hash": hash}}}),
+            "the version of `persistedQuery` must be 1",
+        ),
+    ] {
+        let answer = json!({"errors": [{"message": message, "extensions": {"code": "BAD_USER_INPUT"}}]});
+        assert_eq!(send(body).await, answer);
+    }
+    let get = format!("/graphql?extensions={{%22persistedQuery%22:{{%22version%22:1,%22sha256Hash%22:%22{hash}%22}}}}");
+    assert_eq!(json_body(app.get(&get).await).await, data);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn what_may_have_been_meant() {
+    let fault = |message: &str, column: i32| json!({"errors": [{"message": message, "locations": [{"line": 2, "column": column}], "extensions": {"code": "BAD_USER_INPUT"}}]});
+    let field = "type `Hero` does not have a field `secretname`";
+    let argument = "the argument `were` is not supported by `Query.heroes`";
+    let class = "type condition `Heroe` of inline fragment is not a type defined in the schema";
+    let (of_field, of_argument, of_class) = (
+        "{ heroes {\n secretname } }",
+        "{\n heroes(were: {}) { id } }",
+        "{ nodes(ids: []) {\n ... on Heroe { id } } }",
+    );
+    let app = app(Limits::DEFAULT).await;
+    assert_eq!(app.graphql(of_field).await, fault(&format!("{field}; did you mean `secretName`?"), 2));
+    assert_eq!(app.graphql(of_argument).await, fault(&format!("{argument}; did you mean `where`?"), 9));
+    assert_eq!(app.graphql(of_class).await, fault(&format!("{class}; did you mean `Hero`?"), 9));
+    assert_eq!(app.graphql("{ heroes {\n xyz } }").await, fault("type `Hero` does not have a field `xyz`", 2));
+    app.close().await;
+
+    let settings = GraphQlSettings { no_suggestions: true, no_introspection: true, ..GraphQlSettings::default() };
+    let app = TestApp::with(TestDatabase::sqlite(), &settings).await;
+    assert_eq!(app.graphql(of_field).await, fault(field, 2));
+    for query in ["{ __schema { types { name } } }", "{ a: __type(name: \"Hero\") { name } }"] {
+        let error =
+            json!({"message": "introspection is turned off on this server", "extensions": {"code": "BAD_USER_INPUT"}});
+        assert_eq!(app.graphql(query).await, json!({"errors": [error]}));
+    }
+    assert_eq!(app.graphql("{ __typename }").await, json!({"data": {"__typename": "Query"}}));
+    app.close().await;
+}
+
+#[tokio::test]
+async fn variables_are_refused_before_anything_is_executed() {
+    let app = app(Limits::DEFAULT).await;
+    let query = "mutation($input: CreateHeroInput!, $id: ID!, $order: HeroOrderField = NAME) {
+        createHero(input: $input) { hero { id } } deleteHero(input: {id: $id}) { hero { id teams { heroes(orderBy: {field: $order}) { id } } } } }";
+    let input = json!({"name": 1, "secretName": null, "age": 1.5, "villain": true, "teams": {"create": [{"name": "A"}, 7], "connect": [true]}});
+    let answer = app.graphql_with(query, json!({"input": input, "order": "SIZE", "other": 1})).await;
+    let fault = |message: &str, path: Value| json!({"message": message, "extensions": {"code": "BAD_USER_INPUT", "variablePath": path}});
+    let expected = json!({"errors": [
+        fault("`$input.age` must be of the type Int, not 1.5", json!(["input", "age"])),
+        fault("`$input.name` must be of the type String, not 1", json!(["input", "name"])),
+        fault("`$input.secretName` must not be null: its type is String!", json!(["input", "secretName"])),
+        fault("`$input.teams.connect[0]` must be of the type ID, not true", json!(["input", "teams", "connect", 0])),
+        fault("`$input.teams.create[0].headquarters` must be given: its type is String!", json!(["input", "teams", "create", 0, "headquarters"])),
+        fault("`$input.teams.create[1]` must be of the type NewTeamInput, not 7", json!(["input", "teams", "create", 1])),
+        fault("`$input` must not have the field \"villain\": CreateHeroInput has none", json!(["input"])),
+        fault("`$id` must be given: its type is ID!", json!(["id"])),
+        fault("`$order` must be of the type HeroOrderField, not \"SIZE\"", json!(["order"])),
+    ]});
+    assert_eq!(answer, expected);
+    assert_eq!(app.counts().await, [0, 0, 0]);
+    // A whole number may be written as a fraction, and one value stands for a list of it.
+    let query = "query($limit: Int, $ids: [ID!]!) { heroes(limit: $limit) { id } nodes(ids: $ids) { id } }";
+    let answer = app.graphql_with(query, json!({"limit": 1.0, "ids": "Hero:1"})).await;
+    assert_eq!(answer, json!({"data": {"heroes": [], "nodes": [null]}}));
+    app.close().await;
+}
+
+#[tokio::test]
+async fn the_root_is_answered_as_the_specification_has_it() {
+    let app = app(Limits::DEFAULT).await;
+    // Equal fields are one, which a mutation executes once; the fields come in the order of the query.
+    let create =
+        r#"createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}})"#;
+    let query = format!(
+        "mutation {{ {create} {{ hero {{ id }} }} ...M }} fragment M on Mutation {{ {create} {{ hero {{ name }} }} }}"
+    );
+    let data = app.data(&query, json!({})).await;
+    assert_eq!(data, json!({"createHero": {"hero": {"id": "Hero:1", "name": "A"}}}));
+    assert_eq!(app.counts().await, [1, 1, 1]);
+
+    let query = r#"query($no: Boolean!) {
+        z: teams { heroes { name } } __typename ... @include(if: $no) { skipped: heroes { id } } a: hero(id: 1) { id }
+        ...Q m: __type(name: "Hero") { name } b: heroes { teams { name } } } fragment Q on Query { q: hero(id: 2) { id } z: teams { name } }"#;
+    let body = json!({"query": query, "variables": {"no": false}}).to_string();
+    let answer = crate::support::text_body(post(&app.router, "application/json", body).await).await;
+    assert_eq!(
+        answer,
+        r#"{"data":{"z":[{"heroes":[{"name":"A"}],"name":"T"}],"__typename":"Query","a":{"id":"Hero:1"},"q":null,"m":{"name":"Hero"},"b":[{"teams":[{"name":"T"}]}]}}"#
+    );
+    assert_eq!(app.graphql("{ heroes @skip(if: true) { id } }").await, json!({"data": {}}));
+    // What async-graphql's own parser refuses.
+    let data = app.data(r#"{ heroes(where: {name: {eq: "\u0041"}}) { name } }"#, json!({})).await;
+    assert_eq!(data, json!({"heroes": [{"name": "A"}]}));
+    let answer = app.graphql(r#"{ heroes(where: {name: {eq: "\uD83D\uDE00\u{1F600}"}}) { name } }"#).await;
+    assert_eq!(answer, json!({"data": {"heroes": []}}));
+    app.close().await;
+}
