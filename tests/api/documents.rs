@@ -21,7 +21,7 @@ fn too_complex(message: &str) -> Value {
 #[tokio::test]
 async fn each_limit_is_exact() {
     let limits = Limits {
-        max_tokens: 60,
+        max_tokens: 600,
         max_depth: 3,
         max_fields: 8,
         max_aliases: 3,
@@ -32,8 +32,8 @@ async fn each_limit_is_exact() {
     };
     let app = app(limits).await;
     for (fine, too_much, message) in [
-        (format!("{{ heroes {{ id {}}} }}", "id ".repeat(2)), format!("{{ heroes {{ id {}}} }}", ",".repeat(60)),
-         "the tokens number 66; at most 60 are allowed"),
+        (format!("{{ heroes {{ id {}}} }}", "id ".repeat(2)), format!("{{ heroes {{ id {}}} }}", ",".repeat(600)),
+         "the tokens number 606; at most 600 are allowed"),
         ("{ heroes { teams { id } } }".to_owned(), "{ heroes { teams { heroes { id } } } }".to_owned(),
          "the fields in fields number 4; at most 3 are allowed"),
         ("{ heroes { ...F id age } teams { ...G } } fragment F on Hero { id name } fragment G on Team { id }".to_owned(),
@@ -42,6 +42,9 @@ async fn each_limit_is_exact() {
         ("{ a: heroes { id } b: heroes { id } c: heroes { id } }".to_owned(),
          "{ a: heroes { id } b: heroes { id } ...F ... { d: heroes { id } } } fragment F on Query { c: heroes { id } }".to_owned(),
          "the selections of one field of an object number 4; at most 3 are allowed"),
+        (format!("{{ ...f0 }} {} fragment f49 on Query {{ __typename }}", (0..49).map(|i| format!("fragment f{i} on Query {{ ...f{} }} ", i + 1)).collect::<String>()),
+         format!("{{ ...f0 }} {} fragment f50 on Query {{ __typename }}", (0..50).map(|i| format!("fragment f{i} on Query {{ ...f{} }} ", i + 1)).collect::<String>()),
+         "the fragments in fragments number 51; at most 50 are allowed"),
         ("{ heroes { a: id @skip(if: true) b: id @include(if: true) } }".to_owned(),
          "{ heroes { ... @skip(if: true) { a: id @skip(if: true) b: id @include(if: true) } } }".to_owned(),
          "the directives number 3; at most 2 are allowed"),

@@ -15,6 +15,9 @@ use crate::graphql::error::ApiError;
 /// Operations in one document, at most. Validation takes time for each pair of an operation and a fragment.
 const MAX_OPERATIONS: usize = 100;
 
+/// Fragments in fragments, at most, so that nothing which walks them goes too deep.
+const MAX_FRAGMENTS_IN_FRAGMENTS: usize = 50;
+
 /// The measures of a selection set, with fragments in the place of their spreads.
 #[derive(Default)]
 struct Measures<'a> {
@@ -34,6 +37,9 @@ struct Measuring<'a> {
     limits: &'a Limits,
     /// Whether there are too many fields already. Then nobody will ask for the aliases, whose bookkeeping is what costs most.
     too_many: bool,
+    /// In how many fragments the walk is, and the most that it has been in.
+    inside: usize,
+    most_inside: usize,
 }
 
 /// Measures each operation of a document.
@@ -55,7 +61,8 @@ pub fn measure(document: &Document, limits: &Limits) -> Result<(), ApiError> {
         }
     }
     check("operations", operations.len(), MAX_OPERATIONS)?;
-    let mut measuring = Measuring { fragments, measured: HashMap::new(), limits, too_many: false };
+    let mut measuring =
+        Measuring { fragments, measured: HashMap::new(), limits, too_many: false, inside: 0, most_inside: 0 };
     operations.into_iter().try_for_each(|operation| measuring.check(operation))
 }
 
@@ -63,6 +70,7 @@ impl<'a> Measuring<'a> {
     fn check(&mut self, operation: &'a OperationDefinition) -> Result<(), ApiError> {
         let measures = self.selection_set(&operation.selection_set);
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
+        check("fragments in fragments", self.most_inside, MAX_FRAGMENTS_IN_FRAGMENTS)?;
         check("fields in fields", measures.depth, max_depth)?;
         check("fields", measures.fields, max_fields)?;
         check("selections of one field of an object", measures.aliases, max_aliases)?;
@@ -118,9 +126,15 @@ impl<'a> Measuring<'a> {
             return Rc::clone(measures);
         }
         let Some(fragment) = self.fragments.get(name) else { return Rc::default() };
+        self.most_inside = self.most_inside.max(self.inside + 1);
+        if self.inside == MAX_FRAGMENTS_IN_FRAGMENTS {
+            return Rc::default();
+        }
         // A fragment in itself is for the validation to refuse.
         self.measured.insert(name, Rc::default());
+        self.inside += 1;
         let measures = Rc::new(self.selection_set(&fragment.selection_set));
+        self.inside -= 1;
         self.measured.insert(name, Rc::clone(&measures));
         measures
     }
