@@ -192,6 +192,16 @@ pub struct DatabaseSettings {
         value_parser = seconds
     )]
     pub statement_timeout: Duration,
+    /// Seconds that a statement may take before the log warns of it; 0 for no warnings
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_SLOW_STATEMENT",
+        default_value = "0.5",
+        value_name = "SECONDS",
+        value_parser = seconds
+    )]
+    pub slow_statement: Duration,
     /// Log each statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL")]
     pub log_sql: bool,
@@ -235,6 +245,7 @@ impl DatabaseSettings {
             write_connections: self.write_connections,
             acquire_timeout: self.acquire_timeout,
             statement_timeout: self.statement_timeout,
+            slow_statement: self.slow_statement,
             log_sql: self.log_sql,
         }
     }

@@ -12,7 +12,7 @@ use hero_teams::{
     graphql::{Params, Schema},
     store::{Db, DbSettings},
 };
-use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -84,6 +84,7 @@ async fn open(url: &str) -> Db {
         write_connections: 4,
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
+        slow_statement: Duration::ZERO,
         log_sql: false,
     };
     let db = Db::connect(&settings).await.expect("the database opens");

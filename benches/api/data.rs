@@ -45,6 +45,7 @@ impl Data {
             write_connections: 1,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            slow_statement: Duration::ZERO,
             log_sql: false,
         };
         let db = Db::connect(&settings).await.expect("the database opens");

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::store::{
     self, Change, Changes, Create, Creation, Db, Deletion, NewRow, Relate, StoreError, Table, UnitOfWork, Update,
-    may_try_again,
 };
 
 /// An input object that creates a row with rows of the other side nested in it.
@@ -283,6 +282,7 @@ impl<T: Listed, P: OutputType> OutputType for Deleting<T, P> {
         };
         let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let reported_before = reported().len();
+        let db = ctx.data_unchecked::<Db>();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -293,7 +293,7 @@ impl<T: Listed, P: OutputType> OutputType for Deleting<T, P> {
             }
             return match result {
                 Ok(value) => Ok(value),
-                Err(StoreError::Conflict) if may_try_again(attempt).await => continue,
+                Err(StoreError::Conflict) if db.may_try_again(attempt).await => continue,
                 Err(StoreError::NotFound { keys: missing, .. }) => {
                     let input = Place::argument(INPUT);
                     let places = keys.iter().enumerate().map(|(index, key)| (self.place(&input, index), *key));

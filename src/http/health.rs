@@ -4,17 +4,17 @@ use axum::{Router, extract::State, http::StatusCode, routing};
 
 use crate::store::Db;
 
-/// `GET /health/live`: the process answers. `GET /health/ready`: the database does, too.
+/// `GET /health/live`: the process answers. `GET /health/ready`: the database can be read and written, too.
 pub fn router(db: Db) -> Router {
     Router::new().route("/health/live", routing::get("live")).route("/health/ready", routing::get(ready)).with_state(db)
 }
 
 async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
-    match db.ping().await {
-        Ok(()) => (StatusCode::OK, "ready"),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
-        }
-    }
+    let (error, message) = match (db.check_read().await, db.check_write().await) {
+        (Ok(()), Ok(())) => return (StatusCode::OK, "ready"),
+        (Err(error), _) => (error, "the database does not answer"),
+        (Ok(()), Err(error)) => (error, "the database cannot be written"),
+    };
+    tracing::warn!(?error, "not ready");
+    (StatusCode::SERVICE_UNAVAILABLE, message)
 }

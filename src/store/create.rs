@@ -7,13 +7,13 @@ use std::{
 };
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, Iterable, QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Iterable, QueryTrait,
     sea_query::{BinOper, Condition, Expr, ExprTrait, JoinType, Query},
 };
 use serde::Serialize;
 
 use super::{
-    Relate, StoreError, Table, UnitOfWork,
+    Relate, StoreError, Table, Transaction, UnitOfWork,
     relate::{self, missing},
     rows,
 };
@@ -55,7 +55,7 @@ where
 {
     type Output = Vec<<N::Entity as EntityTrait>::Model>;
 
-    async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
+    async fn run(&self, txn: &Transaction) -> Result<Self::Output, StoreError> {
         let related: Vec<_> = self.new.iter().map(|new| &new.related).collect();
         let linked = missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?;
         if !linked.is_empty() {

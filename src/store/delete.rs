@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Db, Precedence, StoreError, Table, begin, rows};
+use super::{Db, StoreError, Table, Transaction, rows, write::Precedence};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, Order, QueryFilter, QueryTrait,
+    ConnectionTrait, DbBackend, Order, QueryFilter, QueryTrait,
     sea_query::{Expr, Query},
 };
 
@@ -12,7 +12,8 @@ use sea_orm::{
 /// link to them. When it is dropped, they stay.
 #[derive(Debug)]
 pub struct Deletion<E: Table> {
-    txn: DatabaseTransaction,
+    db: Db,
+    txn: Transaction,
     keys: Vec<i64>,
     rows: HashMap<i64, E::Model>,
     precedence: Precedence,
@@ -23,13 +24,11 @@ impl<E: Table> Deletion<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] when one is not there, or what the database says.
+    /// [`StoreError::NotFound`] when one is not there, [`StoreError::Timeout`] at the deadline of the request, or what the
+    /// database says.
     pub async fn begin(db: &Db, keys: &[i64], attempt: u32) -> Result<Self, StoreError> {
-        let precedence = db.precedence(attempt).await;
-        let write = db.write.clone();
-        // A task of its own, as in `Db::write`: a BEGIN must not be dropped half-way.
-        let txn = tokio::spawn(async move { begin(&write).await });
-        let txn = txn.await??;
+        let precedence = db.precedence(attempt).await?;
+        let txn = db.write.begin().await?;
         let mut select =
             E::find().filter(rows::is_in(txn.get_database_backend(), Expr::col(E::KEY), keys)).into_query();
         if txn.get_database_backend() == DbBackend::Postgres {
@@ -42,7 +41,7 @@ impl<E: Table> Deletion<E> {
         if !missing.is_empty() {
             return Err(StoreError::NotFound { keys: missing, linked: Vec::new() });
         }
-        Ok(Self { txn, keys: keys.to_vec(), rows, precedence })
+        Ok(Self { db: db.clone(), txn, keys: keys.to_vec(), rows, precedence })
     }
 
     /// Gives the rows, in the order of their keys as they were asked for. A key that came twice has its row once.
@@ -54,17 +53,19 @@ impl<E: Table> Deletion<E> {
     ///
     /// # Errors
     ///
-    /// What the database says.
+    /// [`StoreError::Timeout`] at the deadline of the request, or what the database says. The rows stay then.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { txn, keys, precedence, .. } = self;
+        let Self { db, txn, keys, precedence, .. } = self;
         let task = tokio::spawn(async move {
             let mut delete = Query::delete();
             let is_wanted = rows::is_in(txn.get_database_backend(), Expr::col(E::KEY), &keys);
             delete.from_table(E::default()).and_where(is_wanted);
-            txn.execute(&delete).await?;
-            txn.commit().await?;
+            let deleted = match txn.execute(&delete).await {
+                Ok(_) => txn.commit().await,
+                Err(error) => Err(error),
+            };
             drop(precedence);
-            Ok(())
+            db.written(deleted.map_err(StoreError::from))
         });
         task.await?
     }

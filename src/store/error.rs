@@ -1,5 +1,7 @@
 //! What can go wrong in the database, and what a broken constraint means.
 
+use std::{fmt, sync::Arc};
+
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 use tokio::task::JoinError;
 
@@ -10,7 +12,8 @@ pub enum StoreError {
     NotFound { keys: Vec<i64>, linked: Vec<i64> },
     /// Other transactions were in the way. The same request may succeed when it is repeated.
     Conflict,
-    /// A statement took longer than it may, and was cancelled.
+    /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing of
+    /// its transaction is written.
     Timeout,
     /// The database cannot be reached, or has no connection free.
     Unavailable(DbErr),
@@ -44,29 +47,43 @@ impl From<DbErr> for StoreError {
                 // PostgreSQL's serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
                 Some("40001" | "40P01" | "23503") => Self::Conflict,
-                // PostgreSQL's query_canceled.
-                Some("57014") => Self::Timeout,
+                // PostgreSQL's query_canceled, and SQLite's INTERRUPT.
+                Some("57014" | "9") => Self::Timeout,
                 Some(code) if is_unavailable(code) => Self::Unavailable(error),
+                _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
                 _ => Self::Database(error),
             },
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable(error)
             }
+            sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
+            // Whatever keeps a connection from being opened.
+            _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),
         }
     }
 }
 
-/// Whether SQLite says that somebody else has the lock.
-pub fn is_busy(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
-    | DbErr::Exec(RuntimeErr::SqlxError(cause))
-    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
-    else {
-        return false;
-    };
-    let code = cause.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
+/// Whether the code is SQLite's for a lock that somebody else has.
+pub fn is_busy(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+/// What a statement fails with whose request has no time left.
+pub fn deadline_exceeded() -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(DeadlineExceeded)))))
+}
+
+/// It travels as the cause of a [`DbErr`], because that is what SeaORM's traits give.
+#[derive(Debug)]
+struct DeadlineExceeded;
+
+impl std::error::Error for DeadlineExceeded {}
+
+impl fmt::Display for DeadlineExceeded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the time of the request is over")
+    }
 }
 
 /// Whether a code of the database says that it cannot work at the moment, whatever it is asked.
@@ -74,8 +91,9 @@ fn is_unavailable(code: &str) -> bool {
     // An SQLSTATE has five characters, SQLite's numbers have fewer.
     if code.len() < 5 {
         let code = code.parse().unwrap_or(0);
-        // SQLite's BUSY, LOCKED, READONLY, IOERR, FULL and CANTOPEN, which are the lowest byte of more exact codes.
-        return matches!(code & 0xff_u32, 5 | 6 | 8 | 10 | 13 | 14);
+        // SQLite's BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB, which are the lowest
+        // byte of more exact codes.
+        return matches!(code & 0xff_u32, 5..=8 | 10 | 11 | 13..=15 | 26);
     }
     // PostgreSQL's connection exceptions, insufficient resources and operator interventions, read_only_sql_transaction,
     // the time-outs that end a session, and a database that is gone. A statement that was cancelled (57014) is not one.
@@ -89,11 +107,13 @@ mod tests {
 
     #[test]
     fn codes_of_both_databases() {
-        for code in ["5", "517", "8", "1032", "13", "14", "08006", "53300", "57P01", "57P05", "25P03", "25006", "3D000"]
-        {
+        for code in [
+            "5", "517", "8", "1032", "10", "778", "11", "13", "14", "15", "26", "08006", "53300", "57P01", "57P05",
+            "25P03", "25006", "3D000",
+        ] {
             assert!(is_unavailable(code), "{code}");
         }
-        for code in ["1", "19", "787", "2067", "22001", "23505", "40001", "42P01", "57014", "P0001", "XX000"] {
+        for code in ["1", "9", "19", "787", "2067", "22001", "23505", "40001", "42P01", "57014", "P0001", "XX000"] {
             assert!(!is_unavailable(code), "{code}");
         }
     }

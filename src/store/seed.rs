@@ -1,8 +1,6 @@
 //! The tutorial's data.
 
-use sea_orm::DatabaseTransaction;
-
-use super::{Create, Creation, Db, Relate, StoreError, UnitOfWork, create, hero::NewHero, team::NewTeam};
+use super::{Create, Creation, Db, Relate, StoreError, Transaction, UnitOfWork, create, hero::NewHero, team::NewTeam};
 
 /// Makes the tutorial's three heroes with their two teams. What is there already stays as it is.
 ///
@@ -20,7 +18,7 @@ struct Tutorial(Vec<Create<NewHero, NewTeam>>);
 impl UnitOfWork for Tutorial {
     type Output = usize;
 
-    async fn run(&self, txn: &DatabaseTransaction) -> Result<usize, StoreError> {
+    async fn run(&self, txn: &Transaction) -> Result<usize, StoreError> {
         let Self(story) = self;
         let present = create::find(txn, &story.iter().map(|new| &new.row).collect()).await?;
         let new = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();

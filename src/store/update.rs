@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Iterable,
+    ConnectionTrait, EntityTrait, FromQueryResult, Iterable,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 use serde::Serialize;
 
 use super::{
-    NewRow, Relate, StoreError, Table, UnitOfWork,
+    NewRow, Relate, StoreError, Table, Transaction, UnitOfWork,
     relate::{self, missing},
     rows,
 };
@@ -56,7 +56,7 @@ where
 {
     type Output = Vec<<<C::Row as NewRow>::Entity as EntityTrait>::Model>;
 
-    async fn run(&self, txn: &DatabaseTransaction) -> Result<Self::Output, StoreError> {
+    async fn run(&self, txn: &Transaction) -> Result<Self::Output, StoreError> {
         let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
         let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
         let rows = rows::by_keys::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
@@ -79,7 +79,7 @@ impl<C: Changes, R> Update<C, R> {
     /// Updates the rows that are not yet as they should be, in one statement.
     async fn update<E>(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         rows: &HashMap<i64, E::Model>,
     ) -> Result<HashMap<i64, E::Model>, StoreError>
     where

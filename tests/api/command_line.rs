@@ -121,6 +121,7 @@ fn each_setting_is_documented() {
         "--write-connections",
         "--acquire-timeout",
         "--statement-timeout",
+        "--slow-statement",
         "--log-sql",
         "--log-level",
         "--log-format",

@@ -136,7 +136,7 @@ async fn a_connection_that_ends_in_the_middle_of_a_write() {
     let app = TestApp::new(database).await;
     // The write has made its heroes, and waits for this lock to link them.
     let outside = connect(&app.database.url).await;
-    let lock = sea_orm::TransactionTrait::begin(&outside.write).await.expect("a transaction");
+    let lock = outside.write.begin().await.expect("a transaction");
     sea_orm::ConnectionTrait::execute_unprepared(&lock, "LOCK TABLE hero_team_link").await.expect("the lock");
     let router = app.router.clone();
     let query = r#"mutation { createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }"#;
@@ -149,7 +149,7 @@ async fn a_connection_that_ends_in_the_middle_of_a_write() {
     let answer = write.await.expect("the client does not panic");
     assert_eq!(answer["data"], json!({"createHero": null}));
     assert!(unavailable(&answer), "{answer}");
-    sea_orm::TransactionSession::rollback(lock).await.expect("the lock is given back");
+    drop(lock);
     outside.close().await.expect("the database closes");
     assert_eq!(app.counts().await, [0, 0, 0]);
     app.data(query, json!({})).await;

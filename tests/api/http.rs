@@ -15,7 +15,7 @@ on_both_databases! {
         let response = app.get("/health/ready").await;
         assert_eq!((response.status(), text_body(response).await.as_str()), (StatusCode::OK, "ready"));
 
-        app.db.read.close_by_ref().await.expect("the readers close");
+        app.db.read.close().await.expect("the readers close");
         let response = app.get("/health/live").await;
         assert_eq!(response.status(), StatusCode::OK);
         let response = app.get("/health/ready").await;

@@ -15,7 +15,7 @@ use hero_teams::{
     http,
     store::{Db, DbSettings},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -68,9 +68,9 @@ impl TestApp {
     pub async fn with(database: TestDatabase, settings: &GraphQlSettings) -> Self {
         let mut db = connect(&database.url).await;
         db.migrate().await.expect("the migrations apply");
-        let statements = Arc::new(Mutex::new(Vec::new()));
-        count_statements(&mut db.read, &statements);
-        count_statements(&mut db.write, &statements);
+        let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
+        let seen = Arc::clone(&statements);
+        db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
         Self { router: http::router(db.clone(), settings), db, database, statements }
     }
 
@@ -154,6 +154,7 @@ pub async fn connect(url: &str) -> Db {
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
         statement_timeout: Duration::from_mins(1),
+        slow_statement: Duration::ZERO,
         log_sql: false,
     };
     Db::connect(&settings).await.expect("the database opens")
@@ -180,11 +181,4 @@ pub async fn json_body(response: Response<Body>) -> Value {
 pub async fn text_body(response: Response<Body>) -> String {
     let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("the body arrives");
     String::from_utf8(bytes.into()).expect("the body is text")
-}
-
-fn count_statements(connection: &mut DatabaseConnection, statements: &Arc<Mutex<Vec<Statement>>>) {
-    let statements = Arc::clone(statements);
-    connection.set_metric_callback(move |info| {
-        statements.lock().expect("no test has panicked").push(info.statement.clone());
-    });
 }

@@ -1,0 +1,325 @@
+//! One connection to the database, and how what runs in it is interrupted.
+//!
+//! SQLite asks a progress handler from time to time whether to go on. PostgreSQL is told over another connection to cancel
+//! what runs in the process of this one. Neither knows the request that it was for, only the connection. So the store keeps
+//! its connections itself, where a pool of SQLx would not say which of them runs a statement.
+
+use std::{
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{
+    DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
+    sea_query::Values,
+    sqlx::{
+        self, AssertSqlSafe, ConnectOptions, Connection as _, Database, Executor, IntoArguments, PgConnection,
+        SqliteConnection,
+        postgres::PgConnectOptions,
+        query::Query,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use super::DbSettings;
+
+/// How connections are opened.
+#[derive(Clone, Debug)]
+pub enum Connector {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// A connection, and what is known of what runs in it.
+#[derive(Debug)]
+pub struct Connection {
+    driver: Driver,
+    opened: Instant,
+    /// When it was taken for use last.
+    pub taken: Instant,
+    /// A statement was sent, and its answer has not come.
+    running: bool,
+    in_transaction: bool,
+    /// The last answer was an error, so it may not stand any more.
+    failed: bool,
+}
+
+#[derive(Debug)]
+enum Driver {
+    /// With the flag that ends what runs.
+    Sqlite(SqliteConnection, Arc<AtomicBool>),
+    /// With the number of the process that serves it.
+    Postgres(PgConnection, i32),
+}
+
+/// Cancels what runs in other connections to PostgreSQL.
+#[derive(Debug, Default)]
+pub struct Canceller(Mutex<Option<PgConnection>>);
+
+/// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
+const STEPS: i32 = 1_000;
+/// After this time a statement that was cancelled is cancelled again: the first time it may not yet have begun.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+/// How long SQLite waits for the lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Connector {
+    /// Connections to SQLite. Only those that write create the file.
+    pub fn sqlite(settings: &DbSettings, writes: bool) -> Result<Self, sqlx::Error> {
+        let mut options = SqliteConnectOptions::from_str(&settings.url)?
+            .create_if_missing(writes)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT);
+        if !settings.log_sql {
+            options = options.disable_statement_logging();
+        }
+        Ok(Self::Sqlite(Box::new(options)))
+    }
+
+    /// Connections to PostgreSQL with this isolation level.
+    pub fn postgres(settings: &DbSettings, isolation: &str) -> Result<Self, sqlx::Error> {
+        let statement_timeout = settings.statement_timeout.as_millis().to_string();
+        let mut options = PgConnectOptions::from_str(&settings.url)?
+            .application_name("hero-teams")
+            .options([("default_transaction_isolation", isolation), ("statement_timeout", &statement_timeout)]);
+        if !settings.log_sql {
+            options = options.disable_statement_logging();
+        }
+        Ok(Self::Postgres(Box::new(options)))
+    }
+
+    pub fn backend(&self) -> DbBackend {
+        match self {
+            Self::Sqlite(_) => DbBackend::Sqlite,
+            Self::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    pub async fn open(&self) -> Result<Connection, sqlx::Error> {
+        let driver = match self {
+            Self::Sqlite(options) => {
+                let mut connection = SqliteConnection::connect_with(options).await?;
+                let interrupted = Arc::new(AtomicBool::new(false));
+                let handler = Arc::clone(&interrupted);
+                let goes_on = move || !handler.load(Ordering::Relaxed);
+                connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
+                Driver::Sqlite(connection, interrupted)
+            }
+            Self::Postgres(options) => {
+                let mut connection = PgConnection::connect_with(options).await?;
+                let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+                Driver::Postgres(connection, pid)
+            }
+        };
+        let now = Instant::now();
+        Ok(Connection { driver, opened: now, taken: now, running: false, in_transaction: false, failed: false })
+    }
+}
+
+impl Connection {
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.opened)
+    }
+
+    /// Whether nothing is left in it of what it was used for.
+    pub fn is_settled(&self) -> bool {
+        !self.running && !self.in_transaction && !self.failed
+    }
+
+    pub async fn execute(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {
+        self.running = true;
+        let result = match &mut self.driver {
+            Driver::Sqlite(connection, _) => prepared(sql, values).execute(connection).await.map(ExecResult::from),
+            Driver::Postgres(connection, _) => prepared(sql, values).execute(connection).await.map(ExecResult::from),
+        };
+        self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
+    }
+
+    pub async fn query_one(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<Option<QueryResult>, DbErr> {
+        self.running = true;
+        let result = match &mut self.driver {
+            Driver::Sqlite(connection, _) => {
+                prepared(sql, values).fetch_optional(connection).await.map(|row| row.map(QueryResult::from))
+            }
+            Driver::Postgres(connection, _) => {
+                prepared(sql, values).fetch_optional(connection).await.map(|row| row.map(QueryResult::from))
+            }
+        };
+        self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
+    }
+
+    pub async fn query_all(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<Vec<QueryResult>, DbErr> {
+        self.running = true;
+        let result = match &mut self.driver {
+            Driver::Sqlite(connection, _) => prepared(sql, values).fetch_all(connection).await.map(results),
+            Driver::Postgres(connection, _) => prepared(sql, values).fetch_all(connection).await.map(results),
+        };
+        self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
+    }
+
+    /// Runs statements as they are, without a plan to keep.
+    pub async fn execute_unprepared(&mut self, sql: Arc<str>) -> Result<ExecResult, DbErr> {
+        self.running = true;
+        let sql = AssertSqlSafe(sql);
+        let result = match &mut self.driver {
+            Driver::Sqlite(connection, _) => connection.execute(sql).await.map(ExecResult::from),
+            Driver::Postgres(connection, _) => connection.execute(sql).await.map(ExecResult::from),
+        };
+        self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
+    }
+
+    pub async fn begin(&mut self) -> Result<(), DbErr> {
+        self.in_transaction = true;
+        // SQLite takes the lock at once, so that what a transaction has read cannot change before it writes.
+        let begin = if self.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        self.command(begin).await.map_err(|error| DbErr::Exec(runtime(error)))
+    }
+
+    /// Commits what was begun, unless a statement in it has failed or was cut off.
+    pub async fn commit(&mut self) -> Result<(), DbErr> {
+        if self.running || self.failed {
+            return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
+        }
+        let result = self.command("COMMIT").await;
+        // PostgreSQL ends a transaction when its commit fails, SQLite may keep it.
+        self.in_transaction = result.is_err() && self.is_sqlite();
+        result.map_err(|error| DbErr::Exec(runtime(error)))
+    }
+
+    /// Asks for a sign of life.
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        match &mut self.driver {
+            Driver::Sqlite(connection, _) => connection.ping().await,
+            Driver::Postgres(connection, _) => connection.ping().await,
+        }
+    }
+
+    /// Ends what a request has left in it: a statement that runs, a transaction that is open.
+    ///
+    /// When this has come to its end, nothing of it can reach what runs in the connection afterwards.
+    pub async fn settle(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
+        if self.running {
+            match &mut self.driver {
+                Driver::Sqlite(connection, interrupted) => {
+                    interrupted.store(true, Ordering::Relaxed);
+                    // The answer comes after those of all statements before it.
+                    connection.ping().await?;
+                    interrupted.store(false, Ordering::Relaxed);
+                }
+                Driver::Postgres(connection, pid) => canceller.cancel(connector, *pid, connection).await?,
+            }
+            self.running = false;
+        }
+        if self.in_transaction {
+            self.rollback().await?;
+        } else {
+            self.ping().await?;
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    pub async fn close(self) -> Result<(), sqlx::Error> {
+        match self.driver {
+            Driver::Sqlite(connection, _) => connection.close().await,
+            Driver::Postgres(connection, _) => connection.close().await,
+        }
+    }
+
+    async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        match self.command("ROLLBACK").await {
+            // SQLite ends a transaction by itself when the disk is full or a write was interrupted. That there is none to
+            // roll back is its code 1.
+            Err(sqlx::Error::Database(error)) if self.is_sqlite() && error.code().as_deref() == Some("1") => {}
+            result => result?,
+        }
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    async fn command(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        self.running = true;
+        let result = match &mut self.driver {
+            Driver::Sqlite(connection, _) => connection.execute(sql).await.map(drop),
+            Driver::Postgres(connection, _) => connection.execute(sql).await.map(drop),
+        };
+        self.ended(result)
+    }
+
+    fn ended<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.running = false;
+        self.failed |= result.is_err();
+        result
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.driver, Driver::Sqlite(..))
+    }
+}
+
+impl Canceller {
+    /// Cancels what runs in a connection, and waits until it has ended.
+    async fn cancel(&self, connector: &Connector, pid: i32, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        loop {
+            // It is waited for, so that the signal has arrived before anything else is sent over the connection.
+            if let Err(error) = self.signal(connector, pid).await {
+                tracing::warn!(%error, "a statement cannot be cancelled");
+            }
+            if let Ok(idle) = timeout(CANCEL_AGAIN, answered(connection)).await {
+                return idle;
+            }
+        }
+    }
+
+    async fn signal(&self, connector: &Connector, pid: i32) -> Result<(), sqlx::Error> {
+        let Connector::Postgres(options) = connector else { return Ok(()) };
+        // One connection is enough, however many statements are cancelled at once: each takes less than a millisecond.
+        let mut kept = self.0.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(options).await?,
+        };
+        sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut connection).await?;
+        *kept = Some(connection);
+        Ok(())
+    }
+}
+
+/// Waits until PostgreSQL has answered everything. An error on the way is that of the statement which was cancelled.
+async fn answered(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    loop {
+        match connection.ping().await {
+            Err(sqlx::Error::Database(_)) => {}
+            result => return result,
+        }
+    }
+}
+
+fn prepared<D: Database>(sql: Arc<str>, values: Option<Values>) -> Query<'static, D, SqlxValues>
+where
+    SqlxValues: IntoArguments<D>,
+{
+    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values.unwrap_or_else(|| Values(Vec::new()))))
+}
+
+fn results<R>(rows: Vec<R>) -> Vec<QueryResult>
+where
+    QueryResult: From<R>,
+{
+    rows.into_iter().map(QueryResult::from).collect()
+}
+
+fn runtime(error: sqlx::Error) -> RuntimeErr {
+    RuntimeErr::SqlxError(Arc::new(error))
+}
