@@ -10,7 +10,7 @@ pub fn router(db: Db) -> Router {
 }
 
 async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
-    let (error, message) = match (db.check_read().await, db.check_write().await) {
+    let (error, message) = match tokio::join!(db.check_read(), db.check_write()) {
         (Ok(()), Ok(())) => return (StatusCode::OK, "ready"),
         (Err(error), _) => (error, "the database does not answer"),
         (Ok(()), Err(error)) => (error, "the database cannot be written"),

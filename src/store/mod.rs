@@ -119,7 +119,7 @@ impl Db {
     }
 
     /// The database for one request. Its statements are counted together, and end at the deadline: what runs then is
-    /// cancelled in the database, and fails with [`StoreError::Timeout`].
+    /// cancelled in the database, and fails with [`StoreError::Timeout`]. An earlier deadline of this handle stays.
     #[must_use]
     pub fn for_request(&self, deadline: Instant) -> Self {
         self.with(self.request().until(deadline))

@@ -51,15 +51,19 @@ impl Db {
 }
 
 async fn check_write(write: &Session, is_writable: bool) -> Result<(), StoreError> {
-    // SQLite refuses this when the file is read-only.
     let txn = write.begin().await?;
     if txn.get_database_backend() == DbBackend::Postgres {
         refuse_read_only(&txn).await?;
+        if !is_writable {
+            // It takes room on the disk.
+            let table = "CREATE TEMPORARY TABLE probe ON COMMIT DROP AS SELECT repeat('x', 10000) AS filler";
+            txn.execute_unprepared(table).await?;
+        }
+    } else {
+        // SQLite refuses this when the file is read-only, and writes it with the commit.
+        keep_user_version(&txn).await?;
     }
-    if !is_writable {
-        write_nothing(&txn).await?;
-    }
-    Ok(txn.commit().await?)
+    if is_writable { Ok(()) } else { Ok(txn.commit().await?) }
 }
 
 /// PostgreSQL is read-only when it is a replica, and when it was told to be.
@@ -73,16 +77,10 @@ async fn refuse_read_only(txn: &Transaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes room on the disk, and leaves nothing behind.
-async fn write_nothing(txn: &Transaction) -> Result<(), StoreError> {
-    if txn.get_database_backend() == DbBackend::Postgres {
-        let table = "CREATE TEMPORARY TABLE probe ON COMMIT DROP AS SELECT repeat('x', 10000) AS filler";
-        txn.execute_unprepared(table).await?;
-    } else {
-        // The number is not used by this program, and stays as it is. SQLite writes the page all the same.
-        let version = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");
-        let version: i32 = txn.query_one_raw(version).await?.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-        txn.execute_unprepared(&format!("PRAGMA user_version = {version}")).await?;
-    }
+/// Writes a number that this program has no use for, and that stays as it is.
+async fn keep_user_version(txn: &Transaction) -> Result<(), StoreError> {
+    let version = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");
+    let version: i32 = txn.query_one_raw(version).await?.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    txn.execute_unprepared(&format!("PRAGMA user_version = {version}")).await?;
     Ok(())
 }

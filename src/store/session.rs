@@ -64,8 +64,9 @@ impl Request {
         Self { slow: (!slow.is_zero()).then_some(slow), ..Self::default() }
     }
 
-    /// A request that is observed in the same way, and has its own time and count.
+    /// A request that is observed in the same way and ends no later, with its own deadline and count.
     pub fn until(&self, deadline: Instant) -> Self {
+        let deadline = self.deadline.map_or(deadline, |other| other.min(deadline));
         Self { deadline: Some(deadline), slow: self.slow, observer: self.observer.clone(), ..Self::default() }
     }
 

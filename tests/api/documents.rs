@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hero_teams::config::{GraphQlSettings, Limits};
+use hero_teams::config::Limits;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 async fn app(limits: Limits) -> TestApp {
-    TestApp::with(TestDatabase::sqlite(), &GraphQlSettings { limits, ..GraphQlSettings::default() }).await
+    TestApp::with(TestDatabase::sqlite(), |settings| settings.graphql.limits = limits).await
 }
 
 fn too_complex(message: &str) -> Value {
@@ -229,8 +229,11 @@ async fn what_may_have_been_meant() {
     assert_eq!(app.graphql("{ heroes {\n xyz } }").await, fault("type `Hero` does not have a field `xyz`", 2));
     app.close().await;
 
-    let settings = GraphQlSettings { no_suggestions: true, no_introspection: true, ..GraphQlSettings::default() };
-    let app = TestApp::with(TestDatabase::sqlite(), &settings).await;
+    let app = TestApp::with(TestDatabase::sqlite(), |settings| {
+        settings.graphql.no_suggestions = true;
+        settings.graphql.no_introspection = true;
+    });
+    let app = app.await;
     assert_eq!(app.graphql(of_field).await, fault(field, 2));
     for query in ["{ __schema { types { name } } }", "{ a: __type(name: \"Hero\") { name } }"] {
         let error =

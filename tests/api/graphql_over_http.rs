@@ -4,7 +4,6 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
-use hero_teams::config::GraphQlSettings;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -174,8 +173,7 @@ async fn queries_may_be_sent_in_the_url() {
 
 #[tokio::test]
 async fn batches_are_bounded_where_they_are_allowed() {
-    let settings = GraphQlSettings { max_batch: 3, ..GraphQlSettings::default() };
-    let app = TestApp::with(TestDatabase::sqlite(), &settings).await;
+    let app = TestApp::with(TestDatabase::sqlite(), |settings| settings.graphql.max_batch = 3).await;
     let batch = async |batch: Value| {
         let response = post(&app.router, "application/json", batch.to_string()).await;
         (response.status(), json_body(response).await)

@@ -49,6 +49,20 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 
+/// The settings of a server.
+pub struct Settings {
+    pub db: DbSettings,
+    pub graphql: GraphQlSettings,
+}
+
+impl Settings {
+    /// Those that it has by itself, but for the number of rows, which some tests need to be large.
+    fn new(url: &str) -> Self {
+        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
+        Self { db: settings(url), graphql: GraphQlSettings { limits, ..GraphQlSettings::default() } }
+    }
+}
+
 /// A server with the real router on a fresh, migrated database.
 pub struct TestApp {
     pub router: Router,
@@ -58,20 +72,21 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// A server with the settings that it has by itself, but for the number of rows, which some tests need to be large.
+    /// A server with the settings of a test.
     pub async fn new(database: TestDatabase) -> Self {
-        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
-        Self::with(database, &GraphQlSettings { limits, ..GraphQlSettings::default() }).await
+        Self::with(database, |_| ()).await
     }
 
-    /// A server with these settings.
-    pub async fn with(database: TestDatabase, settings: &GraphQlSettings) -> Self {
-        let mut db = connect(&database.url).await;
+    /// A server with other settings.
+    pub async fn with(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new(&database.url);
+        change(&mut settings);
+        let mut db = Db::connect(&settings.db).await.expect("the database opens");
         db.migrate().await.expect("the migrations apply");
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
-        Self { router: http::router(db.clone(), settings), db, database, statements }
+        Self { router: http::router(db.clone(), &settings.graphql), db, database, statements }
     }
 
     /// The whole answer to a query.
@@ -99,6 +114,11 @@ impl TestApp {
     /// The last statement of a query, with its values.
     pub async fn last_statement_of(&self, query: &str, variables: Value) -> Statement {
         self.statements_with_values_of(query, variables).await.pop().expect("there is one")
+    }
+
+    /// The number of statements that the server has sent since this was asked last.
+    pub fn seen(&self) -> usize {
+        std::mem::take(&mut *self.statements.lock().expect("no test has panicked")).len()
     }
 
     async fn statements_with_values_of(&self, query: &str, variables: Value) -> Vec<Statement> {
@@ -148,7 +168,11 @@ impl TestApp {
 
 /// A database with few connections, so that many tests can run at once.
 pub async fn connect(url: &str) -> Db {
-    let settings = DbSettings {
+    Db::connect(&settings(url)).await.expect("the database opens")
+}
+
+pub fn settings(url: &str) -> DbSettings {
+    DbSettings {
         url: url.to_owned(),
         read_connections: 4,
         write_connections: 8,
@@ -156,8 +180,7 @@ pub async fn connect(url: &str) -> Db {
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
         log_sql: false,
-    };
-    Db::connect(&settings).await.expect("the database opens")
+    }
 }
 
 /// The whole answer to a query with variables.

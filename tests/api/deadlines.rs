@@ -1,0 +1,301 @@
+//! Requests that run out of time, and clients that go away: what runs in the database for them ends, and nobody else notices.
+
+use std::time::Duration;
+
+use axum::Router;
+use hero_teams::{
+    http,
+    store::{Db, StoreError, Usage, seed},
+};
+use sea_orm::{ConnectionTrait, Statement};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::{
+    databases::TestDatabase,
+    support::{TestApp, graphql, on_both_databases},
+};
+
+const TIMEOUT: &str = "the database took too long to answer; ask for less, or with a simpler filter";
+
+/// What would take SQLite hours, and PostgreSQL an hour.
+const HOURS: [&str; 2] = [
+    "(WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000000000) SELECT COUNT(*) FROM n) > 0",
+    "(SELECT pg_sleep(3600)) IS NOT NULL",
+];
+
+fn hours(app: &TestApp) -> &'static str {
+    HOURS[usize::from(app.database.is_postgres())]
+}
+
+/// The API for requests whose time is over in a moment.
+fn in_a_hurry(app: &TestApp) -> Router {
+    http::router(app.db.for_request(Instant::now() + Duration::from_millis(200)))
+}
+
+/// Lets all that reads heroes take hours.
+async fn slow_down_reads(app: &TestApp) {
+    // Without a row nothing would be asked.
+    seed::tutorial(&app.db).await.expect("the tutorial's data");
+    app.execute("ALTER TABLE hero RENAME TO hero_rows").await;
+    app.execute(&format!("CREATE VIEW hero AS SELECT * FROM hero_rows WHERE {}", hours(app))).await;
+}
+
+/// Lets whatever changes heroes take hours.
+async fn slow_down_writes(app: &TestApp, event: &str) {
+    if app.database.is_postgres() {
+        app.execute("CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3600); RETURN NULL; END $$").await;
+        app.execute(&format!("CREATE TRIGGER slow AFTER {event} ON hero FOR EACH ROW EXECUTE FUNCTION slow()")).await;
+    } else {
+        app.execute(&format!("CREATE TRIGGER slow AFTER {event} ON hero BEGIN SELECT {}; END", HOURS[0])).await;
+    }
+}
+
+async fn remove_slow_trigger(app: &TestApp) {
+    let on = if app.database.is_postgres() { " ON hero" } else { "" };
+    app.execute(&format!("DROP TRIGGER slow{on}")).await;
+}
+
+/// The statements that PostgreSQL is working on, without the one that asks for them.
+async fn active(app: &TestApp) -> i64 {
+    app.count(
+        "SELECT COUNT(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()",
+    )
+    .await
+}
+
+async fn one_of_each() -> Vec<TestApp> {
+    let one = |settings: &mut crate::support::Settings| {
+        settings.db.read_connections = 1;
+        settings.db.write_connections = 1;
+    };
+    let mut apps = vec![TestApp::with(TestDatabase::sqlite(), one).await];
+    if let Some(database) = TestDatabase::postgres().await {
+        apps.push(TestApp::with(database, one).await);
+    }
+    apps
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_ends_at_the_deadline() {
+    // Each has one connection, so the next statement comes through only when the one before it has ended.
+    for app in one_of_each().await {
+        slow_down_reads(&app).await;
+        for _ in 0..5 {
+            let answer = graphql(&in_a_hurry(&app), "{ heroes { name } }", json!({})).await;
+            let error = json!({"message": TIMEOUT, "locations": [{"line": 1, "column": 3}], "path": ["heroes"],
+                "extensions": {"code": "TIMEOUT"}});
+            assert_eq!(answer, json!({"data": null, "errors": [error]}));
+            assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
+            if app.database.is_postgres() {
+                assert_eq!(active(&app).await, 0);
+            }
+        }
+        app.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_ends_at_the_deadline_and_writes_nothing() {
+    for app in one_of_each().await {
+        seed::tutorial(&app.db).await.expect("the tutorial's data");
+        let before = app.rows().await;
+        for (event, query) in [
+            ("INSERT", r#"mutation { write: createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }"#),
+            ("UPDATE", r#"mutation { write: updateHero(input: {id: 1, name: "A", teams: {set: []}}) { hero { id } } }"#),
+            ("DELETE", "mutation { write: deleteHero(input: {id: 1}) { hero { id } } }"),
+        ] {
+            slow_down_writes(&app, event).await;
+            let answer = graphql(&in_a_hurry(&app), query, json!({})).await;
+            let error = json!({"message": TIMEOUT, "locations": [{"line": 1, "column": 12}], "path": ["write"],
+                "extensions": {"code": "TIMEOUT"}});
+            assert_eq!(answer, json!({"data": {"write": null}, "errors": [error]}), "{event}");
+            // The one writer is free again, and the transaction is gone.
+            remove_slow_trigger(&app).await;
+            assert_eq!(app.rows().await, before, "{event}");
+            if app.database.is_postgres() {
+                assert_eq!(active(&app).await, 0);
+            }
+        }
+        app.data(r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#, json!({})).await;
+        assert_eq!(app.counts().await, [4, 2, 5 - 1]);
+        app.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_takes_its_statement_along() {
+    for app in one_of_each().await {
+        slow_down_reads(&app).await;
+        for _ in 0..5 {
+            app.seen();
+            let router = app.router.clone();
+            let client = tokio::spawn(async move {
+                let request = axum::http::Request::post("/graphql").header("content-type", "application/json");
+                let body = axum::body::Body::from(r#"{"query": "{ heroes { name } }"}"#);
+                tower::ServiceExt::oneshot(router, request.body(body).expect("it is a request")).await
+            });
+            while app.seen() == 0 {
+                tokio::task::yield_now().await;
+            }
+            client.abort();
+            assert!(client.await.expect_err("it has gone").is_cancelled());
+            assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
+            if app.database.is_postgres() {
+                assert_eq!(active(&app).await, 0);
+            }
+        }
+        app.close().await;
+    }
+}
+
+on_both_databases! {
+    async fn what_waits_for_its_turn_ends_at_the_deadline(app: TestApp) {
+        // All writers are taken.
+        let mut taken = Vec::new();
+        for _ in 0..if app.database.is_postgres() { 8 } else { 1 } {
+            taken.push(app.db.write.begin().await.expect("a transaction"));
+        }
+        let answer = graphql(&in_a_hurry(app), CREATE, json!({})).await;
+        assert_eq!(answer["errors"][0]["extensions"], json!({"code": "TIMEOUT"}), "{answer}");
+        drop(taken);
+        app.data(CREATE, json!({})).await;
+        assert_eq!(app.counts().await, [1, 0, 0]);
+    }
+
+    async fn a_deadline_that_has_passed(app: TestApp) {
+        let past = app.db.for_request(Instant::now());
+        for query in ["{ a: heroes { name } }", r#"mutation { a: createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#,
+            "mutation { a: deleteHero(input: {id: 1}) { hero { id } } }"] {
+            let answer = graphql(&http::router(past.clone()), query, json!({})).await;
+            assert_eq!(answer["errors"][0]["extensions"], json!({"code": "TIMEOUT"}), "{answer}");
+        }
+        assert_eq!(past.usage(), Usage::default());
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn statements_are_counted_for_each_request(app: TestApp) {
+        let far = Instant::now() + Duration::from_hours(1);
+        let (one, other) = (app.db.for_request(far), app.db.for_request(far));
+        seed::tutorial(&one).await.expect("the tutorial's data");
+        let usage = one.usage();
+        assert_eq!(usage.statements, u32::try_from(app.seen()).expect("it is small"));
+        assert_eq!(usage.statements, 5, "it looks for heroes and for teams, and makes heroes, teams and links");
+        assert!(usage.time > Duration::ZERO);
+        assert_eq!(other.usage(), Usage::default());
+        // One that fails counts, too.
+        assert!(one.read.query_one_raw(Statement::from_string(one.read.get_database_backend(), "SELECT nothing")).await.is_err());
+        assert_eq!(one.usage().statements, 6);
+        assert!(one.usage().time >= usage.time);
+    }
+
+    async fn requests_that_end_at_any_moment_disturb_nobody(app: TestApp) {
+        hammer(app).await;
+    }
+}
+
+/// Some milliseconds of work on either database.
+const WORK: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) SELECT COUNT(*) FROM n";
+
+async fn work(db: &Db, sql: &str) -> Result<i64, StoreError> {
+    let statement = Statement::from_string(db.read.get_database_backend(), sql);
+    let row = db.read.query_one_raw(statement).await?;
+    Ok(row.expect("there is a row").try_get_by_index(0)?)
+}
+
+const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
+
+/// One request that may be cut off at a random moment, or is not to be disturbed by those that are. It gives the number of
+/// heroes that it has written.
+async fn request(db: Db, kind: usize) -> i64 {
+    let moment = Duration::from_micros(fastrand::u64(0..20_000));
+    let hurried = db.for_request(Instant::now() + moment);
+    match kind % 7 {
+        // It runs out of time.
+        0 | 1 => match work(&hurried, WORK).await {
+            Ok(count) => assert_eq!(count, 20_000),
+            Err(error) => assert!(matches!(error, StoreError::Timeout), "{error:?}"),
+        },
+        // Its client goes away.
+        2 => drop(timeout(moment, work(&db, WORK)).await),
+        // It has all the time that it needs.
+        3 => assert_eq!(work(&db, WORK).await.expect("it is not disturbed"), 20_000),
+        4 => assert_eq!(work(&db, "SELECT COUNT(*) FROM team").await.expect("it is not disturbed"), 0),
+        5 => {
+            let answer = graphql(&http::router(db), CREATE, json!({})).await;
+            assert_eq!(answer.get("errors"), None, "{answer}");
+            return 1;
+        }
+        // It writes, or runs out of time.
+        _ => {
+            let answer = graphql(&http::router(hurried), CREATE, json!({})).await;
+            if answer.get("errors").is_none() {
+                return 1;
+            }
+            assert_eq!(answer["errors"][0]["extensions"], json!({"code": "TIMEOUT"}), "{answer}");
+        }
+    }
+    0
+}
+
+/// Requests that are cut off at random moments, among others that are not.
+async fn hammer(app: &TestApp) {
+    let clients: Vec<_> = (0..12)
+        .map(|client| {
+            let db = app.db.clone();
+            tokio::spawn(async move {
+                let mut written = 0;
+                for round in 0..70 {
+                    written += request(db.clone(), client + round).await;
+                }
+                written
+            })
+        })
+        .collect();
+    let mut written = 0;
+    for client in clients {
+        written += client.await.expect("the client is content");
+    }
+    // What was answered was written, and what ran out of time was not.
+    assert_eq!(app.counts().await, [written, 0, 0]);
+    let (read, write) = (app.db.read.clone(), app.db.write.clone());
+    for _ in 0..20 {
+        assert_eq!(work(&app.db, WORK).await.expect("it is not disturbed"), 20_000);
+        app.data(CREATE, json!({})).await;
+    }
+    // Closing waits for all connections, so none is lost.
+    timeout(Duration::from_mins(1), async move {
+        read.close().await.expect("the readers close");
+        write.close().await.expect("the writers close");
+    })
+    .await
+    .expect("no connection is lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_waited_for_past_the_deadline() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::new(database).await;
+    // The commit waits for a lock that the test has.
+    app.execute("CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$").await;
+    app.execute(
+        "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON hero DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION wait()",
+    )
+    .await;
+    let outside = app.db.write.begin().await.expect("a transaction");
+    outside.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let router = http::router(app.db.for_request(deadline));
+    let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });
+    while app.count("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'advisory'").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    sleep_until(deadline + Duration::from_millis(100)).await;
+    drop(outside);
+    let answer: Value = client.await.expect("the client does not panic");
+    assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));
+    assert_eq!(app.counts().await, [1, 0, 0]);
+    app.close().await;
+}
