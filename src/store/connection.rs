@@ -5,7 +5,6 @@
 //! its connections itself, where a pool of SQLx would not say which of them runs a statement.
 
 use std::{
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,30 +13,17 @@ use std::{
 };
 
 use sea_orm::{
-    DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
+    DbErr, ExecResult, QueryResult, RuntimeErr,
     sea_query::Values,
     sqlx::{
-        self, AssertSqlSafe, ConnectOptions, Connection as _, Database, Executor, IntoArguments, PgConnection,
-        SqliteConnection,
-        postgres::PgConnectOptions,
+        self, AssertSqlSafe, Connection as _, Database, Executor, IntoArguments, PgConnection, SqliteConnection,
         query::Query,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 use sea_query_sqlx::SqlxValues;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use super::DbSettings;
-
-/// How connections are opened.
-#[derive(Clone, Debug)]
-pub enum Connector {
-    Sqlite(Box<SqliteConnectOptions>),
-    Postgres(Box<PgConnectOptions>),
-}
+use super::{cancel::Canceller, connector::Connector};
 
 /// A connection, and what is known of what runs in it.
 #[derive(Debug)]
@@ -61,54 +47,13 @@ enum Driver {
     Postgres(PgConnection, i32),
 }
 
-/// Cancels what runs in other connections to PostgreSQL.
-#[derive(Debug, Default)]
-pub struct Canceller(Mutex<Option<PgConnection>>);
-
 /// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
 const STEPS: i32 = 1_000;
-/// After this time a statement that was cancelled is cancelled again: the first time it may not yet have begun.
-const CANCEL_AGAIN: Duration = Duration::from_millis(100);
-/// How long SQLite waits for the lock of another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Connector {
-    /// Connections to SQLite. Only those that write create the file.
-    pub fn sqlite(settings: &DbSettings, writes: bool) -> Result<Self, sqlx::Error> {
-        let mut options = SqliteConnectOptions::from_str(&settings.url)?
-            .create_if_missing(writes)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY_TIMEOUT);
-        if !settings.log_sql {
-            options = options.disable_statement_logging();
-        }
-        Ok(Self::Sqlite(Box::new(options)))
-    }
-
-    /// Connections to PostgreSQL with this isolation level.
-    pub fn postgres(settings: &DbSettings, isolation: &str) -> Result<Self, sqlx::Error> {
-        let statement_timeout = settings.statement_timeout.as_millis().to_string();
-        let mut options = PgConnectOptions::from_str(&settings.url)?
-            .application_name("hero-teams")
-            .options([("default_transaction_isolation", isolation), ("statement_timeout", &statement_timeout)]);
-        if !settings.log_sql {
-            options = options.disable_statement_logging();
-        }
-        Ok(Self::Postgres(Box::new(options)))
-    }
-
-    pub fn backend(&self) -> DbBackend {
-        match self {
-            Self::Sqlite(_) => DbBackend::Sqlite,
-            Self::Postgres(_) => DbBackend::Postgres,
-        }
-    }
-
-    pub async fn open(&self) -> Result<Connection, sqlx::Error> {
-        let driver = match self {
-            Self::Sqlite(options) => {
+impl Connection {
+    pub async fn open(connector: &Connector) -> Result<Self, sqlx::Error> {
+        let driver = match connector {
+            Connector::Sqlite(options) => {
                 let mut connection = SqliteConnection::connect_with(options).await?;
                 let interrupted = Arc::new(AtomicBool::new(false));
                 let handler = Arc::clone(&interrupted);
@@ -116,18 +61,16 @@ impl Connector {
                 connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
                 Driver::Sqlite(connection, interrupted)
             }
-            Self::Postgres(options) => {
+            Connector::Postgres(options) => {
                 let mut connection = PgConnection::connect_with(options).await?;
                 let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
                 Driver::Postgres(connection, pid)
             }
         };
         let now = Instant::now();
-        Ok(Connection { driver, opened: now, taken: now, running: false, in_transaction: false, failed: false })
+        Ok(Self { driver, opened: now, taken: now, running: false, in_transaction: false, failed: false })
     }
-}
 
-impl Connection {
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)
     }
@@ -265,44 +208,6 @@ impl Connection {
 
     fn is_sqlite(&self) -> bool {
         matches!(self.driver, Driver::Sqlite(..))
-    }
-}
-
-impl Canceller {
-    /// Cancels what runs in a connection, and waits until it has ended.
-    async fn cancel(&self, connector: &Connector, pid: i32, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        loop {
-            // It is waited for, so that the signal has arrived before anything else is sent over the connection.
-            if let Err(error) = self.signal(connector, pid).await {
-                tracing::warn!(%error, "a statement cannot be cancelled");
-            }
-            if let Ok(idle) = timeout(CANCEL_AGAIN, answered(connection)).await {
-                return idle;
-            }
-        }
-    }
-
-    async fn signal(&self, connector: &Connector, pid: i32) -> Result<(), sqlx::Error> {
-        let Connector::Postgres(options) = connector else { return Ok(()) };
-        // One connection is enough, however many statements are cancelled at once: each takes less than a millisecond.
-        let mut kept = self.0.lock().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => PgConnection::connect_with(options).await?,
-        };
-        sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut connection).await?;
-        *kept = Some(connection);
-        Ok(())
-    }
-}
-
-/// Waits until PostgreSQL has answered everything. An error on the way is that of the statement which was cancelled.
-async fn answered(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    loop {
-        match connection.ping().await {
-            Err(sqlx::Error::Database(_)) => {}
-            result => return result,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
-use super::{Connector, Db};
+use super::{Db, connector::Connector};
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");

@@ -1,6 +1,8 @@
 //! What the database holds: rows in and out, plain functions over a connection. Every query is here.
 
+mod cancel;
 mod connection;
+mod connector;
 mod create;
 mod delete;
 mod error;
@@ -13,6 +15,7 @@ mod pool;
 mod read;
 mod readiness;
 mod relate;
+mod request;
 mod rows;
 pub mod seed;
 mod session;
@@ -28,7 +31,7 @@ use std::{
 use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::{sync::RwLock, time::Instant};
 
-use self::{connection::Connector, pool::Pool, session::Request};
+use self::{connector::Connector, pool::Pool, request::Request};
 pub use self::{
     create::{Create, Creation, NewRow},
     delete::Deletion,
@@ -37,8 +40,9 @@ pub use self::{
     order::{Bound, Key, Order, OrderBy, Position},
     read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
     relate::Relate,
+    request::Usage,
     rows::{Model, Row, Table},
-    session::{Session, Transaction, Usage},
+    session::{Session, Transaction},
     update::{Change, Changes, Update},
     write::UnitOfWork,
 };

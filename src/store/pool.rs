@@ -12,10 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{
-    connection::{Canceller, Connection, Connector},
-    error::is_busy,
-};
+use super::{cancel::Canceller, connection::Connection, connector::Connector, error::is_busy};
 
 /// Connections that are opened when they are first needed, up to a number.
 #[derive(Debug)]
@@ -135,7 +132,7 @@ impl Pool {
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, DbErr> {
         loop {
-            let Ok(opened) = timeout_at(deadline, self.connector.open()).await else {
+            let Ok(opened) = timeout_at(deadline, Connection::open(&self.connector)).await else {
                 return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
             };
             match opened {

@@ -1,48 +1,17 @@
-//! What a request uses the database through: every statement comes by here, where it is counted, timed and cut off.
+//! Connections and transactions as a request uses them. All its statements come by [`Request`].
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, prelude::async_trait::async_trait,
 };
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    connection::{Connection, Connector},
-    error::deadline_exceeded,
+    connector::Connector,
     pool::{Lease, Pool},
+    request::Request,
 };
-
-/// What the statements of one request have in common.
-#[derive(Default)]
-pub struct Request {
-    deadline: Option<Instant>,
-    /// From what time on a statement is warned of.
-    slow: Option<Duration>,
-    statements: AtomicU32,
-    nanoseconds: AtomicU64,
-    observer: Option<Arc<Observer>>,
-}
-
-type Observer = dyn Fn(&Statement) + Send + Sync;
-
-/// What the statements of a request have cost so far, without those that only begin and end transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub statements: u32,
-    /// The time that they took together. What runs side by side is added up.
-    pub time: Duration,
-}
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
 #[derive(Clone, Debug)]
@@ -59,130 +28,13 @@ pub struct Transaction {
     backend: DbBackend,
 }
 
-impl Request {
-    pub fn new(slow: Duration) -> Self {
-        Self { slow: (!slow.is_zero()).then_some(slow), ..Self::default() }
-    }
-
-    /// A request that is observed in the same way and ends no later, with its own deadline and count.
-    pub fn until(&self, deadline: Instant) -> Self {
-        let deadline = self.deadline.map_or(deadline, |other| other.min(deadline));
-        Self { deadline: Some(deadline), slow: self.slow, observer: self.observer.clone(), ..Self::default() }
-    }
-
-    pub fn observed(&self, observer: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
-        Self { deadline: self.deadline, slow: self.slow, observer: Some(Arc::new(observer)), ..Self::default() }
-    }
-
-    pub fn usage(&self) -> Usage {
-        Usage {
-            statements: self.statements.load(Ordering::Relaxed),
-            time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
-        }
-    }
-
-    /// Does something before the deadline, or not at all.
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, DbErr> {
-        match self.deadline {
-            None => Ok(work.await),
-            Some(deadline) => timeout_at(deadline, work).await.map_err(|_| deadline_exceeded()),
-        }
-    }
-
-    /// Runs a statement that starts now.
-    async fn run<T>(
-        &self,
-        sql: &str,
-        start: Instant,
-        statement: impl Future<Output = Result<T, DbErr>>,
-    ) -> Result<T, DbErr> {
-        if self.deadline.is_some_and(|deadline| deadline <= start) {
-            return Err(deadline_exceeded());
-        }
-        let _running = Running { request: self, sql, start };
-        self.in_time(statement).await?
-    }
-
-    fn observe(&self, statement: &Statement) {
-        if let Some(observer) = &self.observer {
-            observer(statement);
-        }
-    }
-
-    async fn execute(
-        &self,
-        connection: &mut Connection,
-        start: Instant,
-        statement: Statement,
-    ) -> Result<ExecResult, DbErr> {
-        self.observe(&statement);
-        let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.execute(Arc::clone(&sql), statement.values)).await
-    }
-
-    async fn query_one(
-        &self,
-        connection: &mut Connection,
-        start: Instant,
-        statement: Statement,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        self.observe(&statement);
-        let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_one(Arc::clone(&sql), statement.values)).await
-    }
-
-    async fn query_all(
-        &self,
-        connection: &mut Connection,
-        start: Instant,
-        statement: Statement,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        self.observe(&statement);
-        let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_all(Arc::clone(&sql), statement.values)).await
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { deadline, slow, .. } = self;
-        let usage = self.usage();
-        formatter
-            .debug_struct("Request")
-            .field("deadline", deadline)
-            .field("slow", slow)
-            .field("usage", &usage)
-            .finish()
-    }
-}
-
-/// A statement while it runs. It counts also when it fails, when its time is over, and when its client goes away.
-struct Running<'a> {
-    request: &'a Request,
-    sql: &'a str,
-    start: Instant,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let Self { request, sql, start } = self;
-        let time = start.elapsed();
-        request.statements.fetch_add(1, Ordering::Relaxed);
-        request.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if request.slow.is_some_and(|slow| slow <= time) {
-            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(milliseconds, sql, "a slow statement");
-        }
-    }
-}
-
 impl Session {
-    pub fn new(pool: Arc<Pool>, request: Arc<Request>) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, request: Arc<Request>) -> Self {
         Self { pool, request }
     }
 
     /// The same connections, used for another request.
-    pub fn of(&self, request: &Arc<Request>) -> Self {
+    pub(super) fn of(&self, request: &Arc<Request>) -> Self {
         Self { pool: Arc::clone(&self.pool), request: Arc::clone(request) }
     }
 
@@ -210,7 +62,7 @@ impl Session {
         self.pool.close().await
     }
 
-    pub fn connector(&self) -> &Connector {
+    pub(super) fn connector(&self) -> &Connector {
         self.pool.connector()
     }
 

@@ -41,16 +41,23 @@ fn refusal(output: &Output) -> String {
 }
 
 /// A running server, killed when the test ends.
-struct Server {
+pub struct Server {
     child: Child,
     address: String,
 }
 
 impl Server {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut arguments = arguments.to_vec();
-        arguments.extend(["--listen", "127.0.0.1:0"]);
-        let mut child = command(folder, &arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        // A shell that becomes the server, so that a file which may not grow is an error and not the end of it.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_hero-teams")])
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .current_dir(folder)
+            .env_remove("DATABASE_URL")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut lines = log.lines().map_while(Result::ok);
         let address = lines
@@ -66,14 +73,14 @@ impl Server {
         Self { child, address }
     }
 
-    async fn graphql(&self, query: &str, variables: Value) -> Option<Value> {
+    pub async fn graphql(&self, query: &str, variables: Value) -> Option<Value> {
         let body = json!({"query": query, "variables": variables}).to_string();
         let (status, body) = self.request("POST", "/graphql", &body).await?;
         assert_eq!(status, StatusCode::OK, "{body}");
         serde_json::from_str(&body).ok()
     }
 
-    async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -85,6 +92,10 @@ impl Server {
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, signal: &str) {
@@ -183,6 +194,23 @@ fn wrong_settings_are_named() {
         let said = String::from_utf8(output.stderr).expect("it is text");
         assert!(said.contains(hint) && said.starts_with("error: ") && said.lines().count() == 1, "{said}");
     }
+}
+
+#[test]
+fn slow_statements_are_warned_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let warnings = |threshold: &str| {
+        let output = run(folder.path(), &["seed", "--slow-statement", threshold, "--log-level", "warn"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).expect("it is text")
+    };
+    assert_eq!(warnings("0"), "");
+    assert_eq!(warnings("86400"), "");
+    let warnings = warnings("0.000000001");
+    let first = warnings.lines().next().expect("every statement is slow");
+    assert!(first.contains(" WARN ") && first.contains("a slow statement milliseconds="), "{first}");
+    // The text has no values.
+    assert!(first.contains("FROM json_each(?)") && !warnings.contains("Deadpond"), "{warnings}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

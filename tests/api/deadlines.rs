@@ -102,8 +102,14 @@ async fn a_write_ends_at_the_deadline_and_writes_nothing() {
         seed::tutorial(&app.db).await.expect("the tutorial's data");
         let before = app.rows().await;
         for (event, query) in [
-            ("INSERT", r#"mutation { write: createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }"#),
-            ("UPDATE", r#"mutation { write: updateHero(input: {id: 1, name: "A", teams: {set: []}}) { hero { id } } }"#),
+            (
+                "INSERT",
+                r#"mutation { write: createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }"#,
+            ),
+            (
+                "UPDATE",
+                r#"mutation { write: updateHero(input: {id: 1, name: "A", teams: {set: []}}) { hero { id } } }"#,
+            ),
             ("DELETE", "mutation { write: deleteHero(input: {id: 1}) { hero { id } } }"),
         ] {
             slow_down_writes(&app, event).await;
@@ -196,7 +202,8 @@ on_both_databases! {
 }
 
 /// Some milliseconds of work on either database.
-const WORK: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) SELECT COUNT(*) FROM n";
+const WORK: &str =
+    "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) SELECT COUNT(*) FROM n";
 
 async fn work(db: &Db, sql: &str) -> Result<i64, StoreError> {
     let statement = Statement::from_string(db.read.get_database_backend(), sql);

@@ -1,0 +1,237 @@
+//! Databases that cannot be reached or written for a while: what clients and `/health/ready` are told, and that all is well
+//! afterwards without a restart.
+
+use std::{path::Path, time::Duration};
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, UnixStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    command_line::Server,
+    databases::{TestDatabase, skip},
+    support::{TestApp, text_body},
+};
+
+const READ: &str = "{ heroes { name } }";
+const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
+const READY: (StatusCode, &str) = (StatusCode::OK, "ready");
+const UNREADABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer");
+const UNWRITABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written");
+
+async fn assert_ready(app: &TestApp, expected: (StatusCode, &str)) {
+    let response = app.get("/health/ready").await;
+    assert_eq!((response.status(), text_body(response).await.as_str()), expected);
+}
+
+fn code(answer: &Value) -> &Value {
+    &answer["errors"][0]["extensions"]["code"]
+}
+
+/// The line to PostgreSQL, which can be cut, and held up.
+struct Line {
+    port: u16,
+    socket: String,
+    carrying: Option<JoinHandle<()>>,
+}
+
+impl Line {
+    /// A line to the server of a database, and the address of the database by way of it.
+    async fn to(database: &TestDatabase) -> Option<(Self, String)> {
+        let (address, options) = database.url.split_once('?')?;
+        let folder = options.split('&').find_map(|option| option.strip_prefix("host="))?;
+        let name = address.rsplit_once('/')?.1;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let mut line = Self { port, socket: format!("{folder}/.s.PGSQL.5432"), carrying: None };
+        line.carry(listener);
+        Some((line, format!("postgres://postgres@127.0.0.1:{port}/{name}")))
+    }
+
+    fn carry(&mut self, listener: TcpListener) {
+        let socket = self.socket.clone();
+        self.carrying = Some(tokio::spawn(async move {
+            let mut calls = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut server = UnixStream::connect(&socket).await.expect("PostgreSQL is there");
+                calls.spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+            }
+        }));
+    }
+
+    /// From now on nobody answers.
+    async fn cut(&mut self) {
+        let carrying = self.carrying.take().expect("it is not cut");
+        carrying.abort();
+        assert!(carrying.await.expect_err("it ends").is_cancelled());
+    }
+
+    /// From now on calls are taken, and hear nothing.
+    async fn hold(&mut self) {
+        self.cut().await;
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
+        self.carrying = Some(tokio::spawn(async move {
+            let mut calls = Vec::new();
+            while let Ok((call, _)) = listener.accept().await {
+                calls.push(call);
+            }
+        }));
+    }
+
+    async fn mend(&mut self) {
+        if self.carrying.is_some() {
+            self.cut().await;
+        }
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
+        self.carry(listener);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_that_is_lost_while_serving() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some((mut line, url)) = Line::to(&database).await else {
+        skip("PostgreSQL is not reached by a socket");
+        return;
+    };
+    let direct = std::mem::replace(&mut database.url, url);
+    let app = TestApp::with(database, |settings| settings.acquire_timeout = Duration::from_millis(300)).await;
+    app.data(CREATE, json!({})).await;
+    for held in [false, true, false] {
+        if held {
+            line.hold().await;
+        } else {
+            line.cut().await;
+        }
+        for query in [READ, CREATE, "mutation { deleteHero(input: {id: 1}) { hero { name } } }"] {
+            // Each connection that was open may have a request to fail before it is known to be lost.
+            for _ in 0..3 {
+                assert_eq!(*code(&app.graphql(query).await), json!("UNAVAILABLE"));
+            }
+        }
+        assert_ready(&app, UNREADABLE).await;
+        line.mend().await;
+        assert_ready(&app, READY).await;
+        let heroes = app.data(READ, json!({})).await;
+        app.data(CREATE, json!({})).await;
+        let more = app.data(READ, json!({})).await;
+        assert_eq!(more["heroes"].as_array().map(Vec::len), heroes["heroes"].as_array().map(|heroes| heroes.len() + 1));
+    }
+    let TestApp { db, mut database, .. } = app;
+    db.close().await.expect("the database closes");
+    database.url = direct;
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_that_may_only_be_read() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::with(database, |settings| {
+        settings.read_connections = 1;
+        settings.write_connections = 1;
+    })
+    .await;
+    app.data(CREATE, json!({})).await;
+    for (read_only, ready) in [("on", UNWRITABLE), ("off", READY), ("on", UNWRITABLE), ("off", READY)] {
+        app.execute(&format!(
+            "BEGIN READ WRITE; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {read_only}',
+             current_database()); END $$; COMMIT"
+        ))
+        .await;
+        // New connections have it. The old ones end, as they do when PostgreSQL becomes a replica.
+        let others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        app.count(&format!("SELECT COUNT(pg_terminate_backend(pid)) {others}")).await;
+        // The probe finds out that the connection has ended, or did so already.
+        app.get("/health/ready").await;
+        assert_ready(&app, ready).await;
+        let answer = app.graphql(CREATE).await;
+        assert_eq!(*code(&answer), if read_only == "on" { json!("UNAVAILABLE") } else { Value::Null }, "{answer}");
+        assert_ready(&app, ready).await;
+    }
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_writer_is_ready() {
+    let database = TestDatabase::sqlite();
+    let app = TestApp::new(database).await;
+    let writing = app.db.write.begin().await.expect("a transaction");
+    assert_ready(&app, READY).await;
+    drop(writing);
+    app.data(CREATE, json!({})).await;
+    app.close().await;
+}
+
+/// Whether a program is there.
+fn is_there(program: &str) -> bool {
+    std::process::Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Bytes that a file of the server may have.
+fn limit_files(server: &Server, bytes: &str) {
+    let pid = server.pid().to_string();
+    let limited =
+        std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).status();
+    assert!(limited.expect("it runs").success());
+}
+
+async fn ready(server: &Server) -> (StatusCode, String) {
+    server.request("GET", "/health/ready", "").await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_takes_no_more() {
+    if !is_there("prlimit") {
+        skip("prlimit is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    for _ in 0..2 {
+        let created = server.graphql(CREATE, json!({})).await.expect("an answer");
+        assert_eq!(created, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));
+        limit_files(&server, "0");
+        // It is not known before a write has failed.
+        assert_eq!(ready(&server).await, (READY.0, READY.1.to_owned()));
+        for _ in 0..2 {
+            let answer = server.graphql(CREATE, json!({})).await.expect("an answer");
+            assert_eq!(*code(&answer), json!("UNAVAILABLE"), "{answer}");
+            assert_eq!(ready(&server).await, (UNWRITABLE.0, UNWRITABLE.1.to_owned()));
+            let answer = server.graphql(READ, json!({})).await.expect("an answer");
+            assert_eq!(answer.get("errors"), None, "{answer}");
+        }
+        limit_files(&server, "unlimited");
+        assert_eq!(ready(&server).await, (READY.0, READY.1.to_owned()));
+    }
+    let heroes = server.graphql(READ, json!({})).await.expect("an answer");
+    assert_eq!(heroes, json!({"data": {"heroes": [{"name": "A"}, {"name": "A"}]}}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_may_only_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(Server::start(folder.path(), &[]));
+    // Root may write whatever it likes, so the file is opened for reading only.
+    let server = Server::start(folder.path(), &["--no-migrate", "--database-url", "sqlite://hero-teams.db?mode=ro"]);
+    assert_eq!(ready(&server).await, (UNWRITABLE.0, UNWRITABLE.1.to_owned()));
+    assert_eq!(server.graphql(READ, json!({})).await, Some(json!({"data": {"heroes": []}})));
+    let answer = server.graphql(CREATE, json!({})).await.expect("an answer");
+    assert_eq!(*code(&answer), json!("UNAVAILABLE"), "{answer}");
+    drop(server);
+    assert_leaves_the_database_alone(folder.path()).await;
+}
+
+/// A probe of a database that can be written leaves nothing in it.
+async fn assert_leaves_the_database_alone(folder: &Path) {
+    let server = Server::start(folder, &[]);
+    let file = folder.join("hero-teams.db");
+    let before = std::fs::read(&file).expect("it is there");
+    for _ in 0..3 {
+        assert_eq!(ready(&server).await, (READY.0, READY.1.to_owned()));
+    }
+    assert_eq!(std::fs::read(&file).expect("it is there"), before);
+}

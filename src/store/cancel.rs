@@ -1,0 +1,58 @@
+//! How PostgreSQL is told to end what runs in a connection: over another one.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{self, Connection, PgConnection};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::connector::Connector;
+
+/// Cancels what runs in other connections to PostgreSQL.
+#[derive(Debug, Default)]
+pub struct Canceller(Mutex<Option<PgConnection>>);
+
+/// After this time a statement that was cancelled is cancelled again: the first time it may not yet have begun.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+
+impl Canceller {
+    /// Cancels what runs in a connection, and waits until it has ended.
+    pub async fn cancel(
+        &self,
+        connector: &Connector,
+        pid: i32,
+        connection: &mut PgConnection,
+    ) -> Result<(), sqlx::Error> {
+        loop {
+            // It is waited for, so that the signal has arrived before anything else is sent over the connection.
+            if let Err(error) = self.signal(connector, pid).await {
+                tracing::warn!(%error, "a statement cannot be cancelled");
+            }
+            if let Ok(idle) = timeout(CANCEL_AGAIN, answered(connection)).await {
+                return idle;
+            }
+        }
+    }
+
+    async fn signal(&self, connector: &Connector, pid: i32) -> Result<(), sqlx::Error> {
+        let Connector::Postgres(options) = connector else { return Ok(()) };
+        // One connection is enough, however many statements are cancelled at once: each takes less than a millisecond.
+        let mut kept = self.0.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(options).await?,
+        };
+        sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut connection).await?;
+        *kept = Some(connection);
+        Ok(())
+    }
+}
+
+/// Waits until PostgreSQL has answered everything. An error on the way is that of the statement which was cancelled.
+async fn answered(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    loop {
+        match connection.ping().await {
+            Err(sqlx::Error::Database(_)) => {}
+            result => return result,
+        }
+    }
+}
