@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use hero_teams::{
-    http,
-    store::{Db, StoreError, Usage, seed},
-};
+use hero_teams::store::{Db, StoreError, Usage, seed};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -30,7 +27,7 @@ fn hours(app: &TestApp) -> &'static str {
 
 /// The API for requests whose time is over in a moment.
 fn in_a_hurry(app: &TestApp) -> Router {
-    http::router(app.db.for_request(Instant::now() + Duration::from_millis(200)))
+    crate::support::router(app.db.for_request(Instant::now() + Duration::from_millis(200)))
 }
 
 /// Lets all that reads heroes take hours.
@@ -174,7 +171,7 @@ on_both_databases! {
         let past = app.db.for_request(Instant::now());
         for query in ["{ a: heroes { name } }", r#"mutation { a: createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#,
             "mutation { a: deleteHero(input: {id: 1}) { hero { id } } }"] {
-            let answer = graphql(&http::router(past.clone()), query, json!({})).await;
+            let answer = graphql(&crate::support::router(past.clone()), query, json!({})).await;
             assert_eq!(answer["errors"][0]["extensions"], json!({"code": "TIMEOUT"}), "{answer}");
         }
         assert_eq!(past.usage(), Usage::default());
@@ -230,13 +227,13 @@ async fn request(db: Db, kind: usize) -> i64 {
         3 => assert_eq!(work(&db, WORK).await.expect("it is not disturbed"), 20_000),
         4 => assert_eq!(work(&db, "SELECT COUNT(*) FROM team").await.expect("it is not disturbed"), 0),
         5 => {
-            let answer = graphql(&http::router(db), CREATE, json!({})).await;
+            let answer = graphql(&crate::support::router(db), CREATE, json!({})).await;
             assert_eq!(answer.get("errors"), None, "{answer}");
             return 1;
         }
         // It writes, or runs out of time.
         _ => {
-            let answer = graphql(&http::router(hurried), CREATE, json!({})).await;
+            let answer = graphql(&crate::support::router(hurried), CREATE, json!({})).await;
             if answer.get("errors").is_none() {
                 return 1;
             }
@@ -294,7 +291,7 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     let outside = app.db.write.begin().await.expect("a transaction");
     outside.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
     let deadline = Instant::now() + Duration::from_secs(3);
-    let router = http::router(app.db.for_request(deadline));
+    let router = crate::support::router(app.db.for_request(deadline));
     let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });
     while app.count("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'advisory'").await == 0 {
         tokio::task::yield_now().await;

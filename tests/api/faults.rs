@@ -122,7 +122,7 @@ async fn transactions_that_are_given_up_are_repeated() {
 
         // There is time for some of the attempts.
         let hurried = app.db.for_request(tokio::time::Instant::now() + std::time::Duration::from_millis(100));
-        let answer = graphql(&hero_teams::http::router(hurried), query, json!({})).await;
+        let answer = graphql(&crate::support::router(hurried), query, json!({})).await;
         let code = &answer["errors"][0]["extensions"]["code"];
         assert!(code == "CONFLICT" || code == "TIMEOUT", "{answer}");
         assert_eq!(app.rows().await, before);

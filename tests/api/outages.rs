@@ -99,7 +99,7 @@ async fn postgres_that_is_lost_while_serving() {
         return;
     };
     let direct = std::mem::replace(&mut database.url, url);
-    let app = TestApp::with(database, |settings| settings.acquire_timeout = Duration::from_millis(300)).await;
+    let app = TestApp::with(database, |settings| settings.db.acquire_timeout = Duration::from_millis(300)).await;
     app.data(CREATE, json!({})).await;
     for held in [false, true, false] {
         if held {
@@ -131,8 +131,8 @@ async fn postgres_that_is_lost_while_serving() {
 async fn postgres_that_may_only_be_read() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let app = TestApp::with(database, |settings| {
-        settings.read_connections = 1;
-        settings.write_connections = 1;
+        settings.db.read_connections = 1;
+        settings.db.write_connections = 1;
     })
     .await;
     app.data(CREATE, json!({})).await;

@@ -55,7 +55,16 @@ pub struct Settings {
     pub graphql: GraphQlSettings,
 }
 
+/// A router with the settings of a test over another database.
+pub fn router(db: Db) -> Router {
+    Settings::new("").router(db)
+}
+
 impl Settings {
+    fn router(&self, db: Db) -> Router {
+        http::router(db, &self.graphql)
+    }
+
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
         let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
@@ -86,7 +95,7 @@ impl TestApp {
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
-        Self { router: http::router(db.clone(), &settings.graphql), db, database, statements }
+        Self { router: settings.router(db.clone()), db, database, statements }
     }
 
     /// The whole answer to a query.
