@@ -1,10 +1,11 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
+use axum::http::{HeaderValue, Uri};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::store::DbSettings;
+use crate::{http::ListenAddress, store::DbSettings};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]
@@ -37,7 +38,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServeSettings {
-    /// The address and port to listen on
+    /// The address and port to listen on, or unix:PATH for a socket file
     #[arg(
         long,
         global = true,
@@ -45,13 +46,59 @@ pub struct ServeSettings {
         default_value = "127.0.0.1:8000",
         value_name = "ADDRESS:PORT"
     )]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
+    /// Listen also where other machines can reach the server, which asks nobody who they are
+    #[arg(long, global = true, env = "HERO_TEAMS_INSECURE")]
+    pub insecure: bool,
+    /// A name that requests may be for, besides localhost; one name or several with commas, and as often as needed
+    #[arg(
+        long = "allowed-host",
+        global = true,
+        env = "HERO_TEAMS_ALLOWED_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Vec<String>,
+    /// A site whose pages may use the API, such as https://example.org; one or several with commas, and as often as needed
+    #[arg(
+        long = "cors-origin",
+        global = true,
+        env = "HERO_TEAMS_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        value_parser = origin
+    )]
+    pub cors_origins: Vec<HeaderValue>,
     /// Leave the migrations alone, and refuse to serve an outdated database
     #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE")]
     pub no_migrate: bool,
     /// Seconds that running requests have to finish when the server is stopped
     #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub shutdown_timeout: Duration,
+    /// Seconds for the headers of a request, from its first byte, or from the start of the connection
+    #[arg(long, global = true, env = "HERO_TEAMS_HEADER_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    pub header_timeout: Duration,
+    /// Seconds that a connection is kept for the next request
+    #[arg(long, global = true, env = "HERO_TEAMS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = some_seconds)]
+    pub idle_timeout: Duration,
+    /// Seconds for the body of a request
+    #[arg(long, global = true, env = "HERO_TEAMS_BODY_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    pub body_timeout: Duration,
+    /// Seconds that a request may be worked on
+    #[arg(long, global = true, env = "HERO_TEAMS_REQUEST_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    pub request_timeout: Duration,
+    /// Seconds that a client may take nothing of its answer
+    #[arg(long, global = true, env = "HERO_TEAMS_WRITE_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = some_seconds)]
+    pub write_timeout: Duration,
+    /// Bytes in the body of a request, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES", value_parser = number)]
+    pub max_body_bytes: usize,
+    /// GraphQL requests that are worked on at once, at most
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = number)]
+    pub max_requests: usize,
+    /// Connections at once, at most; others wait
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = number)]
+    pub max_connections: usize,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -256,6 +303,31 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(Ok(duration)) if duration <= Duration::from_hours(24) => Ok(duration),
         _ => Err("a number of seconds from 0 to 86400 is expected".to_owned()),
     }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .and_then(|duration| if duration.is_zero() { Err("more than 0 is expected".to_owned()) } else { Ok(duration) })
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000_000) => Ok(number),
+        _ => Err("a number from 1 to 1000000000 is expected".to_owned()),
+    }
+}
+
+/// An origin as browsers send it. All of them, `*`, would let every page on the web use an API that asks nobody who they are.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let is_origin = |uri: &Uri| {
+        let (scheme, authority) =
+            (uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |host| host.as_str()));
+        matches!(scheme, "http" | "https") && text == format!("{scheme}://{authority}").to_ascii_lowercase()
+    };
+    text.parse().ok().filter(is_origin).and_then(|_| text.parse().ok()).ok_or_else(|| {
+        "an origin such as https://example.org is expected, in small letters and with nothing behind the host"
+            .to_owned()
+    })
 }
 
 fn database_url(url: &str) -> Result<String, String> {

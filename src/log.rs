@@ -6,7 +6,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
-/// Starts the log.
+/// Starts the log, which also tells of panics: within the span of their request, if there is one.
 pub fn init(settings: &LogSettings, log_sql: bool) {
     let level = match settings.log_level {
         LogLevel::Error => "error",
@@ -23,4 +23,8 @@ pub fn init(settings: &LogSettings, log_sql: bool) {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, cause = panic.payload_as_str(), "a panic");
+    }));
 }

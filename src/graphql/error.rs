@@ -71,6 +71,15 @@ impl ApiError {
     }
 }
 
+/// The code of an error that is on its way to a client.
+#[must_use]
+pub fn code(error: &ServerError) -> Option<String> {
+    match error.extensions.as_ref()?.get("code")? {
+        Value::String(code) => Some(code.clone()),
+        _ => None,
+    }
+}
+
 /// A message of a library, which may repeat what was sent, and what was sent may be long.
 #[must_use]
 pub fn shortened(mut message: String) -> String {

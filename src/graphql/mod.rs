@@ -29,11 +29,12 @@ use async_graphql::{
     indexmap::IndexMap,
 };
 
+pub use self::error::{Code, code};
 pub use self::request::{Answer, Outcome, Params, PersistedQuery};
 use self::{
     bounds::Bounds,
     document::{Document, Documents, Operation},
-    error::{ApiError, Code, shortened},
+    error::{ApiError, shortened},
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
     node::NodeQuery,
@@ -56,9 +57,6 @@ pub struct Query(HeroQuery, TeamQuery, NodeQuery);
 /// requests were in the way (nothing was written, and it may be repeated), or with `UNAVAILABLE`, when the database was.
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(HeroMutation, TeamMutation);
-
-/// The code of a request that is wrong.
-pub const BAD_USER_INPUT: &str = Code::BadUserInput.as_str();
 
 type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 

@@ -1,26 +1,31 @@
 //! The GraphQL endpoint (the specification GraphQL over HTTP): a request is read and parsed, answered by the schema, and sent
 //! in the media type that its client wants.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Bytes,
-    extract::{RawQuery, State, rejection::BytesRejection},
+    body::Body,
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
+    body::{BodyLimits, read_body},
+    log::Measured,
     media_type::{MediaType, is_json},
-    params::{self, Body},
+    params::{self, Parsed},
 };
-use crate::graphql::{self, Answer, Outcome, Params, Schema};
+use crate::graphql::{self, Answer, Code, Outcome, Params, Schema};
 
 /// What the endpoint works with.
-#[derive(Clone)]
 pub struct Endpoint {
     pub schema: Schema,
+    pub body: BodyLimits,
+    /// How long a request is worked on. A batch is one request.
+    pub request_timeout: Duration,
     /// Requests in one batch, at most; 0 refuses batches.
     pub max_batch: usize,
 }
@@ -29,29 +34,25 @@ pub struct Endpoint {
 pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
     match params::of_query(query.as_deref().unwrap_or_default()) {
-        Ok(params) => answered(media_type, &endpoint.schema.execute(params, true).await),
+        Ok(params) => answered(media_type, &endpoint.schema.execute(params, true, endpoint.deadline()).await),
         Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
 
 /// `POST /graphql`.
-pub async fn post(
-    State(endpoint): State<Arc<Endpoint>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Body) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
         return refusal(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
-    let body = match body {
+    let body = match read_body(body, endpoint.body).await {
         Ok(body) => body,
-        Err(rejection) => return refusal(media_type, rejection.status(), &rejection.body_text()),
+        Err(error) => return refusal(media_type, error.status(), &error.message()),
     };
     match params::of_body(&body, endpoint.max_batch) {
-        Ok(Body::One(params)) => answered(media_type, &endpoint.schema.execute(params, false).await),
-        Ok(Body::Batch(batch)) => batched(media_type, &endpoint.schema, batch).await,
+        Ok(Parsed::One(params)) => answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await),
+        Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch).await,
         Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
@@ -61,13 +62,22 @@ pub async fn sdl() -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl()).into_response()
 }
 
-/// Answers the requests of a batch one after another, so that a later one reads what an earlier one has written.
-async fn batched(media_type: MediaType, schema: &Schema, batch: Vec<Params>) -> Response {
-    let mut answers = Vec::with_capacity(batch.len());
-    for params in batch {
-        answers.push(schema.execute(params, false).await);
+impl Endpoint {
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.request_timeout
     }
-    json_response(media_type, StatusCode::OK, &answers)
+
+    /// Answers the requests of a batch one after another, so that a later one reads what an earlier one has written.
+    async fn batch(&self, media_type: MediaType, batch: Vec<Params>) -> Response {
+        let deadline = self.deadline();
+        let mut answers = Vec::with_capacity(batch.len());
+        for params in batch {
+            answers.push(self.schema.execute(params, false, deadline).await);
+        }
+        let mut response = json_response(media_type, StatusCode::OK, &answers);
+        response.extensions_mut().insert(measured(&answers));
+        response
+    }
 }
 
 fn answered(media_type: MediaType, answer: &Answer) -> Response {
@@ -80,13 +90,31 @@ fn answered(media_type: MediaType, answer: &Answer) -> Response {
     if answer.outcome == Outcome::NotReadOnly {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
+    response.extensions_mut().insert(measured(std::slice::from_ref(answer)));
     response
+}
+
+/// What the log is told of answers: the name of the first operation, and the sums of what they cost.
+fn measured(answers: &[Answer]) -> Measured {
+    let mut measured = Measured::default();
+    for answer in answers {
+        let name = || answer.operation_name.as_ref().map(ToString::to_string);
+        measured.operation_name = measured.operation_name.or_else(name);
+        measured.statements += answer.usage.statements;
+        measured.statement_time += answer.usage.time;
+        for code in answer.errors.iter().filter_map(graphql::code) {
+            if !measured.error_codes.contains(&code) {
+                measured.error_codes.push(code);
+            }
+        }
+    }
+    measured
 }
 
 /// The answer to what is not a GraphQL request.
 fn refusal(media_type: MediaType, status: StatusCode, message: &str) -> Response {
-    let error = json!({"errors": [{"message": message, "extensions": {"code": graphql::BAD_USER_INPUT}}]});
-    json_response(media_type, status, &error)
+    let code = Code::BadUserInput.as_str();
+    json_response(media_type, status, &json!({"errors": [{"message": message, "extensions": {"code": code}}]}))
 }
 
 fn not_acceptable() -> Response {

@@ -1,18 +1,41 @@
-//! How requests come in and answers go out: the router and the life of the server.
+//! How requests come in and answers go out: the router, what is around it, and the life of the server.
 
+mod listener;
+mod server;
+
+mod activity;
+mod connection;
+mod stream;
+
+mod host;
+mod layers;
+mod log;
+mod refusal;
+
+mod body;
 mod endpoint;
 mod health;
 mod media_type;
 mod params;
 mod playground;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use anyhow::Context as _;
-use axum::{Router, extract::DefaultBodyLimit, routing};
-use tokio::{net::TcpListener, signal, sync::oneshot};
-use tower_http::trace::TraceLayer;
+use axum::{Router, middleware::from_fn_with_state, routing};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+};
 
+pub use self::{
+    body::{BodyLimits, Refusal, read_body},
+    layers::around,
+    listener::{ListenAddress, Listener},
+    log::Measured,
+    refusal::refusal,
+    server::serve_until,
+};
 use self::endpoint::Endpoint;
 use crate::{
     config::{GraphQlSettings, ServeSettings},
@@ -20,47 +43,47 @@ use crate::{
     store::Db,
 };
 
-/// Bytes in the body of a request, at most.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// All routes, and what is around them.
+pub fn router(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+    around(routes(db, settings, graphql), settings)
+}
 
-/// All routes.
-pub fn router(db: Db, graphql: &GraphQlSettings) -> Router {
-    let endpoint = Endpoint { schema: Schema::new(db.clone(), graphql), max_batch: graphql.max_batch };
+fn routes(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+    let endpoint = Endpoint {
+        schema: Schema::new(db.clone(), graphql),
+        body: BodyLimits::new(settings),
+        request_timeout: settings.request_timeout,
+        max_batch: graphql.max_batch,
+    };
+    let permits = Arc::new(Semaphore::new(settings.max_requests));
+    let graphql = routing::get(endpoint::get).post(endpoint::post).layer(from_fn_with_state(permits, layers::at_once));
     Router::new()
-        .route("/graphql", routing::get(endpoint::get).post(endpoint::post))
+        .route("/graphql", graphql)
         .route("/schema.graphql", routing::get(endpoint::sdl))
         .with_state(Arc::new(endpoint))
         .merge(health::router(db))
         .merge(playground::router())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(TraceLayer::new_for_http())
 }
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 ///
-/// When the database is outdated or fails, or the address cannot be listened on.
+/// When the address must not or cannot be listened on, or the database is outdated or fails.
 pub async fn serve(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
+    let address = &settings.listen;
+    anyhow::ensure!(
+        address.is_local() || settings.insecure,
+        "cannot listen on {address}: there is no authentication, so whoever reaches that address could read and write \
+         everything; listen on 127.0.0.1 or unix:PATH, or say --insecure"
+    );
     // The address comes first: a server that cannot listen changes nothing.
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     prepare(&db, settings).await?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
-
-    let (stop, stopped) = oneshot::channel();
-    let server = axum::serve(listener, router(db, graphql)).with_graceful_shutdown(async move {
-        stop_requested().await;
-        // The receiver lives as long as the server, so nothing is lost when it is gone.
-        let _ = stop.send(());
-    });
-    tokio::select! {
-        result = server => result.context("cannot serve"),
-        () = deadline(stopped, settings.shutdown_timeout) => {
-            tracing::warn!("requests that were still running have been cut off");
-            Ok(())
-        }
-    }
+    // Whoever reads that the server listens may stop it.
+    let stop = stop_requested().context("cannot receive signals")?;
+    tracing::info!("listening on {}", listener.url()?);
+    serve_until(stop, listener, router(db, settings, graphql), settings).await.context("cannot serve")
 }
 
 async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
@@ -76,30 +99,14 @@ async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stop_requested() {
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+fn stop_requested() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        result = signal::ctrl_c() => {
-            if result.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        () = terminated => {}
-    }
-    tracing::info!("stopping: no new requests, running ones finish");
-}
-
-async fn deadline(stopped: oneshot::Receiver<()>, timeout: Duration) {
-    if stopped.await.is_ok() {
-        tokio::time::sleep(timeout).await;
-    } else {
-        std::future::pending::<()>().await;
-    }
+        tracing::info!("stopping: no new requests, running ones finish");
+    })
 }

@@ -9,7 +9,7 @@ const EXAMPLE: &str = r#"{"query": "{ heroes { name } }", "variables": {}}"#;
 
 /// What a body asks for.
 #[derive(Debug)]
-pub enum Body {
+pub enum Parsed {
     One(Params),
     Batch(Vec<Params>),
 }
@@ -19,11 +19,11 @@ pub enum Body {
 /// # Errors
 ///
 /// A message that says what is wrong.
-pub fn of_body(body: &[u8], max_batch: usize) -> Result<Body, String> {
+pub fn of_body(body: &[u8], max_batch: usize) -> Result<Parsed, String> {
     match body.trim_ascii_start().first() {
         Some(b'{') => {
             let params = serde_json::from_slice(body).map_err(|error| what_is_wrong(body, &error))?;
-            with_document(params).map(Body::One)
+            with_document(params).map(Parsed::One)
         }
         Some(b'[') if max_batch == 0 => {
             Err("batches are not allowed on this server: send one request at a time".into())
@@ -35,7 +35,7 @@ pub fn of_body(body: &[u8], max_batch: usize) -> Result<Body, String> {
                 requests if requests > max_batch => {
                     Err(format!("the batch has {requests} requests; at most {max_batch} are allowed"))
                 }
-                _ => batch.into_iter().map(with_document).collect::<Result<_, _>>().map(Body::Batch),
+                _ => batch.into_iter().map(with_document).collect::<Result<_, _>>().map(Parsed::Batch),
             }
         }
         _ => Err(format!("the body must be a JSON object such as {EXAMPLE}")),

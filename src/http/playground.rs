@@ -4,10 +4,7 @@ use axum::{
     Router,
     http::{
         HeaderMap, HeaderName, StatusCode,
-        header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-        },
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_FRAME_OPTIONS},
     },
     response::{IntoResponse, Response},
     routing::get,
@@ -23,7 +20,8 @@ struct Asset {
 
 static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/playground.rs"));
 
-const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
+/// What the page adds to the headers of every answer.
+const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (
         CONTENT_SECURITY_POLICY,
         // The editor writes style elements as it runs, and carries its fonts and images in its
@@ -33,9 +31,6 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
          style-src 'self' 'unsafe-inline'; worker-src 'self'",
     ),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (REFERRER_POLICY, "no-referrer"),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
 ];
 

@@ -7,6 +7,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, Order, QueryFilter, QueryTrait,
     sea_query::{Expr, Query},
 };
+use tracing::Instrument as _;
 
 /// Rows that are about to be deleted. Until [`Deletion::commit`] everybody reads them, and nobody can change them or
 /// link to them. When it is dropped, they stay.
@@ -56,7 +57,7 @@ impl<E: Table> Deletion<E> {
     /// [`StoreError::Timeout`] at the deadline of the request, or what the database says. The rows stay then.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { db, txn, keys, precedence, .. } = self;
-        let task = tokio::spawn(async move {
+        let work = async move {
             let mut delete = Query::delete();
             let is_wanted = rows::is_in(txn.get_database_backend(), Expr::col(E::KEY), &keys);
             delete.from_table(E::default()).and_where(is_wanted);
@@ -66,7 +67,7 @@ impl<E: Table> Deletion<E> {
             };
             drop(precedence);
             db.written(deleted.map_err(StoreError::from))
-        });
-        task.await?
+        };
+        tokio::spawn(work.in_current_span()).await?
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use sea_orm::DbErr;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use tracing::Instrument as _;
 
 use super::{Db, StoreError, Transaction};
 
@@ -50,7 +51,7 @@ impl Db {
     /// then, unless a connection broke in a commit.
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
         let db = self.clone();
-        let task = tokio::spawn(async move { db.written(db.attempts(&work).await) });
+        let task = tokio::spawn(async move { db.written(db.attempts(&work).await) }.in_current_span());
         task.await?
     }
 

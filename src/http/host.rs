@@ -1,0 +1,55 @@
+//! Which names the server answers for.
+//!
+//! A page on the web can let its own name mean 127.0.0.1, and its browser then lets it speak to this server as to its own. It
+//! cannot change the name, which comes in each request. A server without authentication on a port that browsers can reach
+//! therefore answers for names that mean this machine, and for those that it was told.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::http::{Request, header::HOST, uri::Authority};
+
+use crate::config::ServeSettings;
+
+/// The names that a request may be for.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    is_checked: bool,
+    listed: Arc<[String]>,
+}
+
+impl Hosts {
+    /// Those that the settings allow: any, where the server does not listen on loopback and none are listed.
+    #[must_use]
+    pub fn new(settings: &ServeSettings) -> Self {
+        let is_checked = settings.listen.is_loopback() || !settings.allowed_hosts.is_empty();
+        Self { is_checked, listed: settings.allowed_hosts.clone().into() }
+    }
+
+    /// The first host of a request that the server does not answer for. A request need not have one: browsers name it.
+    #[must_use]
+    pub fn foreign<'a, B>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        if !self.is_checked {
+            return None;
+        }
+        let in_headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        let in_target = request.uri().authority().map(Authority::as_str);
+        in_headers.chain(in_target).find(|host| !self.is_allowed(host))
+    }
+
+    fn is_allowed(&self, host: &str) -> bool {
+        // With the port, if there is one, and never with a user.
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host();
+        let name = name.strip_suffix('.').unwrap_or(name);
+        is_this_machine(name) || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+    }
+}
+
+fn is_this_machine(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let tail =
+        name.len().checked_sub("localhost".len()).and_then(|start| Some((name.get(..start)?, name.get(start..)?)));
+    let is_localhost = tail
+        .is_some_and(|(head, tail)| (head.is_empty() || head.ends_with('.')) && tail.eq_ignore_ascii_case("localhost"));
+    is_localhost || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}

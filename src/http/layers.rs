@@ -1,0 +1,155 @@
+//! What all requests and answers have in common.
+
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tokio::sync::Semaphore;
+use tower::util::option_layer;
+use tower_http::{
+    CompressionLevel,
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+    cors::CorsLayer,
+};
+use tracing::Instrument;
+
+use super::{
+    host::Hosts,
+    log::{Asked, Measured},
+    refusal::refusal,
+};
+use crate::{config::ServeSettings, graphql::Code};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of an id that a client gives its request, at most.
+const MAX_REQUEST_ID: usize = 128;
+/// How long a browser may remember what it was told about another site's requests.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(1);
+/// Bytes from which on an answer is worth compressing.
+const MIN_COMPRESSED: u64 = 1024;
+
+/// Headers of each answer that does not set them itself.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    // It is about embedding. Sites that `--cors-origin` lists fetch, and are not asked for it.
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
+
+/// Puts the layers around all routes that there are.
+pub fn around(router: Router, settings: &ServeSettings) -> Router {
+    router.layer((
+        from_fn_with_state(Hosts::new(settings), edge),
+        option_layer(cors(&settings.cors_origins)),
+        compression(),
+        CatchPanicLayer::custom(panicked),
+    ))
+}
+
+/// Gives each request an id, a span and a line in the log, and each answer its headers.
+async fn edge(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id = request_id(request.headers());
+    let asked = Asked::new(request.method(), request.uri().path());
+    // An id is visible ASCII. The span is there whatever the level, so that an error names its request.
+    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
+    let foreign = hosts.foreign(&request).map(misdirected);
+    async {
+        let mut response = match foreign {
+            Some(refusal) => refusal,
+            None => next.run(request).await,
+        };
+        let measured = response.extensions_mut().remove::<Measured>();
+        if let Some(asked) = asked {
+            asked.log(response.status(), start.elapsed(), measured.as_ref());
+        }
+        let headers = response.headers_mut();
+        for (name, value) in HEADERS {
+            headers.entry(name).or_insert(value);
+        }
+        headers.insert(X_REQUEST_ID, id);
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The id that the client has given its request, or another.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_sane =
+        |id: &&HeaderValue| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    match headers.get(X_REQUEST_ID).filter(is_sane) {
+        Some(id) => id.clone(),
+        None => new_request_id(),
+    }
+}
+
+fn new_request_id() -> HeaderValue {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut random = fastrand::u64(..);
+    let id: [u8; 12] = std::array::from_fn(|_| {
+        let digit = DIGITS[(random % 32) as usize];
+        random /= 32;
+        digit
+    });
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
+}
+
+fn misdirected(host: &str) -> Response {
+    let message = format!(
+        "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+    );
+    refusal(StatusCode::MISDIRECTED_REQUEST, Code::BadUserInput, &message)
+}
+
+fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
+    let layer = || {
+        CorsLayer::new()
+            .allow_origin(origins.to_vec())
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([ACCEPT, CONTENT_TYPE, HeaderName::from_static("apollo-require-preflight"), X_REQUEST_ID])
+            .expose_headers([X_REQUEST_ID])
+            .max_age(PREFLIGHT_MAX_AGE)
+    };
+    (!origins.is_empty()).then(layer)
+}
+
+fn compression() -> CompressionLayer<impl Predicate> {
+    // Answers are made for one client each, so they are compressed fast rather than well.
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES))
+}
+
+/// The panic itself is in the log already, by `log::init`.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "the server failed to do this; its log has the reason")
+}
+
+/// Turns a request away, at once, when as many as may be are being worked on.
+pub async fn at_once(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // It is given back when the answer is ready: a client that does not take it must not keep others out.
+    let Ok(_permit) = permits.try_acquire() else {
+        let message = "the server has as many requests as it can work on; try again in a moment";
+        let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+        return ([(RETRY_AFTER, HeaderValue::from_static("1"))], refusal).into_response();
+    };
+    next.run(request).await
+}

@@ -1,0 +1,190 @@
+//! Where the server listens: an address and port, or a socket file.
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
+
+/// The setting `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `127.0.0.1:8000`
+    Tcp(SocketAddr),
+    /// `unix:/run/hero-teams.sock`
+    Unix(PathBuf),
+}
+
+/// A socket to one client.
+pub type Socket = Either<TcpStream, UnixStream>;
+
+/// A socket to all clients that are to come.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket, removed when the server ends.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Its device and its number there, which tell it from a file that another server has put in its place.
+    id: (u64, u64),
+}
+
+impl ListenAddress {
+    /// Whether only programs on this machine can reach the address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.is_loopback() || matches!(self, Self::Unix(_))
+    }
+
+    /// Whether it is a port that a browser on this machine can reach, and with it every page that the browser shows.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.ip().to_canonical().is_loopback())
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("a path is expected after unix:"),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| "ADDRESS:PORT or unix:PATH is expected"),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken, also by a server that listens on the socket file, or the system refuses it.
+    pub async fn bind(address: &ListenAddress) -> io::Result<Self> {
+        match address {
+            ListenAddress::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            ListenAddress::Unix(path) => {
+                let listener = bind_unix(path)?;
+                let file = SocketFile::new(path)?;
+                // Whoever may write to the file may read and write all data: the owner, and a proxy in the owner's group.
+                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+                Ok(Self::Unix(listener, file))
+            }
+        }
+    }
+
+    /// The address as clients write it, with the port that was taken.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not know it.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Tcp(listener) => format!("http://{}", listener.local_addr()?),
+            Self::Unix(_, file) => format!("unix:{}", file.path.display()),
+        })
+    }
+
+    /// The next client.
+    ///
+    /// # Errors
+    ///
+    /// When the client has gone already, or the system has no file or memory for it.
+    pub async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => tcp(listener.accept().await?.0),
+            Self::Unix(listener, _) => Ok(Either::Right(listener.accept().await?.0)),
+        }
+    }
+
+    /// Closes, and gives the clients who have connected already and whom nobody has accepted.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not give the listener back.
+    pub fn close(self) -> io::Result<Vec<Socket>> {
+        // The system is asked itself: what the runtime knows of the queue may be a moment old.
+        match self {
+            Self::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                let queue = std::iter::from_fn(|| listener.accept().ok());
+                queue
+                    .map(|(stream, _)| stream.set_nonblocking(true).and_then(|()| tcp(TcpStream::from_std(stream)?)))
+                    .collect()
+            }
+            Self::Unix(listener, _file) => {
+                let listener = listener.into_std()?;
+                let queue = std::iter::from_fn(|| listener.accept().ok());
+                queue
+                    .map(|(stream, _)| {
+                        stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map(Either::Right)
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn tcp(stream: TcpStream) -> io::Result<Socket> {
+    // An answer is written in one go; waiting for more would only delay its last packet.
+    stream.set_nodelay(true)?;
+    Ok(Either::Left(stream))
+}
+
+/// Takes the path, also when a server that has been killed has left its socket file there.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        result => result,
+    }
+}
+
+/// Whether it is a socket that nobody listens on.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        Ok(Self { id: id(&path)?, path })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if id(&self.path).is_ok_and(|id| id == self.id) {
+            // A file that cannot be removed is stale, and the next server replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn id(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

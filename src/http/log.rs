@@ -1,0 +1,72 @@
+//! One line in the log for each request.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+
+/// Characters of a path that are logged, at most.
+const MAX_PATH: usize = 200;
+
+/// What the endpoint tells about a request, in an extension of its response.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// The name of the operation that was asked for.
+    pub operation_name: Option<String>,
+    /// Statements that the request cost.
+    pub statements: u32,
+    /// The time that they took, together.
+    pub statement_time: Duration,
+    /// The codes of the errors in the answer.
+    pub error_codes: Vec<String>,
+}
+
+/// What a request asked for, as far as it is logged.
+#[derive(Debug)]
+pub struct Asked {
+    method: Method,
+    path: String,
+}
+
+impl Asked {
+    /// What is to be logged of a request, if it will be.
+    #[must_use]
+    pub fn new(method: &Method, path: &str) -> Option<Self> {
+        let is_logged = if is_probe(path) {
+            tracing::enabled!(tracing::Level::DEBUG)
+        } else {
+            tracing::enabled!(tracing::Level::INFO)
+        };
+        let path = &path[..path.floor_char_boundary(MAX_PATH)];
+        is_logged.then(|| Self { method: method.clone(), path: path.to_owned() })
+    }
+
+    /// Writes the line.
+    pub fn log(&self, status: StatusCode, time: Duration, measured: Option<&Measured>) {
+        // Probes come every few seconds and say nothing new.
+        if is_probe(&self.path) {
+            tracing::debug!(method = %self.method, path = self.path, status = status.as_u16(), ms = milliseconds(time), "answered");
+            return;
+        }
+        let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
+        tracing::info!(
+            method = %self.method,
+            path = self.path,
+            status = status.as_u16(),
+            ms = milliseconds(time),
+            operation = measured.and_then(|measured| measured.operation_name.as_deref()),
+            statements = measured.map(|measured| measured.statements),
+            statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
+            errors = codes,
+            "answered"
+        );
+    }
+}
+
+fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/")
+}
+
+/// With two digits behind the point.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}
