@@ -59,12 +59,12 @@ pub struct ServeSettings {
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
-    /// A site whose pages may use the API, such as https://example.org; one or several with commas, and as often as needed
+    /// A site whose pages may use the API, as browsers name it; one or several with commas, and as often as needed
     #[arg(
         long = "cors-origin",
         global = true,
         env = "HERO_TEAMS_CORS_ORIGINS",
-        value_name = "ORIGIN",
+        value_name = "https://HOST",
         value_delimiter = ',',
         value_parser = origin
     )]

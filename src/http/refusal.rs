@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::graphql::Code;
 
 /// An answer with one error.
+#[must_use]
 pub fn refusal(status: StatusCode, code: Code, message: &str) -> Response {
     let error = json!({"errors": [{"message": message, "extensions": {"code": code.as_str()}}]});
     (status, Json(error)).into_response()

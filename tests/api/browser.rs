@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     databases::{TestDatabase, skip},
+    sockets::Served,
     support::TestApp,
 };
 
@@ -19,13 +20,11 @@ async fn the_playground_runs_its_tabs_and_a_query() {
         return skip("the browser test needs Chromium, Node.js and npm");
     }
     let app = TestApp::new(TestDatabase::sqlite()).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    let server = tokio::spawn(axum::serve(listener, app.router.clone()).into_future());
+    let server = Served::start(app.router.clone(), &[]).await;
 
     let screenshot = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("playground.png");
     let mut script = Command::new("node");
-    script.arg(folder.join("playground.mjs")).arg(format!("http://{address}")).arg(&screenshot);
+    script.arg(folder.join("playground.mjs")).arg(&server.url).arg(&screenshot);
     let output = tokio::task::spawn_blocking(move || script.output()).await.expect("the script is waited for");
     let output = output.expect("node runs");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -33,7 +32,7 @@ async fn the_playground_runs_its_tabs_and_a_query() {
     serde_json::from_str::<Value>(&said).expect("the script says what it saw");
     assert!(screenshot.metadata().expect("there is a screenshot").len() > 10_000);
 
-    server.abort();
+    server.stop().await;
     app.close().await;
 }
 

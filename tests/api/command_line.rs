@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
 };
 
 use axum::http::StatusCode;
@@ -44,15 +45,20 @@ fn refusal(output: &Output) -> String {
 pub struct Server {
     child: Child,
     address: String,
+    log: mpsc::Receiver<String>,
 }
 
 impl Server {
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::listen(folder, &[arguments, &["--listen", "127.0.0.1:0"]].concat())
+    }
+
+    /// Starts a server where the arguments say.
+    fn listen(folder: &Path, arguments: &[&str]) -> Self {
         // A shell that becomes the server, so that a file which may not grow is an error and not the end of it.
         let mut child = Command::new("sh")
             .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_hero-teams")])
             .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
             .current_dir(folder)
             .env_remove("DATABASE_URL")
             .stderr(Stdio::piped())
@@ -64,13 +70,26 @@ impl Server {
             .by_ref()
             .find_map(|line| {
                 // In JSON there is more on the line.
-                let (_, address) = line.split_once("listening on http://")?;
+                let (_, address) = line.split_once("listening on ")?;
+                let address = address.strip_prefix("http://").unwrap_or(address);
                 Some(address.split(['"', '\u{1b}']).next()?.trim().to_owned())
             })
             .expect("the server says where it listens");
         // What else it says is read, so that it never waits for somebody to read it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let (lines_read, log) = mpsc::channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(lines_read.send(line))));
+        Self { child, address, log }
+    }
+
+    /// The next line of the log that has these words.
+    fn logged(&self, words: &[&str]) -> String {
+        self.log.iter().find(|line| words.iter().all(|word| line.contains(word))).expect("the server goes on")
+    }
+
+    /// Waits until the server has ended in order.
+    async fn ended(mut self) {
+        let status = tokio::task::spawn_blocking(move || self.child.wait()).await.expect("it is waited for");
+        assert_eq!(status.expect("it ended").code(), Some(0));
     }
 
     pub async fn graphql(&self, query: &str, variables: Value) -> Option<Value> {
@@ -83,7 +102,7 @@ impl Server {
     pub async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.ok()?;
@@ -126,7 +145,18 @@ fn each_setting_is_documented() {
     for setting in [
         "--listen",
         "--no-migrate",
+        "--insecure",
+        "--allowed-host",
+        "--cors-origin",
         "--shutdown-timeout",
+        "--header-timeout",
+        "--idle-timeout",
+        "--body-timeout",
+        "--request-timeout",
+        "--write-timeout",
+        "--max-body-bytes",
+        "--max-requests",
+        "--max-connections",
         "--database-url",
         "--read-connections",
         "--write-connections",
@@ -172,10 +202,25 @@ fn what_cannot_be_done_ends_with_one_line() {
     let refused = run(&["--listen", &address]);
     assert_eq!(refused, format!("error: cannot listen on {address}: Address already in use (os error 98)"));
 
-    let refused = run(&["--no-migrate", "--listen", "127.0.0.1:0"]);
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let refused = run(&["--listen", address]);
+        let reason = "there is no authentication, so whoever reaches that address could read and write everything";
+        let remedy = "listen on 127.0.0.1 or unix:PATH, or say --insecure";
+        assert_eq!(refused, format!("error: cannot listen on {address}: {reason}; {remedy}"));
+    }
+    drop(Server::listen(folder.path(), &["--listen", "0.0.0.0:0", "--insecure"]));
+
+    let refused = run(&["--listen", "unix:/no/such/folder/s"]);
+    assert_eq!(refused, "error: cannot listen on unix:/no/such/folder/s: No such file or directory (os error 2)");
+    let server = Server::listen(folder.path(), &["--listen", "unix:s"]);
+    assert_eq!(run(&["--listen", "unix:s"]), "error: cannot listen on unix:s: Address already in use (os error 98)");
+    assert_eq!(server.address, format!("unix:{}", folder.path().join("s").display()));
+    drop(server);
+
+    let refused = run(&["--no-migrate", "--listen", "127.0.0.1:0", "--database-url", "sqlite://new.db"]);
     assert!(refused.starts_with("error: the database is outdated: run `hero-teams migrate` or leave out"), "{refused}");
-    stdout(&super::command_line::run(folder.path(), &["migrate"]));
-    drop(Server::start(folder.path(), &["--no-migrate"]));
+    stdout(&super::command_line::run(folder.path(), &["migrate", "--database-url", "sqlite://new.db"]));
+    drop(Server::start(folder.path(), &["--no-migrate", "--database-url", "sqlite://new.db"]));
 }
 
 #[test]
@@ -183,6 +228,13 @@ fn wrong_settings_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     for (arguments, hint) in [
         (["--listen", "nowhere"], "--listen"),
+        (["--listen", "unix:"], "--listen"),
+        (["--cors-origin", "*"], "--cors-origin"),
+        (["--cors-origin", "https://a.example/"], "--cors-origin"),
+        (["--cors-origin", "https://A.example"], "--cors-origin"),
+        (["--cors-origin", "a.example"], "--cors-origin"),
+        (["--header-timeout", "0"], "--header-timeout"),
+        (["--max-requests", "0"], "--max-requests"),
         (["--read-connections", "0"], "--read-connections"),
         (["--log-level", "loud"], "--log-level"),
         (["--shutdown-timeout", "soon"], "--shutdown-timeout"),
@@ -217,14 +269,14 @@ fn slow_statements_are_warned_of() {
 async fn a_server_that_is_stopped_finishes_what_is_running() {
     let folder = tempfile::tempdir().expect("a folder");
     for signal in ["-TERM", "-INT"] {
-        let mut server = Server::start(folder.path(), &["--log-format", "json"]);
+        let server = Server::start(folder.path(), &["--log-format", "json"]);
         // Half a request is running work: the server has accepted it and waits for the rest.
         let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
         let body =
             json!({"query": r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#});
         let body = body.to_string();
         let head = format!(
-            "POST /graphql HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.expect("the head is sent");
@@ -240,8 +292,7 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("the answer comes");
         assert!(answer.ends_with(r#"{"data":{"createHero":{"hero":{"name":"A"}}}}"#), "{answer}");
-        let status = tokio::task::spawn_blocking(move || server.child.wait()).await.expect("it is waited for");
-        assert_eq!(status.expect("it ended").code(), Some(0));
+        server.ended().await;
     }
     // The write-ahead log is folded into the file when the server has ended in peace.
     let files: Vec<_> = folder.path().read_dir().expect("it is there").flatten().map(|file| file.file_name()).collect();
@@ -249,19 +300,121 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_stopped_loses_no_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for keeps_connections in [true, false] {
+        let database = format!("sqlite://{keeps_connections}.db");
+        let server = Server::start(folder.path(), &["--database-url", &database]);
+        let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            clients.spawn(create_heroes(server.address.clone(), keeps_connections, answers.clone()));
+        }
+        drop(answers);
+        // In the middle of it, whenever that is.
+        for _ in 0..100 {
+            answered.recv().await.expect("the clients go on");
+        }
+        server.signal("-TERM");
+        let mut count = 100;
+        while answered.recv().await.is_some() {
+            count += 1;
+        }
+        clients.join_all().await;
+        server.ended().await;
+        let db = crate::support::connect(&format!("sqlite://{}/{keeps_connections}.db", folder.path().display())).await;
+        let query = json!({"query": "{ teams { heroCount } }"}).to_string();
+        let router = crate::support::router(db.clone());
+        let response = crate::support::post(&router, "application/json", query).await;
+        let expected = json!({"data": {"teams": [{"heroCount": count}]}});
+        assert_eq!(crate::support::json_body(response).await, expected, "what was done was answered");
+        db.close().await.expect("the database closes");
+    }
+}
+
+/// Creates heroes until the server does not take a request, and tells of each that it has answered.
+async fn create_heroes(address: String, keeps_connections: bool, answers: tokio::sync::mpsc::UnboundedSender<()>) {
+    let query = r#"mutation { createHero(input: {name: "A", secretName: "B",
+        teams: {connectOrCreate: [{name: "T", headquarters: "H"}]}}) { hero { name } } }"#;
+    let body = json!({"query": query}).to_string();
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let connection = if keeps_connections { "keep-alive" } else { "close" };
+    let request = format!("{head}connection: {connection}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let expected = r#"{"data":{"createHero":{"hero":{"name":"A"}}}}"#;
+    while let Ok(mut stream) = TcpStream::connect(&address).await {
+        loop {
+            if stream.write_all(request.as_bytes()).await.is_err() {
+                break;
+            }
+            let mut answer = Vec::new();
+            while !answer.ends_with(expected.as_bytes()) {
+                match stream.read_buf(&mut answer).await {
+                    Ok(1..) => {}
+                    // A server that closes has either answered or not looked.
+                    _ => break,
+                }
+            }
+            if answer.is_empty() {
+                break;
+            }
+            let answer = String::from_utf8(answer).expect("it is text");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(expected), "{answer}");
+            answers.send(()).expect("the test goes on");
+            if answer.contains("connection: close") {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_has_a_line_for_each_request_and_the_id_in_all_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["--log-format", "json", "--log-sql"]);
+    let body = json!({"query": r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#});
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
+    let head = format!(
+        "POST /graphql?secret HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-request-id: the-id\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("the head is sent");
+    stream.write_all(body.as_bytes()).await.expect("the body is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer comes");
+    assert!(answer.contains("x-request-id: the-id"), "{answer}");
+
+    let written: Value = serde_json::from_str(&server.logged(&["INSERT INTO"])).expect("it is JSON");
+    assert_eq!(written["span"], json!({"name": "request", "id": "the-id"}));
+    let line = server.logged(&["answered"]);
+    let line: Value = serde_json::from_str(&line).expect("it is JSON");
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["span"], json!({"name": "request", "id": "the-id"}));
+    assert!(line["fields"]["ms"].is_f64(), "{line}");
+    for (field, value) in [("method", json!("POST")), ("path", json!("/graphql")), ("status", json!(200))] {
+        assert_eq!(line["fields"][field], value);
+    }
+    // A probe is no news.
+    server.request("GET", "/health/live", "").await.expect("an answer");
+    server.request("GET", "/nothing", "").await.expect("an answer");
+    let line: Value = serde_json::from_str(&server.logged(&["answered"])).expect("it is JSON");
+    assert_eq!(line["fields"]["path"], "/nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_does_not_end_is_cut_off() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut server = Server::start(folder.path(), &["--shutdown-timeout", "0.2"]);
+    let server = Server::start(folder.path(), &["--shutdown-timeout", "0.2"]);
     let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
     stream
-        .write_all(b"POST /graphql HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n")
+        .write_all(b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n")
         .await
         .expect("the head is sent");
     let mut answer = [0; 25];
     stream.read_exact(&mut answer).await.expect("the server is ready for the body");
     server.signal("-TERM");
-    let status = tokio::task::spawn_blocking(move || server.child.wait()).await.expect("it is waited for");
-    assert_eq!(status.expect("it ended").code(), Some(0));
+    server.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,8 +10,9 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode, header::CONTENT_TYPE},
 };
+use clap::Parser;
 use hero_teams::{
-    config::{GraphQlSettings, Limits},
+    config::{Config, GraphQlSettings, Limits, ServeSettings},
     http,
     store::{Db, DbSettings},
 };
@@ -53,22 +54,29 @@ pub(crate) use on_both_databases;
 pub struct Settings {
     pub db: DbSettings,
     pub graphql: GraphQlSettings,
+    pub serve: ServeSettings,
 }
 
 /// A router with the settings of a test over another database.
 pub fn router(db: Db) -> Router {
-    Settings::new("").router(db)
+    router_with(db, &[])
+}
+
+/// A router with the settings of a test, but for these flags.
+pub fn router_with(db: Db, flags: &[&str]) -> Router {
+    Settings { serve: settings(flags), ..Settings::new("") }.router(db)
 }
 
 impl Settings {
     fn router(&self, db: Db) -> Router {
-        http::router(db, &self.graphql)
+        http::router(db, &self.serve, &self.graphql)
     }
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
         let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
-        Self { db: settings(url), graphql: GraphQlSettings { limits, ..GraphQlSettings::default() } }
+        let graphql = GraphQlSettings { limits, ..GraphQlSettings::default() };
+        Self { db: db_settings(url), graphql, serve: settings(&[]) }
     }
 }
 
@@ -175,12 +183,17 @@ impl TestApp {
     }
 }
 
-/// A database with few connections, so that many tests can run at once.
-pub async fn connect(url: &str) -> Db {
-    Db::connect(&settings(url)).await.expect("the database opens")
+/// The settings that these flags make.
+pub fn settings(flags: &[&str]) -> ServeSettings {
+    Config::try_parse_from([&["hero-teams"], flags].concat()).expect("they are settings").serve
 }
 
-pub fn settings(url: &str) -> DbSettings {
+/// A database with few connections, so that many tests can run at once.
+pub async fn connect(url: &str) -> Db {
+    Db::connect(&db_settings(url)).await.expect("the database opens")
+}
+
+fn db_settings(url: &str) -> DbSettings {
     DbSettings {
         url: url.to_owned(),
         read_connections: 4,

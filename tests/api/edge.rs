@@ -1,0 +1,197 @@
+//! What is around the routes: headers, ids, other sites, other hosts, compression, faults.
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, Response, StatusCode},
+    routing::get,
+};
+use hero_teams::http;
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::{
+    databases::TestDatabase,
+    support::{TestApp, json_body, router_with, settings},
+};
+
+/// A router with one small page, one large page and one that fails, behind the layers.
+fn router(flags: &[&str]) -> Router {
+    let routes = Router::new()
+        .route("/small", get("small"))
+        .route("/large", get(|| async { "large ".repeat(1_000) }))
+        .route("/panic", get(fails));
+    http::around(routes, &settings(flags))
+}
+
+pub async fn fails() -> &'static str {
+    panic!("nobody's business")
+}
+
+async fn send(router: &Router, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).expect("it is a request");
+    router.clone().oneshot(request).await.expect("the router answers")
+}
+
+async fn head(router: &Router, path: &str, headers: &[(&str, &str)]) -> HeaderMap {
+    send(router, Method::GET, path, headers).await.headers().clone()
+}
+
+#[tokio::test]
+async fn headers_of_all_answers() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    for (path, cache_control) in
+        [("/", "no-cache"), ("/schema.graphql", "no-store"), ("/health/live", "no-store"), ("/nothing", "no-store")]
+    {
+        let headers = head(&app.router, path, &[]).await;
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["cache-control"], cache_control, "{path}");
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn ids_of_requests() {
+    let router = router(&[]);
+    let longest = "x".repeat(128);
+    for id in ["a", "0b0c-1/~!", &longest] {
+        assert_eq!(head(&router, "/small", &[("x-request-id", id)]).await["x-request-id"], *id);
+    }
+    let mut made = Vec::new();
+    for id in ["", "two words", "tab\there", "caf\u{e9}", &"x".repeat(129)] {
+        let headers = head(&router, "/small", &[("x-request-id", id)]).await;
+        made.push(headers["x-request-id"].to_str().expect("it is text").to_owned());
+    }
+    made.push(head(&router, "/panic", &[]).await["x-request-id"].to_str().expect("it is text").to_owned());
+    assert!(made.iter().all(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{made:?}");
+    made.sort();
+    made.dedup();
+    assert_eq!(made.len(), 6);
+}
+
+#[tokio::test]
+async fn other_sites_are_let_in_only_where_they_are_listed() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let from = |origin| [("origin", origin), ("access-control-request-method", "POST")];
+    let is_cors = |headers: &HeaderMap| headers.keys().any(|name| name.as_str().starts_with("access-control-"));
+
+    let response = send(&app.router, Method::OPTIONS, "/graphql", &from("https://a.example")).await;
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert!(response.headers()["allow"].to_str().expect("it is text").contains("POST"));
+    assert!(!is_cors(response.headers()));
+    assert!(!is_cors(&head(&app.router, "/schema.graphql", &from("https://a.example")).await));
+
+    let flags = ["--cors-origin", "https://a.example,http://localhost:3000", "--cors-origin", "https://b.example"];
+    let router = router_with(app.db.clone(), &flags);
+    for origin in ["https://a.example", "http://localhost:3000", "https://b.example"] {
+        let response = send(&router, Method::OPTIONS, "/graphql", &from(origin)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let headers = response.headers();
+        assert_eq!(headers["access-control-allow-origin"], origin);
+        assert_eq!(headers["access-control-allow-methods"], "GET,POST");
+        let allowed = "accept,content-type,apollo-require-preflight,x-request-id";
+        assert_eq!(headers["access-control-allow-headers"], allowed);
+        assert_eq!(headers["access-control-max-age"], "3600");
+        assert_eq!(headers.get("access-control-allow-credentials"), None);
+        // An answer is readable whatever it is.
+        for path in ["/schema.graphql", "/nothing"] {
+            let headers = head(&router, path, &from(origin)).await;
+            assert_eq!(headers["access-control-allow-origin"], origin);
+            assert_eq!(headers["access-control-expose-headers"], "x-request-id");
+            assert!(headers.get_all("vary").iter().any(|names| names.as_bytes().starts_with(b"origin")));
+        }
+    }
+    for origin in ["https://c.example", "http://a.example", "https://a.example:444", "https://x.a.example", "null"] {
+        for (method, path) in [(Method::OPTIONS, "/graphql"), (Method::GET, "/schema.graphql")] {
+            let response = send(&router, method, path, &from(origin)).await;
+            assert_eq!(response.headers().get("access-control-allow-origin"), None, "{origin}");
+        }
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn other_names_than_this_machines_are_refused() {
+    let hosts = ["localhost", "LocalHost:8000", "a.localhost", "localhost.", "127.0.0.1:8000", "127.9.9.9", "[::1]:80"];
+    let foreign = ["evil.example", "evil.example:8000", "localhost.evil.example", "evillocalhost", "10.0.0.1", "[::2]"];
+    let malformed = ["", "a b", "localhost/", "x@"];
+    let is_answered = async |router: &Router, host| {
+        let response = send(router, Method::GET, "/small", &[("host", host)]).await;
+        if response.status() == StatusCode::OK {
+            return true;
+        }
+        assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
+        let message = format!(
+            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+        );
+        let error = json!({"message": message, "extensions": {"code": "BAD_USER_INPUT"}});
+        assert_eq!(json_body(response).await, json!({"errors": [error]}));
+        false
+    };
+    for flags in [&[][..], &["--listen", "[::1]:80"], &["--listen", "[::ffff:127.0.0.1]:80"]] {
+        let router = router(flags);
+        for host in hosts {
+            assert!(is_answered(&router, host).await, "{host}");
+        }
+        for host in foreign.iter().chain(&malformed) {
+            assert!(!is_answered(&router, host).await, "{host}");
+        }
+        assert_eq!(send(&router, Method::GET, "/small", &[]).await.status(), StatusCode::OK);
+        // One that is right does not help one that is wrong, and the target counts as well.
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(send(&router, Method::GET, "/small", &two).await.status(), StatusCode::MISDIRECTED_REQUEST);
+        let target = send(&router, Method::GET, "http://evil.example/small", &[("host", "localhost")]).await;
+        assert_eq!(target.status(), StatusCode::MISDIRECTED_REQUEST);
+    }
+    let listed = router(&["--allowed-host", "Evil.Example,other.example"]);
+    for (host, expected) in [("evil.example:8000", true), ("other.example", true), ("x.other.example", false)] {
+        assert_eq!(is_answered(&listed, host).await, expected, "{host}");
+    }
+    for flags in [&["--listen", "0.0.0.0:80"][..], &["--listen", "unix:/x"]] {
+        assert!(is_answered(&router(flags), "evil.example").await);
+    }
+}
+
+#[tokio::test]
+async fn answers_are_compressed_as_clients_ask() {
+    let router = router(&[]);
+    let magic: [(&str, &str, &[u8]); 4] = [
+        ("gzip", "gzip", &[0x1f, 0x8b]),
+        ("zstd", "zstd", &[0x28, 0xb5, 0x2f, 0xfd]),
+        ("br", "br", &[]),
+        ("gzip, deflate, br, zstd", "zstd", &[0x28, 0xb5, 0x2f, 0xfd]),
+    ];
+    for (accepted, encoding, start) in magic {
+        let response = send(&router, Method::GET, "/large", &[("accept-encoding", accepted)]).await;
+        assert_eq!(response.headers()["content-encoding"], encoding);
+        assert_eq!(response.headers()["vary"], "accept-encoding");
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("the body arrives");
+        assert!(body.len() < 300 && body.starts_with(start), "{encoding}: {} bytes", body.len());
+    }
+    for (path, accepted) in
+        [("/small", "gzip, br, zstd"), ("/large", "identity"), ("/large", "gzip;q=0"), ("/large", "")]
+    {
+        let response = send(&router, Method::GET, path, &[("accept-encoding", accepted)]).await;
+        assert_eq!(response.headers().get("content-encoding"), None, "{path} {accepted}");
+    }
+    // Caches must know that it would have been compressed for others.
+    assert_eq!(head(&router, "/large", &[]).await["vary"], "accept-encoding");
+}
+
+#[tokio::test]
+async fn a_fault_is_the_answer_to_its_request_only() {
+    let router = router(&[]);
+    let response = send(&router, Method::GET, "/panic", &[("x-request-id", "p")]).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.headers()["x-request-id"], "p");
+    let message = "the server failed to do this; its log has the reason";
+    let error = json!({"message": message, "extensions": {"code": "INTERNAL"}});
+    assert_eq!(json_body(response).await, json!({"errors": [error]}));
+    assert_eq!(send(&router, Method::GET, "/small", &[]).await.status(), StatusCode::OK);
+}
