@@ -94,8 +94,7 @@ pub struct Clock {
     /// The requests that there had been when the phase was first seen: it may be another of its kind by now.
     requests: u64,
     since: Instant,
-    /// Whether nothing more is waited for.
-    pub is_stopping: bool,
+    is_stopping: bool,
 }
 
 impl Clock {
@@ -104,6 +103,21 @@ impl Clock {
     pub fn new(activity: Arc<Activity>, timeouts: Timeouts) -> Self {
         let since = Instant::now();
         Self { activity, timeouts, phase: Phase::Silent, requests: 0, since, is_stopping: false }
+    }
+
+    /// Whether nothing more is waited for.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Waits for nothing more than the end.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        // A client that has been told has time to take it in. One that has never said anything need not be told.
+        if self.phase != Phase::Silent {
+            self.since = Instant::now();
+        }
     }
 
     /// The phase, and its end, if it has one.

@@ -60,11 +60,11 @@ pub async fn serve(
                 }
                 return Poll::Ready(());
             }
-            if !clock.is_stopping && stopped.as_mut().poll(cx).is_ready() {
-                clock.is_stopping = true;
+            if !clock.is_stopping() && stopped.as_mut().poll(cx).is_ready() {
+                clock.stop();
             }
             // A client that has just connected is still heard. Before its first request, hyper would not.
-            if clock.is_stopping && !closes && activity.has_begun() {
+            if clock.is_stopping() && !closes && activity.has_begun() {
                 closes = true;
                 connection.as_mut().graceful_shutdown();
                 continue;
@@ -73,7 +73,7 @@ pub async fn serve(
             if Instant::now() >= end {
                 if phase == Phase::Idle && !closes {
                     // An HTTP/2 client is told that no more requests are taken.
-                    clock.is_stopping = true;
+                    clock.stop();
                     continue;
                 }
                 tracing::debug!(?phase, "a connection was given up");

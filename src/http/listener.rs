@@ -111,7 +111,7 @@ impl Listener {
     /// When the client has gone already, or the system has no file or memory for it.
     pub async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener) => tcp(listener.accept().await?.0),
+            Self::Tcp(listener) => Ok(tcp(listener.accept().await?.0)),
             Self::Unix(listener, _) => Ok(Either::Right(listener.accept().await?.0)),
         }
     }
@@ -123,31 +123,36 @@ impl Listener {
     /// When the system does not give the listener back.
     pub fn close(self) -> io::Result<Vec<Socket>> {
         // The system is asked itself: what the runtime knows of the queue may be a moment old.
-        match self {
+        Ok(match self {
             Self::Tcp(listener) => {
                 let listener = listener.into_std()?;
                 let queue = std::iter::from_fn(|| listener.accept().ok());
                 queue
-                    .map(|(stream, _)| stream.set_nonblocking(true).and_then(|()| tcp(TcpStream::from_std(stream)?)))
+                    .filter_map(|(stream, _)| {
+                        stream.set_nonblocking(true).ok()?;
+                        Some(tcp(TcpStream::from_std(stream).ok()?))
+                    })
                     .collect()
             }
             Self::Unix(listener, _file) => {
                 let listener = listener.into_std()?;
                 let queue = std::iter::from_fn(|| listener.accept().ok());
                 queue
-                    .map(|(stream, _)| {
-                        stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map(Either::Right)
+                    .filter_map(|(stream, _)| {
+                        stream.set_nonblocking(true).ok()?;
+                        Some(Either::Right(UnixStream::from_std(stream).ok()?))
                     })
                     .collect()
             }
-        }
+        })
     }
 }
 
-fn tcp(stream: TcpStream) -> io::Result<Socket> {
-    // An answer is written in one go; waiting for more would only delay its last packet.
-    stream.set_nodelay(true)?;
-    Ok(Either::Left(stream))
+fn tcp(stream: TcpStream) -> Socket {
+    // An answer is written in one go; waiting for more would only delay its last packet. A client that has gone already
+    // makes this fail, and the first read as well.
+    let _ = stream.set_nodelay(true);
+    Either::Left(stream)
 }
 
 /// Takes the path, also when a server that has been killed has left its socket file there.

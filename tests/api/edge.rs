@@ -1,13 +1,20 @@
-//! What is around the routes: headers, ids, other sites, other hosts, compression, faults.
+//! What is around the routes: headers, ids, other sites, other hosts, compression, faults, the log.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, Response, StatusCode},
+    response::IntoResponse,
     routing::get,
 };
-use hero_teams::http;
-use serde_json::json;
+use hero_teams::http::{self, Measured};
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{
@@ -194,4 +201,74 @@ async fn a_fault_is_the_answer_to_its_request_only() {
     let error = json!({"message": message, "extensions": {"code": "INTERNAL"}});
     assert_eq!(json_body(response).await, json!({"errors": [error]}));
     assert_eq!(send(&router, Method::GET, "/small", &[]).await.status(), StatusCode::OK);
+}
+
+/// A log that can be read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no test has panicked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<Value> {
+        let text = std::mem::take(&mut *self.0.lock().expect("no test has panicked"));
+        text.split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .map(|line: Value| {
+                let mut fields = line["fields"].clone();
+                fields["id"] = line["span"]["id"].clone();
+                for time in ["ms", "statement_ms"] {
+                    if fields.get(time).is_some() {
+                        assert!(fields[time].take().is_f64(), "{line}");
+                    }
+                }
+                fields
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_request() {
+    let measured = Measured {
+        operation_name: Some("Teams".to_owned()),
+        statements: 2,
+        statement_time: Duration::from_millis(3),
+        error_codes: vec!["NOT_FOUND".to_owned(), "INTERNAL".to_owned()],
+    };
+    let routes = Router::new()
+        .route("/measured", get(move || async { (axum::Extension(measured), "").into_response() }))
+        .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
+        .route("/health/live", get("live"));
+    let router = http::around(routes, &settings(&[]));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let id = [("x-request-id", "i")];
+    send(&router, Method::GET, "/measured?secret", &id).await;
+    send(&router, Method::GET, "/clean", &id).await;
+    send(&router, Method::POST, &format!("/{}", "x".repeat(1000)), &id).await;
+    send(&router, Method::GET, "/health/live", &id).await;
+    send(&router, Method::GET, "/clean", &[("x-request-id", "i"), ("host", "evil.example")]).await;
+    let answered = |method: &str, path: &str, status: u16| json!({"message": "answered", "method": method, "path": path, "status": status, "ms": null, "id": "i"});
+    let mut full = answered("GET", "/measured", 200);
+    full["operation"] = json!("Teams");
+    full["statements"] = json!(2);
+    full["statement_ms"] = Value::Null;
+    full["errors"] = json!("NOT_FOUND,INTERNAL");
+    let mut clean = answered("GET", "/clean", 200);
+    clean["statements"] = json!(0);
+    clean["statement_ms"] = Value::Null;
+    let long = answered("POST", &format!("/{}", "x".repeat(199)), 404);
+    assert_eq!(log.lines(), [full, clean, long, answered("GET", "/clean", 421)]);
 }
