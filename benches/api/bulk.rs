@@ -56,7 +56,7 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
                         let params: Params =
                             serde_json::from_value(json!({"query": query, "variables": {"input": input}}))
                                 .expect("they are parameters");
-                        let response = schema.execute(params, false).await;
+                        let response = schema.execute(params, false, crate::deadline()).await;
                         assert!(response.errors.is_empty(), "{:?}", response.errors);
                         serde_json::to_vec(&response).expect("the response is JSON")
                     }

@@ -32,7 +32,7 @@ impl GraphQl {
 
     async fn execute(&self, query: &str, variables: Value) -> Answer {
         let params = json!({"query": query, "variables": variables});
-        self.0.execute(serde_json::from_value(params).expect("they are parameters"), false).await
+        self.0.execute(serde_json::from_value(params).expect("they are parameters"), false, crate::deadline()).await
     }
 }
 

@@ -111,3 +111,8 @@ async fn check(graphql: &GraphQl, by_hand: &ByHand, workload: &Workload) {
         }
     }
 }
+
+/// The deadline of a request that has all the time in the world.
+fn deadline() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_hours(1)
+}

@@ -76,7 +76,7 @@ async fn fill(db: &Db) {
 async fn page(schema: &Schema, after: Option<String>) -> String {
     let params: Params =
         serde_json::from_value(json!({"query": PAGE, "variables": {"after": after}})).expect("they are parameters");
-    let response = schema.execute(params, false).await;
+    let response = schema.execute(params, false, crate::deadline()).await;
     assert!(response.errors.is_empty(), "{:?}", response.errors);
     black_box(serde_json::to_vec(&response).expect("the response is JSON"));
     let Outcome::Executed(data) = response.outcome else { panic!("it is not executed") };

@@ -28,6 +28,7 @@ use async_graphql::{
     EmptySubscription, ID, MergedObject, Request, SDLExportOptions, ServerError, ValidationMode, Value,
     indexmap::IndexMap,
 };
+use tokio::time::Instant;
 
 pub use self::error::{Code, code};
 pub use self::request::{Answer, Outcome, Params, PersistedQuery};
@@ -81,8 +82,8 @@ impl Schema {
     }
 
     /// Answers a request: finds or checks its document, coerces its variables, and executes its operation with loaders of its
-    /// own. A request that `is_read_only` executes no mutation.
-    pub async fn execute(&self, params: Params, is_read_only: bool) -> Answer {
+    /// own, until the deadline. A request that `is_read_only` executes no mutation.
+    pub async fn execute(&self, params: Params, is_read_only: bool, deadline: Instant) -> Answer {
         let document = match self.documents.requested(&params) {
             Ok(document) => document,
             Err(faults) => return Answer::refused(faults.to_vec()),
@@ -95,7 +96,8 @@ impl Schema {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
             Answer { outcome: Outcome::NotReadOnly, ..error.into() }
         } else {
-            self.execute_operation(&document, operation, params.variables.unwrap_or_default()).await
+            let sent = params.variables.unwrap_or_default();
+            self.execute_operation(&document, operation, sent, deadline).await
         };
         Answer { operation_name: operation.name.clone(), ..answer }
     }
@@ -105,6 +107,7 @@ impl Schema {
         document: &Document,
         operation: &Operation,
         sent: IndexMap<async_graphql::Name, Value>,
+        deadline: Instant,
     ) -> Answer {
         let variables = match variables::coerce(operation, sent) {
             Ok(variables) => variables,
@@ -127,9 +130,10 @@ impl Schema {
             }
         }
         let mut errors = Vec::new();
+        let db = self.db.for_request(deadline);
         if fields.give_back(&mut executable).is_some() {
-            let request = Request::new("").variables(variables).data(self.db.clone()).data(Loaders::new(&self.db));
-            let mut request = request.data(Bounds::new(self.documents.limits.max_answer_bytes));
+            let request = Request::new("").variables(variables).data(db.clone()).data(Loaders::new(&db));
+            let mut request = request.data(Bounds::new(self.documents.limits.max_answer_bytes, deadline));
             request.set_parsed_query(executable);
             let response = settle(self.executor.execute(request)).await;
             if let Value::Object(executed) = response.data {
@@ -141,7 +145,7 @@ impl Schema {
                 with_code(error);
             }
         }
-        Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None }
+        Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
     }
 }
 

@@ -291,7 +291,9 @@ mod tests {
 
     #[tokio::test]
     async fn columns_are_what_the_resolvers_give() {
-        let schema = Schema::build(Probe, EmptyMutation, EmptySubscription).data(Bounds::new(usize::MAX)).finish();
+        let schema = Schema::build(Probe, EmptyMutation, EmptySubscription)
+            .data(Bounds::new(usize::MAX, tokio::time::Instant::now() + std::time::Duration::from_mins(1)))
+            .finish();
         let fields = "id name __typename";
         let query = format!(
             "{{ hero {{ {fields} secretName age }} heroOutput {{ {fields} secretName age }}

@@ -4,6 +4,7 @@ use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
 
 use super::error::ApiError;
+use crate::store::Usage;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +39,8 @@ pub struct Answer {
     pub errors: Vec<ServerError>,
     /// The name of the operation, when there was one to execute.
     pub operation_name: Option<Name>,
+    /// What it has cost the database.
+    pub usage: Usage,
 }
 
 /// Whether it came to an execution.
@@ -69,7 +72,7 @@ impl Answer {
     /// The answer to a request that was not executed.
     #[must_use]
     pub fn refused(errors: Vec<ServerError>) -> Self {
-        Self { outcome: Outcome::Refused, errors, operation_name: None }
+        Self { outcome: Outcome::Refused, errors, operation_name: None, usage: Usage::default() }
     }
 }
 

@@ -51,7 +51,9 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, bod
         Err(error) => return refusal(media_type, error.status(), &error.message()),
     };
     match params::of_body(&body, endpoint.max_batch) {
-        Ok(Parsed::One(params)) => answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await),
+        Ok(Parsed::One(params)) => {
+            answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await)
+        }
         Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch).await,
         Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
     }

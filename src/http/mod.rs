@@ -28,6 +28,7 @@ use tokio::{
     sync::Semaphore,
 };
 
+use self::endpoint::Endpoint;
 pub use self::{
     body::{BodyLimits, Refusal, read_body},
     layers::around,
@@ -36,7 +37,6 @@ pub use self::{
     refusal::refusal,
     server::serve_until,
 };
-use self::endpoint::Endpoint;
 use crate::{
     config::{GraphQlSettings, ServeSettings},
     graphql::Schema,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     databases::{TestDatabase, skip},
+    sockets::Served,
     support::TestApp,
 };
 
@@ -37,16 +38,14 @@ async fn run(script: &str, arguments: &[&str]) -> Option<Value> {
         return None;
     }
     let app = TestApp::new(TestDatabase::sqlite()).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    let server = tokio::spawn(axum::serve(listener, app.router.clone()).into_future());
+    let server = Served::start(app.router.clone(), &[]).await;
     let mut command = Command::new("node");
-    command.arg(folder().join(script)).args(arguments).arg(format!("http://{address}"));
+    command.arg(folder().join(script)).args(arguments).arg(&server.url);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the script is waited for");
     let output = output.expect("node runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    server.abort();
+    server.stop().await;
     app.close().await;
     Some(serde_json::from_str(said.lines().last().unwrap_or_default()).expect("the script says what it saw"))
 }

@@ -18,6 +18,13 @@ fn too_complex(message: &str) -> Value {
     json!({"errors": [{"message": message, "extensions": {"code": "QUERY_TOO_COMPLEX"}}]})
 }
 
+/// A document whose last fragment is spread in so many others.
+fn chain(others: usize) -> String {
+    let fragment = |index: usize| format!("fragment f{index} on Query {{ ...f{} }} ", index + 1);
+    let fragments: Vec<_> = (0..others).map(fragment).collect();
+    format!("{{ ...f0 }} {} fragment f{others} on Query {{ __typename }}", fragments.concat())
+}
+
 #[tokio::test]
 async fn each_limit_is_exact() {
     let limits = Limits {
@@ -42,8 +49,8 @@ async fn each_limit_is_exact() {
         ("{ a: heroes { id } b: heroes { id } c: heroes { id } }".to_owned(),
          "{ a: heroes { id } b: heroes { id } ...F ... { d: heroes { id } } } fragment F on Query { c: heroes { id } }".to_owned(),
          "the selections of one field of an object number 4; at most 3 are allowed"),
-        (format!("{{ ...f0 }} {} fragment f49 on Query {{ __typename }}", (0..49).map(|i| format!("fragment f{i} on Query {{ ...f{} }} ", i + 1)).collect::<String>()),
-         format!("{{ ...f0 }} {} fragment f50 on Query {{ __typename }}", (0..50).map(|i| format!("fragment f{i} on Query {{ ...f{} }} ", i + 1)).collect::<String>()),
+        (chain(49),
+         chain(50),
          "the fragments in fragments number 51; at most 50 are allowed"),
         ("{ heroes { a: id @skip(if: true) b: id @include(if: true) } }".to_owned(),
          "{ heroes { ... @skip(if: true) { a: id @skip(if: true) b: id @include(if: true) } } }".to_owned(),

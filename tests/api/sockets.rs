@@ -246,8 +246,7 @@ async fn heads_out_of_bounds_are_refused() {
 #[tokio::test]
 async fn bodies_out_of_bounds_are_refused() {
     let app = TestApp::new(TestDatabase::sqlite()).await;
-    let router =
-        |timeout| router_with(app.db.clone(), &["--max-body-bytes", "1000000", "--body-timeout", timeout]);
+    let router = |timeout| router_with(app.db.clone(), &["--max-body-bytes", "1000000", "--body-timeout", timeout]);
     let server = Served::start(router(NEVER), &[]).await;
     let too_large = (413, error("BAD_USER_INPUT", "the body of a request has at most 1000000 bytes"));
 
@@ -446,7 +445,7 @@ async fn requests_beyond_the_bound_are_turned_away() {
         client.send(&body).await;
         assert_eq!(client.answer().await, (200, r#"{"data":{"heroes":[]}}"#.to_owned()));
     }
-    assert_eq!(client.get("/graphql").await.0, 405);
+    assert_eq!(client.get("/graphql?query={heroes{id}}").await.0, 200);
     server.stop().await;
     app.close().await;
 }
