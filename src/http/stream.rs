@@ -17,7 +17,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{activity::Activity, listener::Socket};
 
 /// How long a client that is still sending may go on after the last answer.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A socket that gives up on a client that takes nothing of what is written, and tells when something was read.
 ///

@@ -244,13 +244,13 @@ async fn what_is_logged_of_a_request() {
         statement_time: Duration::from_millis(3),
         error_codes: vec!["NOT_FOUND".to_owned(), "INTERNAL".to_owned()],
     };
-    let routes = Router::new()
+    let pages = Router::new()
         .route("/measured", get(move || async { (axum::Extension(measured), "").into_response() }))
         .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
         .route("/health/live", get("live"));
-    let router = http::around(routes, &settings(&[]));
-    let log = Log::default();
-    let writer = log.clone();
+    let router = http::around(pages, &settings(&[]));
+    let written = Log::default();
+    let writer = written.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
@@ -270,5 +270,5 @@ async fn what_is_logged_of_a_request() {
     clean["statements"] = json!(0);
     clean["statement_ms"] = Value::Null;
     let long = answered("POST", &format!("/{}", "x".repeat(199)), 404);
-    assert_eq!(log.lines(), [full, clean, long, answered("GET", "/clean", 421)]);
+    assert_eq!(written.lines(), [full, clean, long, answered("GET", "/clean", 421)]);
 }
