@@ -2,7 +2,7 @@
 //!
 //! A page on the web can let its own name mean 127.0.0.1, and its browser then lets it speak to this server as to its own. It
 //! cannot change the name, which comes in each request. A server without authentication on a port that browsers can reach
-//! therefore answers for names that mean this machine, and for those that it was told.
+//! therefore answers for names that no page on the web has, and for those that it was told.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -41,15 +41,13 @@ impl Hosts {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host();
         let name = name.strip_suffix('.').unwrap_or(name);
-        is_this_machine(name) || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+        is_local(name) || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
     }
 }
 
-fn is_this_machine(name: &str) -> bool {
+/// An address, a name of `localhost`, or one without a dot, which only a local network knows.
+fn is_local(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let tail =
-        name.len().checked_sub("localhost".len()).and_then(|start| Some((name.get(..start)?, name.get(start..)?)));
-    let is_localhost = tail
-        .is_some_and(|(head, tail)| (head.is_empty() || head.ends_with('.')) && tail.eq_ignore_ascii_case("localhost"));
-    is_localhost || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    let top = name.rsplit_once('.').map(|(_, top)| top);
+    top.is_none_or(|top| top.eq_ignore_ascii_case("localhost")) || address.parse::<IpAddr>().is_ok()
 }

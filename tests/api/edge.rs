@@ -125,8 +125,10 @@ async fn other_sites_are_let_in_only_where_they_are_listed() {
 
 #[tokio::test]
 async fn other_names_than_this_machines_are_refused() {
-    let hosts = ["localhost", "LocalHost:8000", "a.localhost", "localhost.", "127.0.0.1:8000", "127.9.9.9", "[::1]:80"];
-    let foreign = ["evil.example", "evil.example:8000", "localhost.evil.example", "evillocalhost", "10.0.0.1", "[::2]"];
+    let hosts =
+        ["localhost", "LocalHost:8000", "a.localhost", "localhost.", "127.0.0.1:8000", "10.0.0.1", "[::1]:80", "db"];
+    let foreign =
+        ["evil.example", "evil.example:8000", "localhost.evil.example", "evil.xlocalhost", "127.0.0.1.evil.example"];
     let malformed = ["", "a b", "localhost/", "x@"];
     let is_answered = async |router: &Router, host| {
         let response = send(router, Method::GET, "/small", &[("host", host)]).await;

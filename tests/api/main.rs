@@ -21,6 +21,7 @@ mod http;
 mod input;
 mod lists;
 mod model;
+mod node;
 mod outages;
 mod plans;
 mod property;
