@@ -92,5 +92,6 @@ async function submit(page, enctype) {
     },
     { endpoint, enctype, body: JSON.stringify({ query }) },
   );
+  await page.waitForURL(endpoint);
   return { status: (await navigated).status() };
 }
