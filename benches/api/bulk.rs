@@ -58,7 +58,7 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
                                 .expect("they are parameters");
                         let response = schema.execute(params, false, crate::deadline()).await;
                         assert!(response.errors.is_empty(), "{:?}", response.errors);
-                        serde_json::to_vec(&response).expect("the response is JSON")
+                        response.to_json()
                     }
                 })
             });

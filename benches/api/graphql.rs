@@ -2,7 +2,7 @@
 
 use hero_teams::{
     config::GraphQlSettings,
-    graphql::{Answer, Outcome, Schema},
+    graphql::{Answer, Schema},
     store::Db,
 };
 use serde_json::{Value, json};
@@ -26,8 +26,8 @@ impl GraphQl {
         let id = &answer["data"]["createHero"]["hero"]["id"];
         let query = "query($id: ID!) { hero(id: $id) { name secretName age teams { name headquarters } } }";
         let response = self.execute(query, json!({"id": id})).await;
-        let Outcome::Executed(data) = response.outcome else { panic!("it is not executed") };
-        data.into_json().expect("the data is JSON")["hero"].take()
+        let answer: Value = serde_json::from_slice(&response.to_json()).expect("the answer is JSON");
+        answer["data"]["hero"].clone()
     }
 
     async fn execute(&self, query: &str, variables: Value) -> Answer {
@@ -41,7 +41,7 @@ impl Side for GraphQl {
 
     async fn read(&self, read: &Read, n: i64) -> Vec<u8> {
         let variables = json!({read.variable: (read.value)(n)});
-        bytes(&self.execute(read.query, variables).await)
+        self.execute(read.query, variables).await.to_json()
     }
 
     async fn create_hero(&self, n: i64) -> Vec<u8> {
@@ -55,10 +55,6 @@ impl Side for GraphQl {
                 "connect": [format!("Team:{team_id}")],
             },
         });
-        bytes(&self.execute(CREATE_HERO, json!({"input": input})).await)
+        self.execute(CREATE_HERO, json!({"input": input})).await.to_json()
     }
-}
-
-fn bytes(response: &Answer) -> Vec<u8> {
-    serde_json::to_vec(response).expect("the response is JSON")
 }

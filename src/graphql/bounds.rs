@@ -40,4 +40,8 @@ impl Bounds {
             ApiError::new(Code::QueryTooComplex, message)
         })
     }
+    /// Whether there are so many bytes left.
+    pub fn allow(&self, bytes: usize) -> bool {
+        bytes <= self.bytes.load(Relaxed)
+    }
 }

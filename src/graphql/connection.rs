@@ -6,16 +6,23 @@
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
-use async_graphql::{Context, Object, OutputType, TypeName, Value, futures_util::future::join};
+use async_graphql::{
+    Context, Object, OutputType, TypeName,
+    futures_util::{
+        FutureExt,
+        future::{BoxFuture, join, ready},
+    },
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{
     error::{ApiError, Code},
     input::Place,
+    json::{Json, Values},
     list::{DEFAULT_LIMIT, Listed, Model, Source, bounded, query},
     loaders::{Loaders, Page},
-    output::{List, ObjectFields, Output},
+    output::{List, ObjectFields, Output, objects},
 };
 use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Row, Slice};
 
@@ -214,15 +221,33 @@ impl<T: Listed> TypeName for Edge<T> {
     }
 }
 
-impl<T: Listed> ObjectFields for Connection<T> {}
+impl<T: Listed> ObjectFields for Connection<T> {
+    type Column = ();
+}
 
+/// The cursor is the one field that is no object.
 impl<T: Listed> ObjectFields for Edge<T> {
-    fn column(&self, field: &str) -> Option<Value> {
-        (field == "cursor").then(|| Value::from(self.cursor.encode()))
+    type Column = ();
+
+    fn column(field: &str) -> Option<()> {
+        (field == "cursor").then_some(())
+    }
+
+    fn write_column(&self, (): (), json: &mut Json) {
+        json.scalar(self.cursor.encode());
+    }
+
+    fn relation<'a>(edges: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+        let nodes: Vec<_> = edges.iter().map(|edge| Output(edge.0.node.clone())).collect();
+        let is_node = ctx.item.node.name.node == "node";
+        let nodes = async move { objects(&nodes, &ctx.with_selection_set(&ctx.item.node.selection_set)).await };
+        if is_node { nodes.boxed() } else { ready(None).boxed() }
     }
 }
 
-impl ObjectFields for PageInfo {}
+impl ObjectFields for PageInfo {
+    type Column = ();
+}
 
 /// A place in the list of a field under an order.
 #[derive(Debug)]

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, OutputType};
+use async_graphql::{Context, InputType, OutputType};
 
 use super::{
     error::ApiError,
     filter::{FilterInput, filter},
     input::Place,
+    json::Values,
     loaders::{CountLoader, Loaders, PageLoader},
     order::order,
-    output::{List, ObjectFields, Output},
+    output::{List, ObjectFields, Output, objects},
 };
 use crate::store::{self, ListQuery, Order, Slice, Table};
 
@@ -26,7 +27,7 @@ pub type Model<T> = store::Model<<T as Listed>::Entity>;
 pub trait Listed: ObjectFields + OutputType + Clone + 'static {
     type Entity: Table;
     type Filter: FilterInput;
-    type Order: Into<Order>;
+    type Order: InputType + Into<Order>;
 
     /// The object for a row.
     fn new(row: Arc<Model<Self>>) -> Self;
@@ -54,16 +55,59 @@ pub enum Source {
 pub async fn list<T: Listed>(
     ctx: &Context<'_>,
     source: Source,
+    filter_and_order: (Option<T::Filter>, Option<Vec<T::Order>>),
+    limit_and_offset: (Option<i32>, Option<i32>),
+) -> Result<List<Output<T>>, ApiError> {
+    let query = list_query::<T>(filter_and_order, limit_and_offset)?;
+    let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
+    Ok(rows.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+}
+
+fn list_query<T: Listed>(
     (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
     (limit, offset): (Option<i32>, Option<i32>),
-) -> Result<List<Output<T>>, ApiError> {
+) -> Result<ListQuery, ApiError> {
     let limit = bounded("limit", limit.unwrap_or(DEFAULT_LIMIT))?;
     let offset = offset.unwrap_or(0);
     let offset = u64::try_from(offset)
         .map_err(|_| Place::argument("offset").bad_input(format_args!("must be 0 or more, not {offset}")))?;
-    let query = query::<T>(filter_by, order_by, Slice::Offset { limit, offset })?;
-    let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
-    Ok(rows.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+    query::<T>(filter_by, order_by, Slice::Offset { limit, offset })
+}
+
+/// The plain lists of a field for many parents, as JSON; none when something is wrong. The arguments are those that `list`
+/// is given by the resolver of the field.
+pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Values> {
+    let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
+    let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
+    let (_, limit) = ctx.param_value::<Option<i32>>("limit", Some(|| Some(DEFAULT_LIMIT))).ok()?;
+    let (_, offset) = ctx.param_value::<Option<i32>>("offset", Some(|| Some(0))).ok()?;
+    let query = Arc::new(list_query::<T>((filter_by, order_by), (limit, offset)).ok()?);
+    let pages = ctx.data_unchecked::<Loaders>().pages(T::pages, parents, query).await.ok()?;
+
+    // The objects of all lists are answered together, so that their relations are loaded together, too.
+    let rows = pages.iter().flat_map(|page| &page.rows);
+    let all: Vec<_> = rows.map(|row| Output(T::new(Arc::clone(&row.model)))).collect();
+    let all = objects(&all, &ctx.with_selection_set(&ctx.item.node.selection_set)).await?;
+    let mut lists = Values::default();
+    let mut start = 0;
+    for page in pages {
+        let end = start + page.rows.len();
+        lists.push(|json| json.list(start..end, |json, index| json.raw(all.get(index))));
+        start = end;
+    }
+    Some(lists)
+}
+
+/// The numbers of objects in the lists of many parents, as JSON; none when something is wrong.
+pub async fn counts<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Values> {
+    let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
+    let filter = Arc::new(filter(filter_by).ok()?);
+    let counts = ctx.data_unchecked::<Loaders>().counts(T::counts, parents, filter).await.ok()?;
+    let mut values = Values::default();
+    for count in counts {
+        values.push(|json| json.scalar(i32::try_from(count).unwrap_or(i32::MAX)));
+    }
+    Some(values)
 }
 
 /// The number of objects in a list.

@@ -3,7 +3,12 @@
 //! A loader waits for its siblings by yielding once inside the request's own task, without a timer. [`super::settle`] sees
 //! to it that all of them have asked by then.
 
-use std::{collections::HashMap, hash::Hash, marker::PhantomData, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use async_graphql::futures_util::future::{join, join_all};
 use dataloader::{BatchFn, cached::Loader};
@@ -31,7 +36,38 @@ pub type PageLoader<E> = Loader<ListKey<ListQuery>, Loaded<Page<Model<E>>>, List
 pub type CountLoader<E> = Loader<ListKey<Filter>, Loaded<i64>, ListBatch<E>>;
 
 /// The parent of a list, if it has one, and what is asked of the list.
-type ListKey<Q> = (Option<i64>, Arc<Q>);
+///
+/// A request asks little that differs of many parents. So the parent alone makes the hash, and what is asked is compared by its
+/// address first.
+#[derive(Debug)]
+pub struct ListKey<Q> {
+    parent: Option<i64>,
+    question: Arc<Q>,
+}
+
+impl<Q> Clone for ListKey<Q> {
+    fn clone(&self) -> Self {
+        Self { parent: self.parent, question: Arc::clone(&self.question) }
+    }
+}
+
+impl<Q> Hash for ListKey<Q> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parent.hash(state);
+    }
+}
+
+impl<Q: PartialEq> PartialEq for ListKey<Q> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parent == other.parent && is_same(&self.question, &other.question)
+    }
+}
+
+impl<Q: Eq> Eq for ListKey<Q> {}
+
+fn is_same<Q: PartialEq>(one: &Arc<Q>, other: &Arc<Q>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
 
 /// The loaders of one request. Nothing is shared between requests, so nothing goes stale.
 pub struct Loaders {
@@ -74,7 +110,18 @@ impl Loaders {
         source: Source,
         query: Arc<ListQuery>,
     ) -> Loaded<Page<Model<E>>> {
-        loader(self).try_load((source.parent(), query)).await.unwrap_or_else(no_entry)
+        let key = ListKey { parent: source.parent(), question: query };
+        loader(self).try_load(key).await.unwrap_or_else(no_entry)
+    }
+
+    /// The same part of the lists of many parents.
+    pub async fn pages<E: Table>(
+        &self,
+        loader: impl FnOnce(&Self) -> &PageLoader<E>,
+        parents: Vec<i64>,
+        query: Arc<ListQuery>,
+    ) -> Loaded<Vec<Page<Model<E>>>> {
+        load_many(loader(self), parents, query).await
     }
 
     /// The number of rows in a list.
@@ -84,7 +131,18 @@ impl Loaders {
         source: Source,
         filter: Arc<Filter>,
     ) -> Loaded<i64> {
-        loader(self).try_load((source.parent(), filter)).await.unwrap_or_else(no_entry)
+        let key = ListKey { parent: source.parent(), question: filter };
+        loader(self).try_load(key).await.unwrap_or_else(no_entry)
+    }
+
+    /// The numbers of rows in the lists of many parents.
+    pub async fn counts<E: Table>(
+        &self,
+        loader: impl FnOnce(&Self) -> &CountLoader<E>,
+        parents: Vec<i64>,
+        filter: Arc<Filter>,
+    ) -> Loaded<Vec<i64>> {
+        load_many(loader(self), parents, filter).await
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
@@ -114,6 +172,22 @@ where
     B: BatchFn<K, Loaded<T>>,
 {
     Loader::new(batch).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
+}
+
+/// What is asked of the lists of many parents, in their order.
+async fn load_many<E: Table, Q: Question<E> + std::fmt::Debug>(
+    loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, ListBatch<E>>,
+    parents: Vec<i64>,
+    question: Arc<Q>,
+) -> Loaded<Vec<Q::Answer>> {
+    let keys = parents.into_iter().map(|parent| ListKey { parent: Some(parent), question: Arc::clone(&question) });
+    let keys: Vec<_> = keys.collect();
+    let loaded = match loader.try_load_many(keys.clone()).await {
+        Ok(loaded) => loaded,
+        Err(error) => return no_entry(error),
+    };
+    let answer = |key| loaded.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
+    keys.iter().map(answer).collect()
 }
 
 /// A batch answers every key, so a loader without an entry is a fault of the server.
@@ -204,18 +278,22 @@ impl<E: Table> Question<E> for Filter {
 impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBatch<E> {
     async fn load(&mut self, keys: &[ListKey<Q>]) -> HashMap<ListKey<Q>, Loaded<Q::Answer>> {
         let mut lists_of_all = Vec::new();
-        let mut parents_by_question = HashMap::<&Arc<Q>, Vec<i64>>::new();
-        for (parent, question) in keys {
-            match parent {
-                Some(parent) => parents_by_question.entry(question).or_default().push(*parent),
-                None => lists_of_all.push(question),
+        let mut parents_by_question = Vec::<(&Arc<Q>, Vec<i64>)>::new();
+        for ListKey { parent, question } in keys {
+            let Some(parent) = parent else {
+                lists_of_all.push(question);
+                continue;
+            };
+            match parents_by_question.iter_mut().find(|(other, _)| is_same(other, question)) {
+                Some((_, parents)) => parents.push(*parent),
+                None => parents_by_question.push((question, vec![*parent])),
             }
         }
         // Different questions run side by side.
         let db = &self.db;
         let of_all = join_all(lists_of_all.into_iter().map(|question| async move {
             let answer = question.of_all(db).await.map_err(ApiError::from);
-            ((None, Arc::clone(question)), answer)
+            (ListKey { parent: None, question: Arc::clone(question) }, answer)
         }));
         let of_parents = join_all(parents_by_question.into_iter().map(|(question, parents)| async move {
             let mut answers = question.of_parents(db, &parents).await.map_err(ApiError::from);
@@ -224,7 +302,7 @@ impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBa
                     Ok(answers) => Ok(answers.remove(&parent).unwrap_or_else(|| question.of_none())),
                     Err(error) => Err(error.clone()),
                 };
-                ((Some(parent), Arc::clone(question)), answer)
+                (ListKey { parent: Some(parent), question: Arc::clone(question) }, answer)
             };
             parents.into_iter().map(answer).collect::<Vec<_>>()
         }));

@@ -9,6 +9,7 @@ mod hero;
 mod id;
 mod input;
 mod introspection;
+mod json;
 mod list;
 mod loaders;
 mod mutation;

@@ -3,34 +3,59 @@
 //! async-graphql resolves each field of an object through a boxed future of its own, gives the fields in the order in
 //! which they were ready, and leaves a field out whose resolver failed. [`Output`] and [`Nullable`] resolve the same
 //! types as the GraphQL specification asks for: fields in the order of the query (`CollectFields`), and an error in a field
-//! that cannot be null makes the next nullable field above it null (Handling Field Errors). Plain columns are resolved
-//! without futures, which takes a third of the time.
+//! that cannot be null makes the next nullable field above it null (Handling Field Errors).
+//!
+//! A list of objects is answered as a whole where that is possible: what is selected is collected once, columns are written
+//! without futures, and a relation is loaded and answered for all of them together. Whatever this way does not know, errors
+//! among it, goes the plain way: each object through its resolvers. Both give the same bytes.
 
 use std::borrow::Cow;
 
 use async_graphql::{
-    ContainerType, ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value,
-    futures_util::{FutureExt, future::join_all},
+    ContainerType, Context, ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value,
+    futures_util::{
+        FutureExt,
+        future::{BoxFuture, join_all, ready},
+    },
     indexmap::{IndexMap, map},
     parser::types::{Field, Selection, SelectionSet},
     registry::Registry,
 };
 
-use super::{bounds::Bounds, error::ApiError};
+use super::{
+    bounds::Bounds,
+    error::ApiError,
+    json::{self, Json, Values},
+};
 
 /// An object type of the schema.
 pub trait ObjectFields: ContainerType {
-    /// The value of a field that is a plain column, without arguments; none for every other field.
-    fn column(&self, _field: &str) -> Option<Value> {
+    /// A field that is a plain column, without arguments.
+    type Column: Copy + Send + Sync;
+
+    /// The column of a field; none for every other field.
+    fn column(_field: &str) -> Option<Self::Column> {
         None
+    }
+
+    /// Writes the value of a column.
+    fn write_column(&self, _column: Self::Column, _json: &mut Json) {}
+
+    /// The values of a field that is no column, for all of these objects together. None when that is not known, or when
+    /// something is wrong: then the resolver of the field is asked for each of them.
+    fn relation<'a>(_objects: &'a [Output<Self>], _ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>>
+    where
+        Self: Sized,
+    {
+        ready(None).boxed()
     }
 }
 
 /// A value in a list.
-pub trait Entry: OutputType {
-    /// The value and about how many bytes it is written in, when it needs no future; none when it does.
-    fn resolve_now(&self, _ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<(Value, usize)>> {
-        None
+pub trait Entry: OutputType + Sized {
+    /// All values of a list together; none when each is to be resolved on its own.
+    fn resolve_all(_entries: &[Self], _ctx: &ContextSelectionSet<'_>) -> impl Future<Output = Option<Values>> + Send {
+        ready(None)
     }
 }
 
@@ -39,11 +64,8 @@ pub trait Entry: OutputType {
 pub struct Output<T>(pub T);
 
 impl<T: ObjectFields> Entry for Output<T> {
-    fn resolve_now(&self, ctx: &ContextSelectionSet<'_>) -> Option<ServerResult<(Value, usize)>> {
-        match CollectedFields::of(ctx, &self.0) {
-            Ok(fields) => fields.others.is_empty().then(|| Ok((Value::Object(fields.object), fields.bytes))),
-            Err(error) => Some(Err(error)),
-        }
+    async fn resolve_all(entries: &[Self], ctx: &ContextSelectionSet<'_>) -> Option<Values> {
+        objects(entries, ctx).await
     }
 }
 
@@ -59,10 +81,9 @@ impl<T: ObjectFields> OutputType for Output<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        let CollectedFields { mut object, others, bytes } = CollectedFields::of(ctx, &self.0)?;
-        spend(ctx, field, bytes)?;
+        let fields = CollectedFields::<T>::of(ctx)?;
         // All are awaited even when one fails: a field that is dropped may be loading the batch of its siblings.
-        let values = join_all(others.iter().map(|(_, field)| {
+        let values = join_all(fields.others().map(|field| {
             async move {
                 let ctx = ctx.with_field(field);
                 self.0.resolve_field(&ctx).await
@@ -70,15 +91,39 @@ impl<T: ObjectFields> OutputType for Output<T> {
             .boxed()
         }))
         .await;
-        for ((index, _), value) in others.iter().zip(values) {
-            object[*index] = value?.unwrap_or_default();
-        }
-        Ok(Value::Object(object))
+        let values = values.into_iter().map(|value| Ok(value?.unwrap_or_default()));
+        let values = values.collect::<ServerResult<Vec<Value>>>()?;
+        let mut nested = 0;
+        let mut json = Json::default();
+        fields.write(&self.0, &mut json, |other, json| {
+            let start = json.len();
+            json.value(&values[other]);
+            nested += json.len() - start;
+        });
+        // What is nested has been counted where it was written.
+        spend(ctx, field, json.len() - nested)?;
+        Ok(json.into_value())
     }
 }
 
-/// Bytes of a field in an answer, about, beside its key and its text.
-const PUNCTUATION: usize = 6;
+/// The JSON of objects of one type; none when one of their fields is not answered for all of them together.
+pub async fn objects<T: ObjectFields>(objects: &[Output<T>], ctx: &ContextSelectionSet<'_>) -> Option<Values> {
+    let fields = CollectedFields::<T>::of(ctx).ok()?;
+    let relations = join_all(fields.others().map(async |field| {
+        let ctx = ctx.with_field(field);
+        T::relation(objects, &ctx).await
+    }));
+    let relations: Vec<Values> = relations.await.into_iter().collect::<Option<_>>()?;
+    let bounds = ctx.data_unchecked::<Bounds>();
+    let mut values = Values::default();
+    for (index, object) in objects.iter().enumerate() {
+        if !bounds.allow(values.bytes()) {
+            return None;
+        }
+        values.push(|json| fields.write(&object.0, json, |other, json| json.raw(relations[other].get(index))));
+    }
+    Some(values)
+}
 
 /// Spends bytes of the answer, and time.
 fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
@@ -86,32 +131,28 @@ fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize)
     bounds.spend(bytes).map_err(|error| ctx.set_error_path(error.at(Some(field.pos))))
 }
 
-/// The fields of an object: the columns with their values, and those that are still to be resolved with their places.
-struct CollectedFields<'a> {
-    object: IndexMap<Name, Value>,
-    others: Vec<(usize, Cow<'a, Positioned<Field>>)>,
-    /// About how many bytes the columns are written in, with the keys of all fields.
-    bytes: usize,
+/// The fields that are selected of objects of one type, by their response keys.
+struct CollectedFields<'a, T: ObjectFields>(IndexMap<Name, Collected<'a, T::Column>>);
+
+enum Collected<'a, C> {
+    TypeName,
+    Column(C),
+    /// The n-th of those that are no columns.
+    Other(usize, Cow<'a, Positioned<Field>>),
 }
 
-impl<'a> CollectedFields<'a> {
-    fn of<T: ObjectFields>(ctx: &ContextSelectionSet<'a>, object: &T) -> ServerResult<Self> {
-        let object_fields = IndexMap::with_capacity(ctx.item.node.items.len());
-        let mut fields = Self { object: object_fields, others: Vec::new(), bytes: 0 };
-        fields.collect(ctx, &ctx.item.node, object)?;
+impl<'a, T: ObjectFields> CollectedFields<'a, T> {
+    fn of(ctx: &ContextSelectionSet<'a>) -> ServerResult<Self> {
+        let mut fields = Self(IndexMap::with_capacity(ctx.item.node.items.len()));
+        fields.collect(ctx, &ctx.item.node)?;
         Ok(fields)
     }
 
-    fn collect<T: ObjectFields>(
-        &mut self,
-        ctx: &ContextSelectionSet<'a>,
-        selection_set: &'a SelectionSet,
-        object: &T,
-    ) -> ServerResult<()> {
+    fn collect(&mut self, ctx: &ContextSelectionSet<'a>, selection_set: &'a SelectionSet) -> ServerResult<()> {
         for selection in &selection_set.items {
             let (condition, fragment) = match &selection.node {
                 Selection::Field(field) => {
-                    self.add(field, object);
+                    self.add(field);
                     continue;
                 }
                 Selection::InlineFragment(fragment) => {
@@ -126,32 +167,48 @@ impl<'a> CollectedFields<'a> {
                 }
             };
             if condition.is_none_or(|condition| applies::<T>(ctx, &condition.node.on.node)) {
-                self.collect(ctx, &fragment.node, object)?;
+                self.collect(ctx, &fragment.node)?;
             }
         }
         Ok(())
     }
 
-    fn add<T: ObjectFields>(&mut self, field: &'a Positioned<Field>, object: &T) {
-        match self.object.entry(field.node.response_key().node.clone()) {
+    fn add(&mut self, field: &'a Positioned<Field>) {
+        let others = self.others().count();
+        match self.0.entry(field.node.response_key().node.clone()) {
             map::Entry::Vacant(entry) => {
                 let name = field.node.name.node.as_str();
-                let column = if name == "__typename" { Some(Value::from(T::type_name())) } else { object.column(name) };
-                if column.is_none() {
-                    self.others.push((entry.index(), Cow::Borrowed(field)));
-                }
-                let text = if let Some(Value::String(text)) = &column { text.len() } else { 0 };
-                self.bytes += PUNCTUATION + entry.key().len() + text;
-                entry.insert(column.unwrap_or_default());
+                entry.insert(match T::column(name) {
+                    Some(column) => Collected::Column(column),
+                    None if name == "__typename" => Collected::TypeName,
+                    None => Collected::Other(others, Cow::Borrowed(field)),
+                });
             }
             // The same field again: what both select is selected once (`MergeSelectionSets`).
-            map::Entry::Occupied(entry) => {
-                if let Ok(other) = self.others.binary_search_by_key(&entry.index(), |(index, _)| *index) {
-                    let selection_set = &mut self.others[other].1.to_mut().node.selection_set;
+            map::Entry::Occupied(mut entry) => {
+                if let Collected::Other(_, other) = entry.get_mut() {
+                    let selection_set = &mut other.to_mut().node.selection_set;
                     selection_set.node.items.extend_from_slice(&field.node.selection_set.node.items);
                 }
             }
         }
+    }
+
+    /// Those that are no columns.
+    fn others(&self) -> impl Iterator<Item = &Positioned<Field>> {
+        self.0.values().filter_map(|field| match field {
+            Collected::Other(_, field) => Some(&**field),
+            _ => None,
+        })
+    }
+
+    /// Writes an object, and has the others written by a function.
+    fn write(&self, object: &T, json: &mut Json, mut write_other: impl FnMut(usize, &mut Json)) {
+        json::object(json, self.0.keys(), |json, index| match &self.0[index] {
+            Collected::TypeName => json.scalar(T::type_name()),
+            Collected::Column(column) => object.write_column(*column, json),
+            Collected::Other(other, _) => write_other(*other, json),
+        });
     }
 }
 
@@ -190,22 +247,20 @@ impl<T: Entry> OutputType for List<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        // All entries have the same selection, so when the first one needs no future, none does.
-        let now: Option<Vec<_>> = self.0.iter().map(|entry| entry.resolve_now(ctx)).collect();
-        if let Some(values) = now {
-            let mut bytes = 0;
-            let values = values.into_iter().map(|value| value.map(|(value, of_value)| (bytes += of_value, value).1));
-            let values = values.collect::<ServerResult<_>>()?;
-            spend(ctx, field, bytes)?;
-            return Ok(Value::List(values));
+        let mut json = Json::default();
+        if let Some(values) = T::resolve_all(&self.0, ctx).await {
+            spend(ctx, field, values.bytes())?;
+            json.list(0..values.len(), |json, index| json.raw(values.get(index)));
+            return Ok(json.into_value());
         }
         let entries = self.0.iter().enumerate().map(|(index, entry)| async move {
             let ctx = ctx.with_index(index);
             let value = entry.resolve(&ctx, field).await;
             value.map_err(|error| if error.path.is_empty() { ctx.set_error_path(error) } else { error })
         });
-        let values = join_all(entries).await;
-        Ok(Value::List(values.into_iter().collect::<ServerResult<_>>()?))
+        let values = join_all(entries).await.into_iter().collect::<ServerResult<Vec<_>>>()?;
+        json.list(values.iter(), Json::value);
+        Ok(json.into_value())
     }
 }
 
@@ -260,7 +315,7 @@ pub fn null(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, errors: &[
 mod tests {
     use std::sync::Arc;
 
-    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema, value};
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema};
     use entity::{hero, team};
 
     use super::*;
@@ -299,12 +354,14 @@ mod tests {
             "{{ hero {{ {fields} secretName age }} heroOutput {{ {fields} secretName age }}
                 team {{ {fields} headquarters }} teamOutput {{ {fields} headquarters }} }}"
         );
-        let Value::Object(data) = schema.execute(query).await.data else { panic!("an object is expected") };
+        let mut json = Json::default();
+        json.value(&schema.execute(query).await.data);
+        let data: serde_json::Value = serde_json::from_slice(&json.into_bytes()).expect("it is JSON");
         assert_eq!(data["hero"], data["heroOutput"]);
         assert_eq!(data["team"], data["teamOutput"]);
         assert_eq!(
             data["team"],
-            value!({"id": "Team:3", "name": "Preventers", "__typename": "Team", "headquarters": "Sharp Tower"})
+            serde_json::json!({"id": "Team:3", "name": "Preventers", "__typename": "Team", "headquarters": "Sharp Tower"})
         );
     }
 }

@@ -1,9 +1,9 @@
 //! The parameters of a request, and the answer to it (GraphQL over HTTP, Request Parameters and Response).
 
 use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
+use serde::Deserialize;
 
-use super::error::ApiError;
+use super::{error::ApiError, json::Json};
 use crate::store::Usage;
 
 /// What a client asks for.
@@ -69,6 +69,23 @@ impl Params {
 }
 
 impl Answer {
+    /// The answer as it is sent. There is no entry `data` when the execution never began.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Json::default();
+        json.raw(b"{");
+        if let Outcome::Executed(data) = &self.outcome {
+            json.key("data");
+            json.value(data);
+        }
+        if !self.errors.is_empty() {
+            json.key("errors");
+            json.scalar(&self.errors);
+        }
+        json.raw(b"}");
+        json.into_bytes()
+    }
+
     /// The answer to a request that was not executed.
     #[must_use]
     pub fn refused(errors: Vec<ServerError>) -> Self {
@@ -79,19 +96,5 @@ impl Answer {
 impl From<ApiError> for Answer {
     fn from(error: ApiError) -> Self {
         Self::refused(vec![error.at(None)])
-    }
-}
-
-/// There is no entry `data` when the execution never began.
-impl Serialize for Answer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = serializer.serialize_map(None)?;
-        if let Outcome::Executed(data) = &self.outcome {
-            answer.serialize_entry("data", data)?;
-        }
-        if !self.errors.is_empty() {
-            answer.serialize_entry("errors", &self.errors)?;
-        }
-        answer.end()
     }
 }

@@ -76,7 +76,8 @@ impl Endpoint {
         for params in batch {
             answers.push(self.schema.execute(params, false, deadline).await);
         }
-        let mut response = json_response(media_type, StatusCode::OK, &answers);
+        let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
+        let mut response = response(media_type, StatusCode::OK, [b"[", &body[..], b"]"].concat());
         response.extensions_mut().insert(measured(&answers));
         response
     }
@@ -88,7 +89,7 @@ fn answered(media_type: MediaType, answer: &Answer) -> Response {
         (Outcome::Refused, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
         (Outcome::Refused, MediaType::Json) | (Outcome::Executed(_), _) => StatusCode::OK,
     };
-    let mut response = json_response(media_type, status, answer);
+    let mut response = response(media_type, status, answer.to_json());
     if answer.outcome == Outcome::NotReadOnly {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
@@ -115,8 +116,8 @@ fn measured(answers: &[Answer]) -> Measured {
 
 /// The answer to what is not a GraphQL request.
 fn refusal(media_type: MediaType, status: StatusCode, message: &str) -> Response {
-    let code = Code::BadUserInput.as_str();
-    json_response(media_type, status, &json!({"errors": [{"message": message, "extensions": {"code": code}}]}))
+    let error = json!({"errors": [{"message": message, "extensions": {"code": Code::BadUserInput.as_str()}}]});
+    response(media_type, status, error.to_string().into_bytes())
 }
 
 fn not_acceptable() -> Response {
@@ -124,12 +125,6 @@ fn not_acceptable() -> Response {
     refusal(MediaType::Json, StatusCode::NOT_ACCEPTABLE, message)
 }
 
-fn json_response(media_type: MediaType, status: StatusCode, answer: &impl serde::Serialize) -> Response {
-    match serde_json::to_vec(answer) {
-        Ok(body) => (status, [media_type.content_type()], body).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "an answer could not be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+fn response(media_type: MediaType, status: StatusCode, body: Vec<u8>) -> Response {
+    (status, [media_type.content_type()], body).into_response()
 }

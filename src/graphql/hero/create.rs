@@ -97,8 +97,13 @@ impl HeroCreation {
     }
 }
 
-impl ObjectFields for CreateHeroPayload {}
-impl ObjectFields for CreateHeroesPayload {}
+impl ObjectFields for CreateHeroPayload {
+    type Column = ();
+}
+
+impl ObjectFields for CreateHeroesPayload {
+    type Column = ();
+}
 
 impl CreateInput for CreateHeroInput {
     type Row = NewHero;

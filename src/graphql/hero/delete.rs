@@ -55,5 +55,10 @@ impl HeroDeletion {
     }
 }
 
-impl ObjectFields for DeleteHeroPayload {}
-impl ObjectFields for DeleteHeroesPayload {}
+impl ObjectFields for DeleteHeroPayload {
+    type Column = ();
+}
+
+impl ObjectFields for DeleteHeroesPayload {
+    type Column = ();
+}

@@ -1,12 +1,19 @@
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object, Value};
-use entity::hero::Model;
+use async_graphql::{
+    Context, ID, Object,
+    futures_util::{
+        FutureExt,
+        future::{BoxFuture, ready},
+    },
+};
+use entity::hero::{Column, Model};
 
 use crate::graphql::{
     connection::{Connection, PageArguments, connection},
     error::ApiError,
     id::NodeType,
+    json::{Json, Values},
     list::{self, Source},
     output::{List, ObjectFields, Output},
     team::{Team, TeamFilter, TeamOrder},
@@ -103,13 +110,33 @@ impl Hero {
 }
 
 impl ObjectFields for Hero {
-    fn column(&self, field: &str) -> Option<Value> {
+    type Column = Column;
+
+    fn column(field: &str) -> Option<Column> {
         match field {
-            "id" => Some(Value::from(NodeType::Hero.id(self.0.id).0)),
-            "name" => Some(Value::from(self.0.name.as_str())),
-            "secretName" => Some(Value::from(self.0.secret_name.as_str())),
-            "age" => Some(self.0.age.map_or(Value::Null, Value::from)),
+            "id" => Some(Column::Id),
+            "name" => Some(Column::Name),
+            "secretName" => Some(Column::SecretName),
+            "age" => Some(Column::Age),
             _ => None,
+        }
+    }
+
+    fn write_column(&self, column: Column, json: &mut Json) {
+        match column {
+            Column::Id => json.scalar(NodeType::Hero.id(self.0.id).as_str()),
+            Column::Name => json.scalar(&self.0.name),
+            Column::SecretName => json.scalar(&self.0.secret_name),
+            Column::Age => json.scalar(self.0.age),
+        }
+    }
+
+    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+        let keys = objects.iter().map(|object| object.0.0.id).collect();
+        match ctx.item.node.name.node.as_str() {
+            "teams" => list::lists::<Team>(ctx, keys).boxed(),
+            "teamCount" => list::counts::<Team>(ctx, keys).boxed(),
+            _ => ready(None).boxed(),
         }
     }
 }

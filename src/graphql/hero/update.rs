@@ -94,8 +94,13 @@ impl HeroUpdate {
     }
 }
 
-impl ObjectFields for UpdateHeroPayload {}
-impl ObjectFields for UpdateHeroesPayload {}
+impl ObjectFields for UpdateHeroPayload {
+    type Column = ();
+}
+
+impl ObjectFields for UpdateHeroesPayload {
+    type Column = ();
+}
 
 impl UpdateInput for UpdateHeroInput {
     type Changes = HeroChanges;

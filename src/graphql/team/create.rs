@@ -93,8 +93,13 @@ impl TeamCreation {
     }
 }
 
-impl ObjectFields for CreateTeamPayload {}
-impl ObjectFields for CreateTeamsPayload {}
+impl ObjectFields for CreateTeamPayload {
+    type Column = ();
+}
+
+impl ObjectFields for CreateTeamsPayload {
+    type Column = ();
+}
 
 impl CreateInput for CreateTeamInput {
     type Row = NewTeam;

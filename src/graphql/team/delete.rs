@@ -55,5 +55,10 @@ impl TeamDeletion {
     }
 }
 
-impl ObjectFields for DeleteTeamPayload {}
-impl ObjectFields for DeleteTeamsPayload {}
+impl ObjectFields for DeleteTeamPayload {
+    type Column = ();
+}
+
+impl ObjectFields for DeleteTeamsPayload {
+    type Column = ();
+}

@@ -1,13 +1,20 @@
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object, Value};
-use entity::team::Model;
+use async_graphql::{
+    Context, ID, Object,
+    futures_util::{
+        FutureExt,
+        future::{BoxFuture, ready},
+    },
+};
+use entity::team::{Column, Model};
 
 use crate::graphql::{
     connection::{Connection, PageArguments, connection},
     error::ApiError,
     hero::{Hero, HeroFilter, HeroOrder},
     id::NodeType,
+    json::{Json, Values},
     list::{self, Source},
     output::{List, ObjectFields, Output},
 };
@@ -98,12 +105,31 @@ impl Team {
 }
 
 impl ObjectFields for Team {
-    fn column(&self, field: &str) -> Option<Value> {
+    type Column = Column;
+
+    fn column(field: &str) -> Option<Column> {
         match field {
-            "id" => Some(Value::from(NodeType::Team.id(self.0.id).0)),
-            "name" => Some(Value::from(self.0.name.as_str())),
-            "headquarters" => Some(Value::from(self.0.headquarters.as_str())),
+            "id" => Some(Column::Id),
+            "name" => Some(Column::Name),
+            "headquarters" => Some(Column::Headquarters),
             _ => None,
+        }
+    }
+
+    fn write_column(&self, column: Column, json: &mut Json) {
+        match column {
+            Column::Id => json.scalar(NodeType::Team.id(self.0.id).as_str()),
+            Column::Name => json.scalar(&self.0.name),
+            Column::Headquarters => json.scalar(&self.0.headquarters),
+        }
+    }
+
+    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+        let keys = objects.iter().map(|object| object.0.0.id).collect();
+        match ctx.item.node.name.node.as_str() {
+            "heroes" => list::lists::<Hero>(ctx, keys).boxed(),
+            "heroCount" => list::counts::<Hero>(ctx, keys).boxed(),
+            _ => ready(None).boxed(),
         }
     }
 }

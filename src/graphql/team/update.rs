@@ -92,8 +92,13 @@ impl TeamUpdate {
     }
 }
 
-impl ObjectFields for UpdateTeamPayload {}
-impl ObjectFields for UpdateTeamsPayload {}
+impl ObjectFields for UpdateTeamPayload {
+    type Column = ();
+}
+
+impl ObjectFields for UpdateTeamsPayload {
+    type Column = ();
+}
 
 impl UpdateInput for UpdateTeamInput {
     type Changes = TeamChanges;
