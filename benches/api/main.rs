@@ -2,13 +2,14 @@
 //!
 //! Both sides run in process. For the workloads of `workload.rs` they give the same bytes, or write the same rows, which is
 //! checked before anything is measured. By hand, `pages.rs` leaves out cursors and what is around the page, and `bulk.rs` all
-//! checks. The run ends with a table of the ratios.
+//! checks. `loopback.rs` compares the server with itself. The run ends with a table of the ratios.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
 mod bulk;
 mod by_hand;
 mod data;
 mod graphql;
+mod loopback;
 mod pages;
 mod ratios;
 mod workload;
@@ -55,6 +56,7 @@ fn main() {
         measure(&mut group, &runtime, &graphql, workload);
         measure(&mut group, &runtime, &by_hand, workload);
     }
+    loopback::measure(&mut criterion, &runtime, &data);
     pages::measure(&mut criterion, &runtime);
     bulk::measure(&mut criterion, &runtime);
     criterion.final_summary();

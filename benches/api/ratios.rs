@@ -9,7 +9,7 @@ use crate::{
     bulk,
     by_hand::ByHand,
     graphql::GraphQl,
-    pages,
+    loopback, pages,
     workload::{Side, WORKLOADS, Workload},
 };
 
@@ -27,6 +27,18 @@ pub fn print(estimates: &Path, start: SystemTime) {
         .collect();
     if !rows.is_empty() {
         println!("| Workload | GraphQL (µs) | By hand (µs) | Ratio |\n|---|--:|--:|--:|\n{}", rows.join("\n"));
+    }
+    let [kept, not_kept] =
+        loopback::SERVERS.map(|name| microseconds(&estimates.join(loopback::GROUP).join(name), start));
+    if let (Some(kept), Some(not_kept)) = (kept, not_kept) {
+        let per_second = |microseconds: f64| 1_000_000.0 / microseconds;
+        println!(
+            "{}: {:.0} requests/s when documents are kept, {:.0} when they are not: {:.2} times as many",
+            loopback::GROUP,
+            per_second(kept),
+            per_second(not_kept),
+            not_kept / kept
+        );
     }
 }
 

@@ -182,11 +182,11 @@ async fn load_many<E: Table, Q: Question<E> + std::fmt::Debug>(
 ) -> Loaded<Vec<Q::Answer>> {
     let keys = parents.into_iter().map(|parent| ListKey { parent: Some(parent), question: Arc::clone(&question) });
     let keys: Vec<_> = keys.collect();
-    let loaded = match loader.try_load_many(keys.clone()).await {
-        Ok(loaded) => loaded,
+    let answers = match loader.try_load_many(keys.clone()).await {
+        Ok(answers) => answers,
         Err(error) => return no_entry(error),
     };
-    let answer = |key| loaded.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
+    let answer = |key| answers.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
     keys.iter().map(answer).collect()
 }
 
