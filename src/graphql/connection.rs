@@ -20,11 +20,11 @@ use super::{
     error::{ApiError, Code},
     input::Place,
     json::{Json, Values},
-    list::{DEFAULT_LIMIT, Listed, Model, Source, bounded, query},
+    list::{DEFAULT_LIMIT, Listed, Source, bounded, query},
     loaders::{Loaders, Page},
     output::{List, ObjectFields, Output, objects},
 };
-use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Row, Slice};
+use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Record, Row, Slice};
 
 /// The arguments of a connection that say which part of the list is wanted.
 #[derive(Debug)]
@@ -98,14 +98,14 @@ impl<T: Listed> Connection<T> {
     /// The objects of this part, each with its cursor, in the order of the list also when they are its last ones.
     async fn edges(&self, ctx: &Context<'_>) -> Result<List<Output<Edge<T>>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
-        let edge = |row| Edge { cursor: self.cursor(row), node: T::new(Arc::clone(&row.model)) };
+        let edge = |row| Edge { cursor: self.cursor(row), node: T::new(row.model.clone()) };
         Ok(page.rows.iter().map(edge).map(Output).collect())
     }
 
     /// The objects of this part without their cursors.
     async fn nodes(&self, ctx: &Context<'_>) -> Result<List<Output<T>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
-        Ok(page.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+        Ok(page.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
     }
 
     /// Where in the list this part stands.
@@ -140,7 +140,7 @@ impl<T: Listed> Connection<T> {
 }
 
 impl<T: Listed> Connection<T> {
-    async fn load(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Page<Model<T>>, ApiError> {
+    async fn load(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Page<T::Entity>, ApiError> {
         ctx.data_unchecked::<Loaders>().page(T::pages, self.source, query).await
     }
 
@@ -159,7 +159,7 @@ impl<T: Listed> Connection<T> {
         }
     }
 
-    fn cursor(&self, row: &Row<Arc<Model<T>>>) -> Cursor {
+    fn cursor(&self, row: &Row<Record<T::Entity>>) -> Cursor {
         let order = &self.query.order;
         Cursor {
             field: self.field,

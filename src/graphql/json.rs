@@ -23,6 +23,11 @@ impl Json {
         self.0.len()
     }
 
+    /// What has been written so far, for others to write behind it.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
     /// JSON as it is.
     pub fn raw(&mut self, json: &[u8]) {
         self.0.extend_from_slice(json);

@@ -13,15 +13,12 @@ use super::{
     order::order,
     output::{List, ObjectFields, Output, objects},
 };
-use crate::store::{self, ListQuery, Order, Slice, Table};
+use crate::store::{ListQuery, Order, Record, Slice, Table};
 
 /// Objects in a list when the query does not say how many.
 pub const DEFAULT_LIMIT: i32 = 100;
 /// Objects in a list, at most.
 pub const MAX_LIMIT: i32 = 1_000;
-
-/// The row of an object type.
-pub type Model<T> = store::Model<<T as Listed>::Entity>;
 
 /// An object type that comes in lists.
 pub trait Listed: ObjectFields + OutputType + Clone + 'static {
@@ -30,7 +27,7 @@ pub trait Listed: ObjectFields + OutputType + Clone + 'static {
     type Order: InputType + Into<Order>;
 
     /// The object for a row.
-    fn new(row: Arc<Model<Self>>) -> Self;
+    fn new(row: Record<Self::Entity>) -> Self;
 
     /// The loader of parts of lists of such objects.
     fn pages(loaders: &Loaders) -> &PageLoader<Self::Entity>;
@@ -60,7 +57,7 @@ pub async fn list<T: Listed>(
 ) -> Result<List<Output<T>>, ApiError> {
     let query = list_query::<T>(filter_and_order, limit_and_offset)?;
     let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
-    Ok(rows.rows.iter().map(|row| Output(T::new(Arc::clone(&row.model)))).collect())
+    Ok(rows.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
 }
 
 fn list_query<T: Listed>(
@@ -86,7 +83,7 @@ pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Va
 
     // The objects of all lists are answered together, so that their relations are loaded together, too.
     let rows = pages.iter().flat_map(|page| &page.rows);
-    let all: Vec<_> = rows.map(|row| Output(T::new(Arc::clone(&row.model)))).collect();
+    let all: Vec<_> = rows.map(|row| Output(T::new(row.model.clone()))).collect();
     let all = objects(&all, &ctx.with_selection_set(&ctx.item.node.selection_set)).await?;
     let mut lists = Values::default();
     let mut start = 0;

@@ -18,7 +18,7 @@ use super::{
     error::{ApiError, Code},
     list::Source,
 };
-use crate::store::{self, Db, Filter, ListQuery, Model, Row, Rows, StoreError, Table};
+use crate::store::{self, Db, Filter, ListQuery, Record, Rows, StoreError, Table};
 
 /// Keys in one batch, at most. They are one parameter, so this bounds only the memory that a batch takes.
 const MAX_BATCH_SIZE: usize = 30_000;
@@ -26,12 +26,12 @@ const MAX_BATCH_SIZE: usize = 30_000;
 type Loaded<T> = Result<T, ApiError>;
 
 /// A part of a list, shared by all who asked for it.
-pub type Page<M> = Arc<Rows<Arc<M>>>;
+pub type Page<E> = Arc<Rows<Record<E>>>;
 
 /// Loads rows by their keys.
-pub type RowLoader<E> = Loader<i64, Loaded<Option<Arc<Model<E>>>>, RowBatch<E>>;
+pub type RowLoader<E> = Loader<i64, Loaded<Option<Record<E>>>, RowBatch<E>>;
 /// Loads parts of lists of rows: of all rows, or of those that are linked to a parent.
-pub type PageLoader<E> = Loader<ListKey<ListQuery>, Loaded<Page<Model<E>>>, ListBatch<E>>;
+pub type PageLoader<E> = Loader<ListKey<ListQuery>, Loaded<Page<E>>, ListBatch<E>>;
 /// Loads numbers of rows: of all rows, or of those that are linked to a parent.
 pub type CountLoader<E> = Loader<ListKey<Filter>, Loaded<i64>, ListBatch<E>>;
 
@@ -94,12 +94,12 @@ impl Loaders {
     }
 
     /// A hero by its key; none when there is no such hero.
-    pub async fn hero(&self, key: i64) -> Loaded<Option<Arc<hero::Model>>> {
+    pub async fn hero(&self, key: i64) -> Loaded<Option<Record<hero::Entity>>> {
         self.heroes.try_load(key).await.unwrap_or_else(no_entry)
     }
 
     /// A team by its key; none when there is no such team.
-    pub async fn team(&self, key: i64) -> Loaded<Option<Arc<team::Model>>> {
+    pub async fn team(&self, key: i64) -> Loaded<Option<Record<team::Entity>>> {
         self.teams.try_load(key).await.unwrap_or_else(no_entry)
     }
 
@@ -109,7 +109,7 @@ impl Loaders {
         loader: impl FnOnce(&Self) -> &PageLoader<E>,
         source: Source,
         query: Arc<ListQuery>,
-    ) -> Loaded<Page<Model<E>>> {
+    ) -> Loaded<Page<E>> {
         let key = ListKey { parent: source.parent(), question: query };
         loader(self).try_load(key).await.unwrap_or_else(no_entry)
     }
@@ -120,7 +120,7 @@ impl Loaders {
         loader: impl FnOnce(&Self) -> &PageLoader<E>,
         parents: Vec<i64>,
         query: Arc<ListQuery>,
-    ) -> Loaded<Vec<Page<Model<E>>>> {
+    ) -> Loaded<Vec<Page<E>>> {
         load_many(loader(self), parents, query).await
     }
 
@@ -202,12 +202,12 @@ pub struct RowBatch<E> {
     entity: PhantomData<E>,
 }
 
-impl<E: Table> BatchFn<i64, Loaded<Option<Arc<Model<E>>>>> for RowBatch<E> {
-    async fn load(&mut self, keys: &[i64]) -> HashMap<i64, Loaded<Option<Arc<Model<E>>>>> {
+impl<E: Table> BatchFn<i64, Loaded<Option<Record<E>>>> for RowBatch<E> {
+    async fn load(&mut self, keys: &[i64]) -> HashMap<i64, Loaded<Option<Record<E>>>> {
         match store::by_keys::<E>(&self.db, keys).await {
             Ok(rows) => {
                 let mut loaded: HashMap<_, _> = keys.iter().map(|key| (*key, Ok(None))).collect();
-                loaded.extend(rows.into_iter().map(|row| (E::key(&row), Ok(Some(Arc::new(row))))));
+                loaded.extend(rows.into_iter().map(|row| (row.key(), Ok(Some(row)))));
                 loaded
             }
             Err(error) => {
@@ -243,15 +243,15 @@ pub trait Question<E>: Eq + Hash + Send + Sync {
 }
 
 impl<E: Table> Question<E> for ListQuery {
-    type Answer = Page<Model<E>>;
+    type Answer = Page<E>;
 
     async fn of_all(&self, db: &Db) -> Result<Self::Answer, StoreError> {
-        Ok(shared(store::list::<E>(db, self).await?))
+        Ok(Arc::new(store::list::<E>(db, self).await?))
     }
 
     async fn of_parents(&self, db: &Db, parents: &[i64]) -> Result<HashMap<i64, Self::Answer>, StoreError> {
         let lists = store::linked_list::<E>(db, parents, self).await?;
-        Ok(lists.into_iter().map(|(parent, rows)| (parent, shared(rows))).collect())
+        Ok(lists.into_iter().map(|(parent, rows)| (parent, Arc::new(rows))).collect())
     }
 
     fn of_none(&self) -> Self::Answer {
@@ -309,10 +309,4 @@ impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBa
         let (of_all, of_parents) = join(of_all, of_parents).await;
         of_all.into_iter().chain(of_parents.into_iter().flatten()).collect()
     }
-}
-
-fn shared<M>(rows: Rows<M>) -> Page<M> {
-    let Rows { rows, has_more } = rows;
-    let rows = rows.into_iter().map(|Row { model, linked }| Row { model: Arc::new(model), linked }).collect();
-    Arc::new(Rows { rows, has_more })
 }

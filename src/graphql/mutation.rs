@@ -22,7 +22,7 @@ use super::{
     output::{List, Output, null},
 };
 use crate::store::{
-    self, Change, Changes, Create, Creation, Db, Deletion, NewRow, Relate, StoreError, Table, UnitOfWork, Update,
+    Change, Changes, Create, Creation, Db, Deletion, NewRow, Record, Relate, StoreError, Table, UnitOfWork, Update,
 };
 
 /// An input object that creates a row with rows of the other side nested in it.
@@ -51,15 +51,15 @@ pub trait UpdateInput {
     fn check(self, place: Place<'_>, faults: &mut Faults) -> Change<Self::Changes, Self::Related>;
 }
 
-type Model<N> = Arc<store::Model<<N as NewRow>::Entity>>;
-type Changed<I> = Model<<<I as UpdateInput>::Changes as Changes>::Row>;
+type Created<N> = Record<<N as NewRow>::Entity>;
+type Changed<I> = Created<<<I as UpdateInput>::Changes as Changes>::Row>;
 
 const INPUT: &str = "input";
 /// How long the payload of a deletion may read while the deletion waits for it.
 const MAX_READ: Duration = Duration::from_secs(2);
 
 /// Creates one row from the argument `input`.
-pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<Model<I::Row>, Vec<ApiError>> {
+pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<Created<I::Row>, Vec<ApiError>> {
     let place = Place::argument(INPUT);
     let mut faults = Faults::default();
     let new = [input.check(place, &mut faults)];
@@ -70,7 +70,7 @@ pub async fn create_one<I: CreateInput>(ctx: &Context<'_>, input: I) -> Result<M
 pub async fn create_many<I: CreateInput>(
     ctx: &Context<'_>,
     input: Vec<I>,
-) -> Result<Vec<Model<I::Row>>, Vec<ApiError>> {
+) -> Result<Vec<Created<I::Row>>, Vec<ApiError>> {
     let place = Place::argument(INPUT);
     let mut faults = Faults::default();
     let new = faults.list(input, place, |input, place, faults| Some(input.check(place, faults)));
@@ -82,7 +82,7 @@ async fn create<'p, I: CreateInput>(
     new: Arc<[Create<I::Row, I::Related>]>,
     mut faults: Faults,
     place: impl Fn(usize) -> Place<'p>,
-) -> Result<Vec<Model<I::Row>>, Vec<ApiError>> {
+) -> Result<Vec<Created<I::Row>>, Vec<ApiError>> {
     faults.check_objects(new.iter().map(|new| 1 + new.related.objects()).sum(), Place::argument(INPUT));
     faults.check()?;
     write(ctx, Creation { new: Arc::clone(&new) }).await.map_err(|error| match error {
@@ -138,13 +138,13 @@ async fn update<'p, I: UpdateInput>(
 }
 
 /// Writes, and forgets what was read before.
-async fn write<W, M>(ctx: &Context<'_>, work: W) -> Result<Vec<Arc<M>>, StoreError>
+async fn write<E: Table, W>(ctx: &Context<'_>, work: W) -> Result<Vec<Record<E>>, StoreError>
 where
-    W: UnitOfWork<Output = Vec<M>>,
+    W: UnitOfWork<Output = Vec<E::Model>>,
 {
     let rows = ctx.data_unchecked::<Db>().write(work).await?;
     ctx.data_unchecked::<Loaders>().clear().await;
-    Ok(rows.into_iter().map(Arc::new).collect())
+    Ok(rows.into_iter().map(Record::of).collect())
 }
 
 fn one<M>(mut rows: Vec<M>) -> Result<M, Vec<ApiError>> {
@@ -246,7 +246,7 @@ impl<T: Listed, P: OutputType> Deleting<T, P> {
         let loaders = ctx.data_unchecked::<Loaders>();
         let mut deletion = Deletion::<T::Entity>::begin(ctx.data_unchecked::<Db>(), keys, attempt).await?;
         loaders.clear().await;
-        let rows = deletion.take_rows().into_iter().map(|row| T::new(Arc::new(row))).collect();
+        let rows = deletion.take_rows().into_iter().map(|row| T::new(Record::of(row))).collect();
         let value = match self.payload(rows) {
             // Others wait to write meanwhile, so what the payload selects must not take for ever.
             Ok(payload) => match timeout(MAX_READ, Some(payload).resolve(ctx, field)).await {

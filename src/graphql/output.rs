@@ -313,13 +313,14 @@ pub fn null(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, errors: &[
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema};
     use entity::{hero, team};
 
     use super::*;
-    use crate::graphql::{hero::Hero, team::Team};
+    use crate::{
+        graphql::{hero::Hero, team::Team},
+        store::Record,
+    };
 
     struct Probe;
 
@@ -327,7 +328,7 @@ mod tests {
     impl Probe {
         async fn hero(&self) -> Hero {
             let (name, secret_name) = ("Rusty-Man".to_owned(), "Tommy \"Sharp\"".to_owned());
-            Hero(Arc::new(hero::Model { id: 7, name, secret_name, age: Some(48) }))
+            Hero(Record::of(hero::Model { id: 7, name, secret_name, age: Some(48) }))
         }
 
         async fn hero_output(&self, ctx: &async_graphql::Context<'_>) -> Output<Hero> {
@@ -336,7 +337,7 @@ mod tests {
 
         async fn team(&self) -> Team {
             let (name, headquarters) = ("Preventers".to_owned(), "Sharp Tower".to_owned());
-            Team(Arc::new(team::Model { id: 3, name, headquarters }))
+            Team(Record::of(team::Model { id: 3, name, headquarters }))
         }
 
         async fn team_output(&self, ctx: &async_graphql::Context<'_>) -> Output<Team> {

@@ -1,5 +1,7 @@
 //! Heroes.
 
+use std::io;
+
 use entity::{
     hero::{Column, Entity, Model},
     hero_team_link,
@@ -18,6 +20,20 @@ impl Table for Entity {
 
     fn key(row: &Model) -> i64 {
         row.id
+    }
+
+    fn index(column: Column) -> usize {
+        column as usize
+    }
+
+    fn write_json(row: &Model, column: Column, json: &mut Vec<u8>) -> io::Result<()> {
+        let written = match column {
+            Column::Id => serde_json::to_writer(json, &row.id),
+            Column::Name => serde_json::to_writer(json, &row.name),
+            Column::SecretName => serde_json::to_writer(json, &row.secret_name),
+            Column::Age => serde_json::to_writer(json, &row.age),
+        };
+        Ok(written?)
     }
 
     fn path() -> Vec<RelationDef> {

@@ -14,6 +14,7 @@ mod order;
 mod pool;
 mod read;
 mod readiness;
+mod record;
 mod relate;
 mod request;
 mod rows;
@@ -39,6 +40,7 @@ pub use self::{
     filter::{Column, Filter, IntTest, Quantifier, TextTest},
     order::{Bound, Key, Order, OrderBy, Position},
     read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
+    record::Record,
     relate::Relate,
     request::Usage,
     rows::{Model, Row, Table},

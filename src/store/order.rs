@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use entity::hero_team_link;
 use sea_orm::{
-    ModelTrait, Value,
+    Value,
     sea_query::{Alias, Expr, ExprTrait, NullOrdering, Query, SelectStatement},
 };
 
-use super::{Table, filter::Column};
+use super::{Table, filter::Column, record::Record};
 
 /// One step of an order. An order is a list of them that ends with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,19 +164,12 @@ impl Key {
 
 impl Position {
     /// Where a row stands in an order.
-    pub fn of<E: Table>(order: &[Order], row: &E::Model, linked: Option<i64>) -> Self {
-        Self(order.iter().map(|step| key::<E>(*step, row, linked)).collect())
-    }
-}
-
-fn key<E: Table>(step: Order, row: &E::Model, linked: Option<i64>) -> Key {
-    let OrderBy::Column(column) = step.by else {
-        return linked.map_or(Key::Null, Key::Int);
-    };
-    match E::Column::from_str(column.name).map(|column| row.get(column)) {
-        Ok(Value::String(Some(text))) => Key::Text(text),
-        Ok(Value::BigInt(Some(number))) => Key::Int(number),
-        Ok(Value::Int(Some(number))) => Key::Int(number.into()),
-        _ => Key::Null,
+    #[must_use]
+    pub fn of<E: Table>(order: &[Order], row: &Record<E>, linked: Option<i64>) -> Self {
+        let key = |step: &Order| match step.by {
+            OrderBy::Column(column) => E::Column::from_str(column.name).map_or(Key::Null, |column| row.get(column)),
+            OrderBy::Linked => linked.map_or(Key::Null, Key::Int),
+        };
+        Self(order.iter().map(key).collect())
     }
 }

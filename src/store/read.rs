@@ -11,6 +11,7 @@ use sea_orm::{
 use super::{
     Bound, Db, Filter, Order, OrderBy, Row, StoreError, Table,
     order::{behind, linked_count},
+    record::Record,
     rows::{self, LINKED},
 };
 
@@ -46,7 +47,7 @@ pub struct Rows<M> {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<E::Model>, StoreError> {
+pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<Record<E>>, StoreError> {
     Ok(rows::by_keys::<E>(&db.read, keys).await?)
 }
 
@@ -55,7 +56,7 @@ pub async fn by_keys<E: Table>(db: &Db, keys: &[i64]) -> Result<Vec<E::Model>, S
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn list<E: Table>(db: &Db, query: &ListQuery) -> Result<Rows<E::Model>, StoreError> {
+pub async fn list<E: Table>(db: &Db, query: &ListQuery) -> Result<Rows<Record<E>>, StoreError> {
     let select = select::<E>(db.read.get_database_backend(), query, None);
     let rows = rows::all_counted::<E>(&db.read, select, query.is_counted()).await?;
     Ok(query.slice.cut(rows))
@@ -71,7 +72,7 @@ pub async fn linked_list<E: Table>(
     db: &Db,
     parents: &[i64],
     query: &ListQuery,
-) -> Result<HashMap<i64, Rows<E::Model>>, StoreError> {
+) -> Result<HashMap<i64, Rows<Record<E>>>, StoreError> {
     let backend = db.read.get_database_backend();
     let select = select::<E>(backend, query, Some(linked::<E>(backend)));
     let lists = rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?;

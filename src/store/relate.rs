@@ -9,6 +9,7 @@ use super::{
     StoreError, Table,
     create::{NewRow, find, insert},
     membership::{self, Link},
+    record::Record,
     rows,
 };
 
@@ -58,7 +59,7 @@ pub async fn missing<E: Table>(db: &impl ConnectionTrait, keys: BTreeSet<i64>) -
         return Ok(Vec::new());
     }
     let wanted: Vec<i64> = keys.iter().copied().collect();
-    let present: HashSet<i64> = rows::by_keys::<E>(db, &wanted).await?.iter().map(E::key).collect();
+    let present: HashSet<i64> = rows::by_keys::<E>(db, &wanted).await?.iter().map(Record::key).collect();
     Ok(wanted.into_iter().filter(|key| !present.contains(key)).collect())
 }
 

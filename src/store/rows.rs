@@ -1,13 +1,13 @@
 //! How rows leave and enter the database: the one place that knows what differs between the two of them.
 //!
 //! *Out.* SQLx copies each row of SQLite and sends it from a worker thread, 1.0 to 1.7 µs a row. The same rows as one
-//! JSON value, built by SQLite and read by serde straight into the entity's `Model`, cost a third of that. PostgreSQL
+//! JSON value, built by SQLite, cost a third of that (`record.rs`). PostgreSQL
 //! is the other way round (`json_agg` takes several times the CPU of plain rows), so there rows stay rows.
 //!
 //! *In.* A list is always one parameter, so that a statement has one text, and thus one prepared plan, whatever the
 //! length of the list, and no limit on bind parameters to run into.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use entity::hero_team_link;
 use sea_orm::{
@@ -21,7 +21,10 @@ use sea_orm::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::membership::Link;
+use super::{
+    membership::Link,
+    record::{self, Record, RowsByParent},
+};
 
 /// One of the two entities that memberships link: a numeric key, rows that can be read from JSON, and its links.
 pub trait Table: EntityTrait<Model: DeserializeOwned + Send + Sync> {
@@ -35,6 +38,16 @@ pub trait Table: EntityTrait<Model: DeserializeOwned + Send + Sync> {
 
     /// The key of a row.
     fn key(row: &Self::Model) -> i64;
+
+    /// The place of a column among those of the entity.
+    fn index(column: Self::Column) -> usize;
+
+    /// Writes the value of a column as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, which does not happen in memory.
+    fn write_json(row: &Self::Model, column: Self::Column, json: &mut Vec<u8>) -> io::Result<()>;
 
     /// The way from the other side: to the links, and on to the rows of this entity.
     fn path() -> Vec<RelationDef>;
@@ -68,10 +81,17 @@ pub async fn all<E: Table>(db: &impl ConnectionTrait, select: SelectStatement) -
     }
 }
 
-/// The rows with these keys, in no order. A key without a row is left out.
-pub async fn by_keys<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<E::Model>, DbErr> {
+/// The models of the rows with these keys, in no order. A key without a row is left out.
+pub async fn models<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<E::Model>, DbErr> {
     let select = E::find().filter(is_in(db.get_database_backend(), Expr::col(E::KEY), keys));
     all::<E>(db, select.into_query()).await
+}
+
+/// The rows with these keys, in no order. A key without a row is left out.
+pub async fn by_keys<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<Record<E>>, DbErr> {
+    let select = E::find().filter(is_in(db.get_database_backend(), Expr::col(E::KEY), keys));
+    let rows = all_counted::<E>(db, select.into_query(), false).await?;
+    Ok(rows.into_iter().map(|row| row.model).collect())
 }
 
 /// The rows of a statement that selects the columns of `E` and then, when `counted`, [`LINKED`].
@@ -79,12 +99,9 @@ pub async fn all_counted<E: Table>(
     db: &impl ConnectionTrait,
     select: SelectStatement,
     counted: bool,
-) -> Result<Vec<Row<E::Model>>, DbErr> {
-    if !counted {
-        Ok(all::<E>(db, select).await?.into_iter().map(Row::from).collect())
-    } else if db.get_database_backend() == DbBackend::Sqlite {
-        let rows: Vec<(E::Model, i64)> = json_value(db, &json_rows::<E>(select, true)).await?;
-        Ok(rows.into_iter().map(Row::from).collect())
+) -> Result<Vec<Row<Record<E>>>, DbErr> {
+    if db.get_database_backend() == DbBackend::Sqlite {
+        record::rows(json_text(db, &json_rows::<E>(select, counted)).await?, E::Column::iter().count(), counted)
     } else {
         db.query_all(&select).await?.iter().map(|row| plain_row::<E>(row, counted)).collect()
     }
@@ -97,7 +114,7 @@ pub async fn per_parent<E: Table>(
     parents: &[i64],
     page: SelectStatement,
     counted: bool,
-) -> Result<HashMap<i64, Vec<Row<E::Model>>>, DbErr> {
+) -> Result<RowsByParent<E>, DbErr> {
     let backend = db.get_database_backend();
     let mut statement = Query::select();
     statement.from_function(list(backend, parents), KEYS);
@@ -106,11 +123,7 @@ pub async fn per_parent<E: Table>(
         // window function would number all rows of the parent first: measured at half the time of that.
         let rows = Expr::from(json_rows::<E>(page, counted));
         statement.expr(json_group_array(json_array([parent_key(backend), rows])));
-        if counted {
-            Ok(by_parent::<_, (E::Model, i64)>(json_value(db, &statement).await?))
-        } else {
-            Ok(by_parent::<_, E::Model>(json_value(db, &statement).await?))
-        }
+        record::rows_by_parent(json_text(db, &statement).await?, E::Column::iter().count(), counted)
     } else {
         // The rows of a parent keep the order of the page: its rows can come from nothing but a loop over the parents.
         statement.expr_as(parent_key(backend), PARENT).expr(Expr::col((ROWS, Asterisk))).join_lateral(
@@ -151,25 +164,9 @@ pub async fn count_per_parent(
     }
 }
 
-fn plain_row<E: Table>(row: &QueryResult, counted: bool) -> Result<Row<E::Model>, DbErr> {
+fn plain_row<E: Table>(row: &QueryResult, counted: bool) -> Result<Row<Record<E>>, DbErr> {
     let linked = if counted { Some(row.try_get("", LINKED)?) } else { None };
-    Ok(Row { model: E::Model::from_query_result(row, "")?, linked })
-}
-
-fn by_parent<M, R: Into<Row<M>>>(pages: Vec<(i64, Vec<R>)>) -> HashMap<i64, Vec<Row<M>>> {
-    pages.into_iter().map(|(parent, rows)| (parent, rows.into_iter().map(Into::into).collect())).collect()
-}
-
-impl<M> From<M> for Row<M> {
-    fn from(model: M) -> Self {
-        Self { model, linked: None }
-    }
-}
-
-impl<M> From<(M, i64)> for Row<M> {
-    fn from((model, linked): (M, i64)) -> Self {
-        Self { model, linked: Some(linked) }
-    }
+    Ok(Row { model: Record::of(E::Model::from_query_result(row, "")?), linked })
 }
 
 /// In the page that is given to [`per_parent`]: the key of the parent.
@@ -266,12 +263,16 @@ fn json_group_array(item: FunctionCall) -> FunctionCall {
 
 /// The one value of a statement, read as JSON.
 async fn json_value<T: DeserializeOwned>(db: &impl ConnectionTrait, select: &SelectStatement) -> Result<T, DbErr> {
+    serde_json::from_str(&json_text(db, select).await?).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+/// The one value of a statement, which is JSON.
+async fn json_text(db: &impl ConnectionTrait, select: &SelectStatement) -> Result<String, DbErr> {
     let mut statement = db.get_database_backend().build(select);
     // SQLite looks at a bare parameter here when it plans, and so plans again each time one is bound. With a sign it does
     // not. No other text of a statement reads like this, because all values are parameters.
     statement.sql = statement.sql.replace("LIMIT ? OFFSET ?", "LIMIT +? OFFSET +?").replace("LIMIT ?", "LIMIT +?");
     let row = db.query_one_raw(statement).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound("an aggregate gives one row".to_owned()))?;
-    let json: String = row.try_get_by_index(0)?;
-    serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
+    row.try_get_by_index(0)
 }

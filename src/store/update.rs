@@ -59,7 +59,7 @@ where
     async fn run(&self, txn: &Transaction) -> Result<Self::Output, StoreError> {
         let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
         let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
-        let rows = rows::by_keys::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
+        let rows = rows::models::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
         let mut rows: HashMap<i64, _> =
             rows.into_iter().map(|row| (<C::Row as NewRow>::Entity::key(&row), row)).collect();
         let missing_keys: Vec<i64> = keys.iter().copied().filter(|key| !rows.contains_key(key)).collect();

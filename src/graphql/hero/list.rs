@@ -1,9 +1,7 @@
 //! Lists of heroes: their filter and their order.
 
-use std::sync::Arc;
-
 use async_graphql::{Enum, InputObject, MaybeUndefined};
-use entity::hero::{Column, Entity, Model};
+use entity::hero::{Column, Entity};
 
 use super::Hero;
 use crate::{
@@ -17,7 +15,7 @@ use crate::{
         order::{NullsOrder, OrderDirection, step},
         team::TeamListFilter,
     },
-    store::{Filter, Order, OrderBy, Quantifier},
+    store::{Filter, Order, OrderBy, Quantifier, Record},
 };
 
 /// Which heroes are wanted. All that is given must hold; an empty filter takes all of them.
@@ -122,7 +120,7 @@ impl Listed for Hero {
     type Filter = HeroFilter;
     type Order = HeroOrder;
 
-    fn new(row: Arc<Model>) -> Self {
+    fn new(row: Record<Entity>) -> Self {
         Self(row)
     }
 

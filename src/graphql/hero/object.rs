@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use async_graphql::{
     Context, ID, Object,
     futures_util::{
@@ -7,43 +5,46 @@ use async_graphql::{
         future::{BoxFuture, ready},
     },
 };
-use entity::hero::{Column, Model};
+use entity::hero::{Column, Entity};
 
-use crate::graphql::{
-    connection::{Connection, PageArguments, connection},
-    error::ApiError,
-    id::NodeType,
-    json::{Json, Values},
-    list::{self, Source},
-    output::{List, ObjectFields, Output},
-    team::{Team, TeamFilter, TeamOrder},
+use crate::{
+    graphql::{
+        connection::{Connection, PageArguments, connection},
+        error::ApiError,
+        id::NodeType,
+        json::{Json, Values},
+        list::{self, Source},
+        output::{List, ObjectFields, Output},
+        team::{Team, TeamFilter, TeamOrder},
+    },
+    store::Record,
 };
 
 /// A row of `hero` as clients see it.
 #[derive(Clone, Debug)]
-pub struct Hero(pub Arc<Model>);
+pub struct Hero(pub Record<Entity>);
 
 /// Somebody who may be in any number of teams.
 #[Object]
 impl Hero {
     /// The global id, such as `Hero:1`. It stays the same for as long as the hero exists and is never used again.
     pub async fn id(&self) -> ID {
-        NodeType::Hero.id(self.0.id)
+        NodeType::Hero.id(self.0.key())
     }
 
     /// The name that everybody knows. Several heroes may have the same one.
-    async fn name(&self) -> &str {
-        &self.0.name
+    async fn name(&self) -> String {
+        self.0.text(Column::Name)
     }
 
     /// The name that nobody knows.
-    async fn secret_name(&self) -> &str {
-        &self.0.secret_name
+    async fn secret_name(&self) -> String {
+        self.0.text(Column::SecretName)
     }
 
     /// The age in years; null when it is not known.
     async fn age(&self) -> Option<i32> {
-        self.0.age
+        self.0.int(Column::Age)
     }
 
     /// The teams that the hero is in; an empty list when there are none. Reads one statement for all heroes of the query.
@@ -64,7 +65,7 @@ impl Hero {
             i32,
         >,
     ) -> Result<List<Output<Team>>, ApiError> {
-        list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
+        list::list(ctx, Source::Parent(self.0.key()), (filter, order_by), (limit, offset)).await
     }
 
     /// The teams that the hero is in, for clients that page. Reads one statement for all heroes of the query, and one more for each of
@@ -94,7 +95,7 @@ impl Hero {
         before: Option<String>,
     ) -> Result<Output<Connection<Team>>, ApiError> {
         let page = PageArguments { first, after, last, before };
-        connection("Hero.teamsConnection", Source::Parent(self.0.id), (filter, order_by), page)
+        connection("Hero.teamsConnection", Source::Parent(self.0.key()), (filter, order_by), page)
     }
 
     /// The number of teams that the hero is in. Reads one statement for all heroes of the query.
@@ -105,7 +106,7 @@ impl Hero {
             TeamFilter,
         >,
     ) -> Result<i32, ApiError> {
-        list::count::<Team>(ctx, Source::Parent(self.0.id), filter).await
+        list::count::<Team>(ctx, Source::Parent(self.0.key()), filter).await
     }
 }
 
@@ -124,15 +125,13 @@ impl ObjectFields for Hero {
 
     fn write_column(&self, column: Column, json: &mut Json) {
         match column {
-            Column::Id => json.scalar(NodeType::Hero.id(self.0.id).as_str()),
-            Column::Name => json.scalar(&self.0.name),
-            Column::SecretName => json.scalar(&self.0.secret_name),
-            Column::Age => json.scalar(self.0.age),
+            Column::Id => json.scalar(NodeType::Hero.id(self.0.key()).as_str()),
+            column => self.0.write_json(column, json.bytes()),
         }
     }
 
     fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
-        let keys = objects.iter().map(|object| object.0.0.id).collect();
+        let keys = objects.iter().map(|object| object.0.0.key()).collect();
         match ctx.item.node.name.node.as_str() {
             "teams" => list::lists::<Team>(ctx, keys).boxed(),
             "teamCount" => list::counts::<Team>(ctx, keys).boxed(),

@@ -1,9 +1,7 @@
 //! Lists of teams: their filter and their order.
 
-use std::sync::Arc;
-
 use async_graphql::{Enum, InputObject, MaybeUndefined};
-use entity::team::{Column, Entity, Model};
+use entity::team::{Column, Entity};
 
 use super::Team;
 use crate::{
@@ -17,7 +15,7 @@ use crate::{
         loaders::{CountLoader, Loaders, PageLoader},
         order::{OrderDirection, step},
     },
-    store::{Filter, Order, OrderBy, Quantifier},
+    store::{Filter, Order, OrderBy, Quantifier, Record},
 };
 
 /// Which teams are wanted. All that is given must hold; an empty filter takes all of them.
@@ -114,7 +112,7 @@ impl Listed for Team {
     type Filter = TeamFilter;
     type Order = TeamOrder;
 
-    fn new(row: Arc<Model>) -> Self {
+    fn new(row: Record<Entity>) -> Self {
         Self(row)
     }
 

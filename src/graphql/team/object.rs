@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use async_graphql::{
     Context, ID, Object,
     futures_util::{
@@ -7,38 +5,41 @@ use async_graphql::{
         future::{BoxFuture, ready},
     },
 };
-use entity::team::{Column, Model};
+use entity::team::{Column, Entity};
 
-use crate::graphql::{
-    connection::{Connection, PageArguments, connection},
-    error::ApiError,
-    hero::{Hero, HeroFilter, HeroOrder},
-    id::NodeType,
-    json::{Json, Values},
-    list::{self, Source},
-    output::{List, ObjectFields, Output},
+use crate::{
+    graphql::{
+        connection::{Connection, PageArguments, connection},
+        error::ApiError,
+        hero::{Hero, HeroFilter, HeroOrder},
+        id::NodeType,
+        json::{Json, Values},
+        list::{self, Source},
+        output::{List, ObjectFields, Output},
+    },
+    store::Record,
 };
 
 /// A row of `team` as clients see it.
 #[derive(Clone, Debug)]
-pub struct Team(pub Arc<Model>);
+pub struct Team(pub Record<Entity>);
 
 /// A group that any number of heroes may be in.
 #[Object]
 impl Team {
     /// The global id, such as `Team:1`. It stays the same for as long as the team exists and is never used again.
     pub async fn id(&self) -> ID {
-        NodeType::Team.id(self.0.id)
+        NodeType::Team.id(self.0.key())
     }
 
     /// The name. Several teams may have the same one.
-    async fn name(&self) -> &str {
-        &self.0.name
+    async fn name(&self) -> String {
+        self.0.text(Column::Name)
     }
 
     /// Where the team meets.
-    async fn headquarters(&self) -> &str {
-        &self.0.headquarters
+    async fn headquarters(&self) -> String {
+        self.0.text(Column::Headquarters)
     }
 
     /// The heroes who are in the team; an empty list when there are none. Reads one statement for all teams of the query.
@@ -59,7 +60,7 @@ impl Team {
             i32,
         >,
     ) -> Result<List<Output<Hero>>, ApiError> {
-        list::list(ctx, Source::Parent(self.0.id), (filter, order_by), (limit, offset)).await
+        list::list(ctx, Source::Parent(self.0.key()), (filter, order_by), (limit, offset)).await
     }
 
     /// The heroes who are in the team, for clients that page. Reads one statement for all teams of the query, and one more for each of
@@ -89,7 +90,7 @@ impl Team {
         before: Option<String>,
     ) -> Result<Output<Connection<Hero>>, ApiError> {
         let page = PageArguments { first, after, last, before };
-        connection("Team.heroesConnection", Source::Parent(self.0.id), (filter, order_by), page)
+        connection("Team.heroesConnection", Source::Parent(self.0.key()), (filter, order_by), page)
     }
 
     /// The number of heroes who are in the team. Reads one statement for all teams of the query.
@@ -100,7 +101,7 @@ impl Team {
             HeroFilter,
         >,
     ) -> Result<i32, ApiError> {
-        list::count::<Hero>(ctx, Source::Parent(self.0.id), filter).await
+        list::count::<Hero>(ctx, Source::Parent(self.0.key()), filter).await
     }
 }
 
@@ -118,14 +119,13 @@ impl ObjectFields for Team {
 
     fn write_column(&self, column: Column, json: &mut Json) {
         match column {
-            Column::Id => json.scalar(NodeType::Team.id(self.0.id).as_str()),
-            Column::Name => json.scalar(&self.0.name),
-            Column::Headquarters => json.scalar(&self.0.headquarters),
+            Column::Id => json.scalar(NodeType::Team.id(self.0.key()).as_str()),
+            column => self.0.write_json(column, json.bytes()),
         }
     }
 
     fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
-        let keys = objects.iter().map(|object| object.0.0.id).collect();
+        let keys = objects.iter().map(|object| object.0.0.key()).collect();
         match ctx.item.node.name.node.as_str() {
             "heroes" => list::lists::<Hero>(ctx, keys).boxed(),
             "heroCount" => list::counts::<Hero>(ctx, keys).boxed(),
