@@ -5,9 +5,10 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     hash::{Hash, Hasher},
     marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use async_graphql::futures_util::future::{join, join_all};
@@ -69,14 +70,16 @@ fn is_same<Q: PartialEq>(one: &Arc<Q>, other: &Arc<Q>) -> bool {
     Arc::ptr_eq(one, other) || one == other
 }
 
-/// The loaders of one request. Nothing is shared between requests, so nothing goes stale.
+/// The loaders of one request. Nothing is shared between requests, so nothing goes stale. Most requests need one or two, so
+/// each is made when it is first asked.
 pub struct Loaders {
-    heroes: RowLoader<hero::Entity>,
-    teams: RowLoader<team::Entity>,
-    pub hero_pages: PageLoader<hero::Entity>,
-    pub team_pages: PageLoader<team::Entity>,
-    pub hero_counts: CountLoader<hero::Entity>,
-    pub team_counts: CountLoader<team::Entity>,
+    db: Db,
+    heroes: OnceLock<RowLoader<hero::Entity>>,
+    teams: OnceLock<RowLoader<team::Entity>>,
+    hero_pages: OnceLock<PageLoader<hero::Entity>>,
+    team_pages: OnceLock<PageLoader<team::Entity>>,
+    hero_counts: OnceLock<CountLoader<hero::Entity>>,
+    team_counts: OnceLock<CountLoader<team::Entity>>,
 }
 
 impl Loaders {
@@ -84,23 +87,44 @@ impl Loaders {
     #[must_use]
     pub fn new(db: &Db) -> Self {
         Self {
-            heroes: loader(RowBatch { db: db.clone(), entity: PhantomData }),
-            teams: loader(RowBatch { db: db.clone(), entity: PhantomData }),
-            hero_pages: loader(ListBatch { db: db.clone(), entity: PhantomData }),
-            team_pages: loader(ListBatch { db: db.clone(), entity: PhantomData }),
-            hero_counts: loader(ListBatch { db: db.clone(), entity: PhantomData }),
-            team_counts: loader(ListBatch { db: db.clone(), entity: PhantomData }),
+            db: db.clone(),
+            heroes: OnceLock::new(),
+            teams: OnceLock::new(),
+            hero_pages: OnceLock::new(),
+            team_pages: OnceLock::new(),
+            hero_counts: OnceLock::new(),
+            team_counts: OnceLock::new(),
         }
+    }
+
+    /// The loader of parts of lists of heroes.
+    pub fn hero_pages(&self) -> &PageLoader<hero::Entity> {
+        self.hero_pages.get_or_init(|| list_loader(&self.db))
+    }
+
+    /// The loader of parts of lists of teams.
+    pub fn team_pages(&self) -> &PageLoader<team::Entity> {
+        self.team_pages.get_or_init(|| list_loader(&self.db))
+    }
+
+    /// The loader of numbers of heroes.
+    pub fn hero_counts(&self) -> &CountLoader<hero::Entity> {
+        self.hero_counts.get_or_init(|| list_loader(&self.db))
+    }
+
+    /// The loader of numbers of teams.
+    pub fn team_counts(&self) -> &CountLoader<team::Entity> {
+        self.team_counts.get_or_init(|| list_loader(&self.db))
     }
 
     /// A hero by its key; none when there is no such hero.
     pub async fn hero(&self, key: i64) -> Loaded<Option<Record<hero::Entity>>> {
-        self.heroes.try_load(key).await.unwrap_or_else(no_entry)
+        self.heroes.get_or_init(|| row_loader(&self.db)).try_load(key).await.unwrap_or_else(no_entry)
     }
 
     /// A team by its key; none when there is no such team.
     pub async fn team(&self, key: i64) -> Loaded<Option<Record<team::Entity>>> {
-        self.teams.try_load(key).await.unwrap_or_else(no_entry)
+        self.teams.get_or_init(|| row_loader(&self.db)).try_load(key).await.unwrap_or_else(no_entry)
     }
 
     /// A part of a list.
@@ -147,12 +171,12 @@ impl Loaders {
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
     pub async fn clear(&self) {
-        self.heroes.clear_all().await;
-        self.teams.clear_all().await;
-        self.hero_pages.clear_all().await;
-        self.team_pages.clear_all().await;
-        self.hero_counts.clear_all().await;
-        self.team_counts.clear_all().await;
+        clear(&self.heroes).await;
+        clear(&self.teams).await;
+        clear(&self.hero_pages).await;
+        clear(&self.team_pages).await;
+        clear(&self.hero_counts).await;
+        clear(&self.team_counts).await;
     }
 }
 
@@ -165,17 +189,36 @@ impl Source {
     }
 }
 
+fn row_loader<E: Table>(db: &Db) -> RowLoader<E> {
+    loader(RowBatch { db: db.clone(), entity: PhantomData })
+}
+
+fn list_loader<E: Table, Q: Question<E> + Debug>(db: &Db) -> Loader<ListKey<Q>, Loaded<Q::Answer>, ListBatch<E>> {
+    loader(ListBatch { db: db.clone(), entity: PhantomData })
+}
+
 fn loader<K, T, B>(batch: B) -> Loader<K, Loaded<T>, B>
 where
-    K: Clone + Eq + Hash + std::fmt::Debug,
+    K: Clone + Eq + Hash + Debug,
     T: Clone,
     B: BatchFn<K, Loaded<T>>,
 {
     Loader::new(batch).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
 }
 
+async fn clear<K, T, B>(loader: &OnceLock<Loader<K, T, B>>)
+where
+    K: Clone + Eq + Hash + Debug,
+    T: Clone,
+    B: BatchFn<K, T>,
+{
+    if let Some(loader) = loader.get() {
+        loader.clear_all().await;
+    }
+}
+
 /// What is asked of the lists of many parents, in their order.
-async fn load_many<E: Table, Q: Question<E> + std::fmt::Debug>(
+async fn load_many<E: Table, Q: Question<E> + Debug>(
     loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, ListBatch<E>>,
     parents: Vec<i64>,
     question: Arc<Q>,

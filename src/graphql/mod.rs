@@ -119,9 +119,9 @@ impl Schema {
         }
         let mut executable = operation.executable.clone();
         variables::remove_unset(operation, &variables, &mut executable);
-        let fields = RootFields::take(&mut executable, &variables);
+        let fields = RootFields::collect(&mut executable, &variables);
         let mut values = IndexMap::new();
-        if fields.introspects() {
+        if fields.introspects {
             if !self.introspection {
                 return ApiError::new(Code::BadUserInput, "introspection is turned off on this server").into();
             }
@@ -132,7 +132,7 @@ impl Schema {
         }
         let mut errors = Vec::new();
         let db = self.db.for_request(deadline);
-        if fields.give_back(&mut executable).is_some() {
+        if root::has_fields(&executable) {
             let request = Request::new("").variables(variables).data(db.clone()).data(Loaders::new(&db));
             let mut request = request.data(Bounds::new(self.documents.limits.max_answer_bytes, deadline));
             request.set_parsed_query(executable);

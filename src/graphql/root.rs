@@ -11,41 +11,44 @@ use async_graphql::{
 };
 use async_graphql_value::Value as ExecutableValue;
 
-/// The fields of the root by their response keys.
-pub struct RootFields(IndexMap<Name, Positioned<Field>>);
+/// The fields of the root.
+pub struct RootFields {
+    /// Their response keys, in the order of the query.
+    keys: Vec<Name>,
+    /// Whether some of them ask for the schema.
+    pub introspects: bool,
+}
 
 impl RootFields {
-    /// Takes the fields of the root out of an operation.
-    pub fn take(document: &mut ExecutableDocument, variables: &Variables) -> Self {
+    /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and no
+    /// fragment or condition is left.
+    pub fn collect(document: &mut ExecutableDocument, variables: &Variables) -> Self {
         let mut fields = IndexMap::new();
         if let DocumentOperations::Single(operation) = &mut document.operations {
             let selection_set = std::mem::take(&mut operation.node.selection_set.node);
             collect(selection_set, document, variables, &mut fields);
         }
-        Self(fields)
-    }
-
-    /// Whether a field asks for the schema.
-    pub fn introspects(&self) -> bool {
-        self.0.values().any(is_introspection)
-    }
-
-    /// Gives the fields back to the operation that is to be executed, without those that ask for the schema. None when no
-    /// other is left.
-    pub fn give_back(&self, document: &mut ExecutableDocument) -> Option<()> {
-        let others = self.0.values().filter(|field| !is_introspection(field));
-        let selection = |field: &Positioned<Field>| Positioned::new(Selection::Field(field.clone()), field.pos);
-        let items: Vec<_> = others.map(selection).collect();
-        let DocumentOperations::Single(operation) = &mut document.operations else { return None };
-        operation.node.selection_set.node.items = items;
-        (!operation.node.selection_set.node.items.is_empty()).then_some(())
+        let keys = fields.keys().cloned().collect();
+        let introspects = fields.values().any(is_introspection);
+        if let DocumentOperations::Single(operation) = &mut document.operations {
+            let others = fields.into_values().filter(|field| !is_introspection(field));
+            let selection = |field: Positioned<Field>| Positioned { pos: field.pos, node: Selection::Field(field) };
+            operation.node.selection_set.node.items = others.map(selection).collect();
+        }
+        Self { keys, introspects }
     }
 
     /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves out.
     pub fn in_order(&self, mut values: IndexMap<Name, Value>) -> Value {
-        let in_order = self.0.keys().map(|key| Some((key.clone(), values.swap_remove(key)?)));
+        let in_order = self.keys.iter().map(|key| Some((key.clone(), values.swap_remove(key)?)));
         in_order.collect::<Option<IndexMap<_, _>>>().map_or(Value::Null, Value::Object)
     }
+}
+
+/// Whether an operation has fields that are for async-graphql.
+pub fn has_fields(document: &ExecutableDocument) -> bool {
+    let mut operations = document.operations.iter();
+    operations.any(|(_, operation)| !operation.node.selection_set.node.items.is_empty())
 }
 
 fn is_introspection(field: &Positioned<Field>) -> bool {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     databases::TestDatabase,
-    support::{TestApp, graphql, on_both_databases},
+    support::{TestApp, graphql, on_both_databases, router_with},
 };
 
 const TIMEOUT: &str = "the database took too long to answer; ask for less, or with a simpler filter";
@@ -88,6 +88,23 @@ async fn a_read_ends_at_the_deadline() {
             if app.database.is_postgres() {
                 assert_eq!(active(&app).await, 0);
             }
+        }
+        app.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_has_the_time_that_is_set() {
+    for app in one_of_each().await {
+        slow_down_reads(&app).await;
+        let router = router_with(app.db.clone(), &["--request-timeout", "0.2"]);
+        for _ in 0..2 {
+            let answer = graphql(&router, "{ hero(id: 1) { name } }", json!({})).await;
+            let error = json!({"message": TIMEOUT, "locations": [{"line": 1, "column": 3}], "path": ["hero"],
+                "extensions": {"code": "TIMEOUT"}});
+            assert_eq!(answer, json!({"data": {"hero": null}, "errors": [error]}));
+            let answer = graphql(&router, "{ team(id: 1) { name } }", json!({})).await;
+            assert_eq!(answer, json!({"data": {"team": {"name": "Z-Force"}}}));
         }
         app.close().await;
     }

@@ -125,10 +125,10 @@ impl Listed for Hero {
     }
 
     fn pages(loaders: &Loaders) -> &PageLoader<Entity> {
-        &loaders.hero_pages
+        loaders.hero_pages()
     }
 
     fn counts(loaders: &Loaders) -> &CountLoader<Entity> {
-        &loaders.hero_counts
+        loaders.hero_counts()
     }
 }

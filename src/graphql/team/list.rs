@@ -117,10 +117,10 @@ impl Listed for Team {
     }
 
     fn pages(loaders: &Loaders) -> &PageLoader<Entity> {
-        &loaders.team_pages
+        loaders.team_pages()
     }
 
     fn counts(loaders: &Loaders) -> &CountLoader<Entity> {
-        &loaders.team_counts
+        loaders.team_counts()
     }
 }
