@@ -174,7 +174,7 @@ impl Limits {
         max_aliases: 50,
         max_directives: 100,
         max_root_fields: 50,
-        max_rows: 1_000_000,
+        max_rows: 250_000,
         max_answer_bytes: 32 * 1024 * 1024,
     };
 }

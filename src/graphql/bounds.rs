@@ -7,41 +7,76 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::time::Instant;
 
 use super::error::{ApiError, Code};
+use crate::config::Limits;
 
-/// The bounds of one request.
+/// The bounds of one request: what is left of each.
 #[derive(Debug)]
 pub struct Bounds {
-    /// Bytes that the answer may have, and those that are left of them.
-    max_bytes: usize,
+    rows: AtomicUsize,
     bytes: AtomicUsize,
     deadline: Instant,
+    limits: Limits,
 }
 
 impl Bounds {
     /// The bounds of a new request.
     #[must_use]
-    pub fn new(max_bytes: usize, deadline: Instant) -> Self {
-        Self { max_bytes, bytes: AtomicUsize::new(max_bytes), deadline }
+    pub fn new(limits: &Limits, deadline: Instant) -> Self {
+        let (rows, bytes) = (limits.max_rows.into(), limits.max_answer_bytes.into());
+        Self { rows, bytes, deadline, limits: limits.clone() }
+    }
+
+    /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes its own.
+    ///
+    /// # Errors
+    ///
+    /// `TIMEOUT`.
+    pub fn in_time(&self) -> Result<(), ApiError> {
+        if self.deadline < Instant::now() {
+            return Err(ApiError::new(Code::Timeout, "the request took too long; ask for less"));
+        }
+        Ok(())
+    }
+
+    /// Takes rows for the answer.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
+    pub fn take_rows(&self, rows: usize) -> Result<(), ApiError> {
+        self.in_time()?;
+        let max_rows = self.limits.max_rows;
+        take(&self.rows, rows, || format!("the answer would have more than {max_rows} rows; ask for less"))
     }
 
     /// Takes bytes for the answer.
     ///
     /// # Errors
     ///
-    /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT` when there is no time left.
-    pub fn spend(&self, bytes: usize) -> Result<(), ApiError> {
-        // The database has an eye on the time as well, but an answer from many rows takes its own.
-        if self.deadline < Instant::now() {
-            return Err(ApiError::new(Code::Timeout, "the request took too long; ask for less"));
-        }
-        let left = self.bytes.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
-        left.map(drop).map_err(|_| {
-            let message = format!("the answer would have more than {} bytes; ask for less", self.max_bytes);
-            ApiError::new(Code::QueryTooComplex, message)
-        })
+    /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
+    pub fn take_bytes(&self, bytes: usize) -> Result<(), ApiError> {
+        self.in_time()?;
+        take(&self.bytes, bytes, || self.too_many_bytes())
     }
+
     /// Whether there are so many bytes left.
-    pub fn allow(&self, bytes: usize) -> bool {
-        bytes <= self.bytes.load(Relaxed)
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` when there are not.
+    pub fn has_bytes(&self, bytes: usize) -> Result<(), ApiError> {
+        if bytes > self.bytes.load(Relaxed) {
+            return Err(ApiError::new(Code::QueryTooComplex, self.too_many_bytes()));
+        }
+        Ok(())
     }
+
+    fn too_many_bytes(&self) -> String {
+        format!("the answer would have more than {} bytes; ask for less", self.limits.max_answer_bytes)
+    }
+}
+
+fn take(left: &AtomicUsize, number: usize, message: impl FnOnce() -> String) -> Result<(), ApiError> {
+    let taken = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(number));
+    taken.map(drop).map_err(|_| ApiError::new(Code::QueryTooComplex, message()))
 }

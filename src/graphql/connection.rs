@@ -10,19 +10,20 @@ use async_graphql::{
     Context, Object, OutputType, TypeName,
     futures_util::{
         FutureExt,
-        future::{BoxFuture, join, ready},
+        future::{BoxFuture, join, join_all, ready},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bounds::Bounds,
     error::{ApiError, Code},
     input::Place,
-    json::{Json, Values},
-    list::{DEFAULT_LIMIT, Listed, Source, bounded, query},
+    json::Json,
+    list::{DEFAULT_LIMIT, Listed, Source, bounded, entries, numbers, query},
     loaders::{Loaders, Page},
-    output::{List, ObjectFields, Output, objects},
+    output::{List, ObjectFields, Output, Together, objects},
 };
 use crate::store::{Bound, Key, ListQuery, Order, OrderBy, Position, Record, Row, Slice};
 
@@ -36,7 +37,7 @@ pub struct PageArguments {
 }
 
 /// A part of a list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection<T: Listed> {
     /// The field whose list it is. Cursors of other fields are refused.
     field: &'static str,
@@ -92,19 +93,38 @@ pub fn connection<T: Listed>(
     Ok(Output(Connection { field, source, query: Arc::new(query), has_first, node: std::marker::PhantomData }))
 }
 
+/// The connections of a field for many parents. The arguments are those that `connection` is given by the resolver of the field.
+pub async fn connections<T: Listed>(field: &'static str, ctx: &Context<'_>, parents: Vec<i64>) -> Together {
+    let arguments = || {
+        let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
+        let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
+        let (_, first) = ctx.param_value::<Option<i32>>("first", None).ok()?;
+        let (_, after) = ctx.param_value::<Option<String>>("after", None).ok()?;
+        let (_, last) = ctx.param_value::<Option<i32>>("last", None).ok()?;
+        let (_, before) = ctx.param_value::<Option<String>>("before", None).ok()?;
+        let page = PageArguments { first, after, last, before };
+        connection::<T>(field, Source::Root, (filter_by, order_by), page).ok()
+    };
+    let Some(Output(connection)) = arguments() else { return Ok(None) };
+    let of_parent = |parent| Output(Connection { source: Source::Parent(parent), ..connection.clone() });
+    let connections: Vec<_> = parents.into_iter().map(of_parent).collect();
+    objects(&connections, &ctx.with_selection_set(&ctx.item.node.selection_set)).await
+}
+
 /// A part of a list, for clients that page.
 #[Object(name_type)]
 impl<T: Listed> Connection<T> {
     /// The objects of this part, each with its cursor, in the order of the list also when they are its last ones.
     async fn edges(&self, ctx: &Context<'_>) -> Result<List<Output<Edge<T>>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
-        let edge = |row| Edge { cursor: self.cursor(row), node: T::new(row.model.clone()) };
-        Ok(page.rows.iter().map(edge).map(Output).collect())
+        ctx.data_unchecked::<Bounds>().take_rows(page.rows.len())?;
+        Ok(page.rows.iter().map(|row| Output(self.edge(row))).collect())
     }
 
     /// The objects of this part without their cursors.
     async fn nodes(&self, ctx: &Context<'_>) -> Result<List<Output<T>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
+        ctx.data_unchecked::<Bounds>().take_rows(page.rows.len())?;
         Ok(page.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
     }
 
@@ -157,6 +177,10 @@ impl<T: Listed> Connection<T> {
             Some(query) => Ok(self.load(ctx, Arc::new(query)).await?.has_more),
             None => Ok(false),
         }
+    }
+
+    fn edge(&self, row: &Row<Record<T::Entity>>) -> Edge<T> {
+        Edge { cursor: self.cursor(row), node: T::new(row.model.clone()) }
     }
 
     fn cursor(&self, row: &Row<Record<T::Entity>>) -> Cursor {
@@ -223,6 +247,34 @@ impl<T: Listed> TypeName for Edge<T> {
 
 impl<T: Listed> ObjectFields for Connection<T> {
     type Column = ();
+
+    /// Connections that are answered together are those of one field, which ask the same of each parent.
+    fn relation<'a>(connections: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Together> {
+        let Some(Output(first)) = connections.first() else { return ready(Ok(None)).boxed() };
+        let parents = || connections.iter().filter_map(|connection| connection.0.source.parent()).collect();
+        let pages = || ctx.data_unchecked::<Loaders>().pages(T::pages, parents(), Arc::clone(&first.query));
+        match ctx.item.node.name.node.as_str() {
+            "nodes" => {
+                let pages = pages();
+                async move { entries(ctx, &pages.await?, |row| Output(T::new(row.model.clone()))).await }.boxed()
+            }
+            "edges" => {
+                let pages = pages();
+                async move { entries(ctx, &pages.await?, |row| Output(first.edge(row))).await }.boxed()
+            }
+            "totalCount" => {
+                let parents = parents();
+                async move { numbers::<T>(ctx, parents, first.query.filter.clone()).await.map(Some) }.boxed()
+            }
+            "pageInfo" => async move {
+                let infos = join_all(connections.iter().map(|connection| connection.0.page_info(ctx))).await;
+                let infos: Vec<_> = infos.into_iter().collect::<Result<_, _>>()?;
+                objects(&infos, &ctx.with_selection_set(&ctx.item.node.selection_set)).await
+            }
+            .boxed(),
+            _ => ready(Ok(None)).boxed(),
+        }
+    }
 }
 
 /// The cursor is the one field that is no object.
@@ -237,16 +289,44 @@ impl<T: Listed> ObjectFields for Edge<T> {
         json.scalar(self.cursor.encode());
     }
 
-    fn relation<'a>(edges: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+    fn relation<'a>(edges: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Together> {
         let nodes: Vec<_> = edges.iter().map(|edge| Output(edge.0.node.clone())).collect();
         let is_node = ctx.item.node.name.node == "node";
         let nodes = async move { objects(&nodes, &ctx.with_selection_set(&ctx.item.node.selection_set)).await };
-        if is_node { nodes.boxed() } else { ready(None).boxed() }
+        if is_node { nodes.boxed() } else { ready(Ok(None)).boxed() }
     }
 }
 
+/// The fields of [`PageInfo`].
+#[derive(Clone, Copy, Debug)]
+pub enum PageInfoField {
+    HasNextPage,
+    HasPreviousPage,
+    StartCursor,
+    EndCursor,
+}
+
 impl ObjectFields for PageInfo {
-    type Column = ();
+    type Column = PageInfoField;
+
+    fn column(field: &str) -> Option<PageInfoField> {
+        match field {
+            "hasNextPage" => Some(PageInfoField::HasNextPage),
+            "hasPreviousPage" => Some(PageInfoField::HasPreviousPage),
+            "startCursor" => Some(PageInfoField::StartCursor),
+            "endCursor" => Some(PageInfoField::EndCursor),
+            _ => None,
+        }
+    }
+
+    fn write_column(&self, field: PageInfoField, json: &mut Json) {
+        match field {
+            PageInfoField::HasNextPage => json.scalar(self.has_next_page),
+            PageInfoField::HasPreviousPage => json.scalar(self.has_previous_page),
+            PageInfoField::StartCursor => json.scalar(self.start_cursor.as_ref().map(Cursor::encode)),
+            PageInfoField::EndCursor => json.scalar(self.end_cursor.as_ref().map(Cursor::encode)),
+        }
+    }
 }
 
 /// A place in the list of a field under an order.

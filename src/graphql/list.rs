@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_graphql::{Context, InputType, OutputType};
 
 use super::{
+    bounds::Bounds,
     error::ApiError,
     filter::{FilterInput, filter},
     input::Place,
     json::Values,
-    loaders::{CountLoader, Loaders, PageLoader},
+    loaders::{CountLoader, Loaders, Page, PageLoader},
     order::order,
-    output::{List, ObjectFields, Output, objects},
+    output::{List, ObjectFields, Output, Together, objects},
 };
-use crate::store::{ListQuery, Order, Record, Slice, Table};
+use crate::store::{Filter, ListQuery, Order, Record, Row, Slice, Table};
 
 /// Objects in a list when the query does not say how many.
 pub const DEFAULT_LIMIT: i32 = 100;
@@ -55,8 +56,10 @@ pub async fn list<T: Listed>(
     filter_and_order: (Option<T::Filter>, Option<Vec<T::Order>>),
     limit_and_offset: (Option<i32>, Option<i32>),
 ) -> Result<List<Output<T>>, ApiError> {
+    ctx.data_unchecked::<Bounds>().in_time()?;
     let query = list_query::<T>(filter_and_order, limit_and_offset)?;
     let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
+    ctx.data_unchecked::<Bounds>().take_rows(rows.rows.len())?;
     Ok(rows.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
 }
 
@@ -71,20 +74,32 @@ fn list_query<T: Listed>(
     query::<T>(filter_by, order_by, Slice::Offset { limit, offset })
 }
 
-/// The plain lists of a field for many parents, as JSON; none when something is wrong. The arguments are those that `list`
-/// is given by the resolver of the field.
-pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Values> {
-    let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
-    let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
-    let (_, limit) = ctx.param_value::<Option<i32>>("limit", Some(|| Some(DEFAULT_LIMIT))).ok()?;
-    let (_, offset) = ctx.param_value::<Option<i32>>("offset", Some(|| Some(0))).ok()?;
-    let query = Arc::new(list_query::<T>((filter_by, order_by), (limit, offset)).ok()?);
-    let pages = ctx.data_unchecked::<Loaders>().pages(T::pages, parents, query).await.ok()?;
+/// The plain lists of a field for many parents. The arguments are those that `list` is given by the resolver of the field.
+pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Together {
+    let arguments = || {
+        let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
+        let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
+        let (_, limit) = ctx.param_value::<Option<i32>>("limit", Some(|| Some(DEFAULT_LIMIT))).ok()?;
+        let (_, offset) = ctx.param_value::<Option<i32>>("offset", Some(|| Some(0))).ok()?;
+        list_query::<T>((filter_by, order_by), (limit, offset)).ok()
+    };
+    let Some(query) = arguments() else { return Ok(None) };
+    let pages = ctx.data_unchecked::<Loaders>().pages(T::pages, parents, Arc::new(query)).await?;
+    entries(ctx, &pages, |row| Output(T::new(row.model.clone()))).await
+}
 
-    // The objects of all lists are answered together, so that their relations are loaded together, too.
-    let rows = pages.iter().flat_map(|page| &page.rows);
-    let all: Vec<_> = rows.map(|row| Output(T::new(row.model.clone()))).collect();
-    let all = objects(&all, &ctx.with_selection_set(&ctx.item.node.selection_set)).await?;
+/// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their relations are
+/// loaded together, too.
+pub async fn entries<T: ObjectFields, E: Table>(
+    ctx: &Context<'_>,
+    pages: &[Page<E>],
+    entry: impl Fn(&Row<Record<E>>) -> Output<T>,
+) -> Together {
+    ctx.data_unchecked::<Bounds>().take_rows(pages.iter().map(|page| page.rows.len()).sum())?;
+    let all: Vec<_> = pages.iter().flat_map(|page| &page.rows).map(entry).collect();
+    let Some(all) = objects(&all, &ctx.with_selection_set(&ctx.item.node.selection_set)).await? else {
+        return Ok(None);
+    };
     let mut lists = Values::default();
     let mut start = 0;
     for page in pages {
@@ -92,19 +107,24 @@ pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Va
         lists.push(|json| json.list(start..end, |json, index| json.raw(all.get(index))));
         start = end;
     }
-    Some(lists)
+    Ok(Some(lists))
 }
 
-/// The numbers of objects in the lists of many parents, as JSON; none when something is wrong.
-pub async fn counts<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Option<Values> {
-    let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
-    let filter = Arc::new(filter(filter_by).ok()?);
-    let counts = ctx.data_unchecked::<Loaders>().counts(T::counts, parents, filter).await.ok()?;
+/// The numbers of objects in the lists of many parents.
+pub async fn counts<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Together {
+    let arguments = || filter(ctx.param_value::<Option<T::Filter>>("where", None).ok()?.1).ok();
+    let Some(filter) = arguments() else { return Ok(None) };
+    numbers::<T>(ctx, parents, filter).await.map(Some)
+}
+
+/// The numbers of objects that a filter leaves in the lists of many parents.
+pub async fn numbers<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>, filter: Filter) -> Result<Values, ApiError> {
+    let counts = ctx.data_unchecked::<Loaders>().counts(T::counts, parents, Arc::new(filter)).await?;
     let mut values = Values::default();
     for count in counts {
         values.push(|json| json.scalar(i32::try_from(count).unwrap_or(i32::MAX)));
     }
-    Some(values)
+    Ok(values)
 }
 
 /// The number of objects in a list.
@@ -117,6 +137,7 @@ pub async fn count<T: Listed>(
     source: Source,
     filter_by: Option<T::Filter>,
 ) -> Result<i32, ApiError> {
+    ctx.data_unchecked::<Bounds>().in_time()?;
     let filter = Arc::new(filter(filter_by)?);
     let count = ctx.data_unchecked::<Loaders>().count(T::counts, source, filter).await?;
     Ok(i32::try_from(count).unwrap_or(i32::MAX))

@@ -181,7 +181,8 @@ impl Loaders {
 }
 
 impl Source {
-    fn parent(self) -> Option<i64> {
+    /// The key of the parent, if there is one.
+    pub fn parent(self) -> Option<i64> {
         match self {
             Self::Root => None,
             Self::Parent(key) => Some(key),

@@ -62,6 +62,9 @@ pub struct Mutation(HeroMutation, TeamMutation);
 
 type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
+/// Errors in one answer, at most.
+const MAX_ERRORS: usize = 1_000;
+
 /// The schema over a database: what answers requests.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "async-graphql's schema has none")]
@@ -134,17 +137,15 @@ impl Schema {
         let db = self.db.for_request(deadline);
         if root::has_fields(&executable) {
             let request = Request::new("").variables(variables).data(db.clone()).data(Loaders::new(&db));
-            let mut request = request.data(Bounds::new(self.documents.limits.max_answer_bytes, deadline));
+            let mut request = request.data(Bounds::new(&self.documents.limits, deadline));
             request.set_parsed_query(executable);
             let response = settle(self.executor.execute(request)).await;
             if let Value::Object(executed) = response.data {
                 values.extend(executed);
             }
-            errors = response.errors;
-            for error in &mut errors {
-                document.locate(error);
-                with_code(error);
-            }
+            errors = bounded(response.errors);
+            document.locate(&mut errors);
+            errors.iter_mut().for_each(with_code);
         }
         Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
     }
@@ -163,6 +164,16 @@ pub fn sdl() -> String {
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
     GraphQlSchema::build(Query::default(), Mutation::default(), EmptySubscription)
         .override_output_type_description::<ID>("What tells one object from all others. It is sent as a string.")
+}
+
+/// The first errors of an answer, and how many there are when there are very many.
+fn bounded(mut errors: Vec<ServerError>) -> Vec<ServerError> {
+    if errors.len() > MAX_ERRORS {
+        let more = errors.len() - MAX_ERRORS;
+        errors.truncate(MAX_ERRORS);
+        errors.push(ApiError::new(Code::BadUserInput, format!("and {more} more errors")).at(None));
+    }
+    errors
 }
 
 /// The server's own errors all have a code. Those without one are async-graphql's: a variable that is null where it cannot be.

@@ -41,21 +41,24 @@ pub trait ObjectFields: ContainerType {
     /// Writes the value of a column.
     fn write_column(&self, _column: Self::Column, _json: &mut Json) {}
 
-    /// The values of a field that is no column, for all of these objects together. None when that is not known, or when
-    /// something is wrong: then the resolver of the field is asked for each of them.
-    fn relation<'a>(_objects: &'a [Output<Self>], _ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>>
+    /// The values of a field that is no column, for all of these objects together.
+    fn relation<'a>(_objects: &'a [Output<Self>], _ctx: &'a Context<'_>) -> BoxFuture<'a, Together>
     where
         Self: Sized,
     {
-        ready(None).boxed()
+        ready(Ok(None)).boxed()
     }
 }
 
+/// The values for many objects together. None when this way does not know them, or an argument is wrong: then the resolver of
+/// the field is asked for each object. An error is one of all of them, which no resolver is asked about again.
+pub type Together = Result<Option<Values>, ApiError>;
+
 /// A value in a list.
 pub trait Entry: OutputType + Sized {
-    /// All values of a list together; none when each is to be resolved on its own.
-    fn resolve_all(_entries: &[Self], _ctx: &ContextSelectionSet<'_>) -> impl Future<Output = Option<Values>> + Send {
-        ready(None)
+    /// All values of a list together.
+    fn resolve_all(_entries: &[Self], _ctx: &ContextSelectionSet<'_>) -> impl Future<Output = Together> + Send {
+        ready(Ok(None))
     }
 }
 
@@ -64,7 +67,7 @@ pub trait Entry: OutputType + Sized {
 pub struct Output<T>(pub T);
 
 impl<T: ObjectFields> Entry for Output<T> {
-    async fn resolve_all(entries: &[Self], ctx: &ContextSelectionSet<'_>) -> Option<Values> {
+    async fn resolve_all(entries: &[Self], ctx: &ContextSelectionSet<'_>) -> Together {
         objects(entries, ctx).await
     }
 }
@@ -106,29 +109,29 @@ impl<T: ObjectFields> OutputType for Output<T> {
     }
 }
 
-/// The JSON of objects of one type; none when one of their fields is not answered for all of them together.
-pub async fn objects<T: ObjectFields>(objects: &[Output<T>], ctx: &ContextSelectionSet<'_>) -> Option<Values> {
-    let fields = CollectedFields::<T>::of(ctx).ok()?;
+/// The JSON of objects of one type.
+pub async fn objects<T: ObjectFields>(objects: &[Output<T>], ctx: &ContextSelectionSet<'_>) -> Together {
+    let Ok(fields) = CollectedFields::<T>::of(ctx) else { return Ok(None) };
     let relations = join_all(fields.others().map(async |field| {
         let ctx = ctx.with_field(field);
         T::relation(objects, &ctx).await
     }));
-    let relations: Vec<Values> = relations.await.into_iter().collect::<Option<_>>()?;
+    let relations: Result<Option<Vec<Values>>, ApiError> =
+        relations.await.into_iter().map(Result::transpose).collect::<Option<_>>().transpose();
+    let Some(relations) = relations? else { return Ok(None) };
     let bounds = ctx.data_unchecked::<Bounds>();
     let mut values = Values::default();
     for (index, object) in objects.iter().enumerate() {
-        if !bounds.allow(values.bytes()) {
-            return None;
-        }
+        bounds.has_bytes(values.bytes())?;
         values.push(|json| fields.write(&object.0, json, |other, json| json.raw(relations[other].get(index))));
     }
-    Some(values)
+    Ok(Some(values))
 }
 
 /// Spends bytes of the answer, and time.
 fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
     let bounds = ctx.data_unchecked::<Bounds>();
-    bounds.spend(bytes).map_err(|error| ctx.set_error_path(error.at(Some(field.pos))))
+    bounds.take_bytes(bytes).map_err(|error| ctx.set_error_path(error.at(Some(field.pos))))
 }
 
 /// The fields that are selected of objects of one type, by their response keys.
@@ -248,7 +251,8 @@ impl<T: Entry> OutputType for List<T> {
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let mut json = Json::default();
-        if let Some(values) = T::resolve_all(&self.0, ctx).await {
+        let together = T::resolve_all(&self.0, ctx).await;
+        if let Some(values) = together.map_err(|error| ctx.set_error_path(error.at(Some(field.pos))))? {
             spend(ctx, field, values.bytes())?;
             json.list(0..values.len(), |json, index| json.raw(values.get(index)));
             return Ok(json.into_value());
@@ -348,7 +352,10 @@ mod tests {
     #[tokio::test]
     async fn columns_are_what_the_resolvers_give() {
         let schema = Schema::build(Probe, EmptyMutation, EmptySubscription)
-            .data(Bounds::new(usize::MAX, tokio::time::Instant::now() + std::time::Duration::from_mins(1)))
+            .data(Bounds::new(
+                &crate::config::Limits::DEFAULT,
+                tokio::time::Instant::now() + std::time::Duration::from_mins(1),
+            ))
             .finish();
         let fields = "id name __typename";
         let query = format!(

@@ -1,6 +1,8 @@
 //! The variables of a request: coerced to the types that its operation declares (`CoerceVariableValues`), and those that are
 //! not sent.
 
+use std::collections::HashSet;
+
 use apollo_compiler::{Schema, ast::Type, schema::ExtendedType};
 use async_graphql::{
     Name, Number, Positioned, Value, Variables,
@@ -15,6 +17,11 @@ use super::{
     input::bounded,
     introspection::SCHEMA,
 };
+
+/// Faults that are looked for. What is beyond is cut off by [`bounded`].
+const MAX_FAULTS: usize = 100;
+/// Entries of a list, at most: more than any argument takes, so that the arguments stay the ones to say what they take.
+const MAX_ENTRIES: usize = 10_000;
 
 /// Coerces the variables that were sent to the types of an operation. Those that it does not declare are left out.
 ///
@@ -36,6 +43,12 @@ pub fn coerce(operation: &Operation, mut sent: IndexMap<Name, Value>) -> Result<
         }
         coercion.path.pop();
     }
+    // Their type lets them be null, for they have a default; the condition of a directive must not be.
+    for name in operation.conditions.iter().filter(|name| coerced.get(*name) == Some(&Value::Null)) {
+        coercion.path.push(Value::from(name.as_str()));
+        coercion.fault("must not be null: it is the condition of a directive");
+        coercion.path.pop();
+    }
     if coercion.faults.is_empty() { Ok(coerced) } else { Err(bounded(coercion.faults)) }
 }
 
@@ -47,6 +60,9 @@ struct Coercion<'s> {
 
 impl Coercion<'_> {
     fn fault(&mut self, message: &str) {
+        if self.faults.len() > MAX_FAULTS {
+            return;
+        }
         let mut place = String::from("$");
         for segment in &self.path {
             match segment {
@@ -72,6 +88,9 @@ impl Coercion<'_> {
         }
         let entries = class.item_type();
         match value {
+            Value::List(list) if list.len() > MAX_ENTRIES => {
+                self.fault(&format!("must have at most {MAX_ENTRIES} entries, not {}", list.len()));
+            }
             Value::List(list) => {
                 for (index, entry) in list.iter_mut().enumerate() {
                     self.at(index.into(), |coercion| coercion.value(entries, entry));
@@ -155,7 +174,7 @@ fn integer(number: &Number) -> Option<i128> {
 /// Input Objects): an update leaves such a field as it is. async-graphql would take them for null, which clears it.
 pub fn remove_unset(operation: &Operation, variables: &Variables, document: &mut ExecutableDocument) {
     let is_unset = |name: &&Name| !variables.contains_key(*name);
-    let unset: Vec<&Name> = operation.variables.iter().map(|variable| &variable.name).filter(is_unset).collect();
+    let unset: HashSet<&Name> = operation.variables.iter().map(|variable| &variable.name).filter(is_unset).collect();
     if unset.is_empty() {
         return;
     }
@@ -167,7 +186,7 @@ pub fn remove_unset(operation: &Operation, variables: &Variables, document: &mut
     }
 }
 
-fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &[&Name]) {
+fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &HashSet<&Name>) {
     for selection in &mut selection_set.items {
         match &mut selection.node {
             Selection::Field(Positioned { node: Field { arguments, selection_set, .. }, .. }) => {
@@ -186,7 +205,7 @@ fn remove_from_selection_set(selection_set: &mut SelectionSet, unset: &[&Name]) 
 }
 
 /// An entry of a list stays, and is null.
-fn remove_from_value(value: &mut ExecutableValue, unset: &[&Name]) {
+fn remove_from_value(value: &mut ExecutableValue, unset: &HashSet<&Name>) {
     match value {
         ExecutableValue::Object(fields) => {
             fields.retain(|_, value| !is_unset(value, unset));
@@ -206,6 +225,6 @@ fn remove_from_value(value: &mut ExecutableValue, unset: &[&Name]) {
     }
 }
 
-fn is_unset(value: &ExecutableValue, unset: &[&Name]) -> bool {
-    matches!(value, ExecutableValue::Variable(name) if unset.contains(&name))
+fn is_unset(value: &ExecutableValue, unset: &HashSet<&Name>) -> bool {
+    matches!(value, ExecutableValue::Variable(name) if unset.contains(name))
 }

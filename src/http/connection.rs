@@ -22,6 +22,7 @@ use tower::Service;
 
 use super::{
     activity::{Activity, Clock, Phase, Running},
+    host::UnclearHost,
     listener::Socket,
     server::{Streams, Timeouts},
     stream::Stream,
@@ -100,7 +101,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        UnclearHost::mark(&mut request);
         let is_http2 = request.version() == Version::HTTP_2;
         let running = self.activity.request(is_http2);
         // A router is always ready, and its clone is a pointer.

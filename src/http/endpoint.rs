@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     body::{BodyLimits, read_body},
@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub body: BodyLimits,
     /// How long a request is worked on. A batch is one request.
     pub request_timeout: Duration,
+    /// As many as requests may be worked on at once.
+    pub permits: Semaphore,
     /// Requests in one batch, at most; 0 refuses batches.
     pub max_batch: usize,
 }
@@ -33,6 +35,7 @@ pub struct Endpoint {
 /// `GET /graphql`, for queries alone.
 pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
+    let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
     match params::of_query(query.as_deref().unwrap_or_default()) {
         Ok(params) => answered(media_type, &endpoint.schema.execute(params, true, endpoint.deadline()).await),
         Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
@@ -50,6 +53,8 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, bod
         Ok(body) => body,
         Err(error) => return refusal(media_type, error.status(), &error.message()),
     };
+    // Clients that are slow to send must not keep others out, and neither must those that are slow to take their answers.
+    let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
     match params::of_body(&body, endpoint.max_batch) {
         Ok(Parsed::One(params)) => {
             answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await)
@@ -116,8 +121,20 @@ fn measured(answers: &[Answer]) -> Measured {
 
 /// The answer to what is not a GraphQL request.
 fn refusal(media_type: MediaType, status: StatusCode, message: &str) -> Response {
-    let error = json!({"errors": [{"message": message, "extensions": {"code": Code::BadUserInput.as_str()}}]});
+    error(media_type, status, Code::BadUserInput, message)
+}
+
+fn error(media_type: MediaType, status: StatusCode, code: Code, message: &str) -> Response {
+    let error = json!({"errors": [{"message": message, "extensions": {"code": code.as_str()}}]});
     response(media_type, status, error.to_string().into_bytes())
+}
+
+/// The answer when as many requests as may be are being worked on: at once, without a queue.
+fn too_many(media_type: MediaType) -> Response {
+    let message = "the server has as many requests as it can work on; try again in a moment";
+    let mut response = error(media_type, StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn not_acceptable() -> Response {

@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::http::{Request, header::HOST, uri::Authority};
+use axum::http::{Request, Version, header::HOST, uri::Authority};
 
 use crate::config::ServeSettings;
 
@@ -15,6 +15,19 @@ use crate::config::ServeSettings;
 pub struct Hosts {
     is_checked: bool,
     listed: Arc<[String]>,
+}
+
+/// Marks a request over HTTP/1.1 that does not have one header `Host`, which it must (RFC 9112, 3.2). hyper lets it pass.
+#[derive(Clone, Copy, Debug)]
+pub struct UnclearHost;
+
+impl UnclearHost {
+    /// Marks a request as it comes from a connection.
+    pub fn mark<B>(request: &mut Request<B>) {
+        if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+            request.extensions_mut().insert(Self);
+        }
+    }
 }
 
 impl Hosts {

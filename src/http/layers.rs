@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,12 +10,11 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use tokio::sync::Semaphore;
 use tower::util::option_layer;
 use tower_http::{
     CompressionLevel,
@@ -30,7 +28,7 @@ use tower_http::{
 use tracing::Instrument;
 
 use super::{
-    host::Hosts,
+    host::{Hosts, UnclearHost},
     log::{Asked, Measured},
     refusal::refusal,
 };
@@ -70,9 +68,9 @@ async fn edge(State(hosts): State<Hosts>, request: Request, next: Next) -> Respo
     let asked = Asked::new(request.method(), request.uri().path());
     // An id is visible ASCII. The span is there whatever the level, so that an error names its request.
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
-    let foreign = hosts.foreign(&request).map(misdirected);
+    let refused = unclear(&request).or_else(|| hosts.foreign(&request).map(misdirected));
     async {
-        let mut response = match foreign {
+        let mut response = match refused {
             Some(refusal) => refusal,
             None => next.run(request).await,
         };
@@ -112,6 +110,12 @@ fn new_request_id() -> HeaderValue {
     HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
 }
 
+fn unclear(request: &Request) -> Option<Response> {
+    let is_unclear = request.extensions().get::<UnclearHost>().is_some();
+    let message = "a request must have one header Host";
+    is_unclear.then(|| refusal(StatusCode::BAD_REQUEST, Code::BadUserInput, message))
+}
+
 fn misdirected(host: &str) -> Response {
     let message = format!(
         "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
@@ -141,15 +145,4 @@ fn compression() -> CompressionLayer<impl Predicate> {
 /// The panic itself is in the log already, by `log::init`.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "the server failed to do this; its log has the reason")
-}
-
-/// Turns a request away, at once, when as many as may be are being worked on.
-pub async fn at_once(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    // It is given back when the answer is ready: a client that does not take it must not keep others out.
-    let Ok(_permit) = permits.try_acquire() else {
-        let message = "the server has as many requests as it can work on; try again in a moment";
-        let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
-        return ([(RETRY_AFTER, HeaderValue::from_static("1"))], refusal).into_response();
-    };
-    next.run(request).await
 }

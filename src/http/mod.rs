@@ -22,7 +22,7 @@ mod playground;
 use std::{io, sync::Arc};
 
 use anyhow::Context as _;
-use axum::{Router, middleware::from_fn_with_state, routing};
+use axum::{Router, routing};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
@@ -53,10 +53,10 @@ fn routes(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router
         schema: Schema::new(db.clone(), graphql),
         body: BodyLimits::new(settings),
         request_timeout: settings.request_timeout,
+        permits: Semaphore::new(settings.max_requests),
         max_batch: graphql.max_batch,
     };
-    let permits = Arc::new(Semaphore::new(settings.max_requests));
-    let graphql = routing::get(endpoint::get).post(endpoint::post).layer(from_fn_with_state(permits, layers::at_once));
+    let graphql = routing::get(endpoint::get).post(endpoint::post);
     Router::new()
         .route("/graphql", graphql)
         .route("/schema.graphql", routing::get(endpoint::sdl))

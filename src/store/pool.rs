@@ -113,7 +113,11 @@ impl Pool {
             self.permits.close();
         }
         while let Some(connection) = self.pop() {
-            connection.close().await.map_err(connection_error)?;
+            match connection.close().await {
+                // The other side has closed it already.
+                Err(sqlx::Error::Io(_)) => {}
+                closed => closed.map_err(connection_error)?,
+            }
         }
         Ok(())
     }

@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DbErr, ExecResult, QueryResult, Statement};
-use tokio::time::{Instant, timeout_at};
+use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, Statement};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::{connection::Connection, error::deadline_exceeded};
 
@@ -19,12 +22,17 @@ use super::{connection::Connection, error::deadline_exceeded};
 #[derive(Default)]
 pub struct Request {
     deadline: Option<Instant>,
+    /// Each statement that reads takes a turn, so that one request leaves connections to others.
+    turns: Option<Arc<Semaphore>>,
     /// From what time on a statement is warned of.
     slow: Option<Duration>,
     statements: AtomicU32,
     nanoseconds: AtomicU64,
     observer: Option<Arc<Observer>>,
 }
+
+/// Statements of one request that read at the same time, at most.
+const MAX_READS_AT_ONCE: usize = 4;
 
 type Observer = dyn Fn(&Statement) + Send + Sync;
 
@@ -44,7 +52,8 @@ impl Request {
     /// A request that is observed in the same way and ends no later, with its own deadline and count.
     pub fn until(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |other| other.min(deadline));
-        Self { deadline: Some(deadline), slow: self.slow, observer: self.observer.clone(), ..Self::default() }
+        let turns = Some(Arc::new(Semaphore::new(MAX_READS_AT_ONCE)));
+        Self { deadline: Some(deadline), turns, slow: self.slow, observer: self.observer.clone(), ..Self::default() }
     }
 
     pub fn observed(&self, observer: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
@@ -56,6 +65,13 @@ impl Request {
             statements: self.statements.load(Ordering::Relaxed),
             time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
         }
+    }
+
+    /// Waits for a turn to read, which lasts as long as what this gives.
+    pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbErr> {
+        let Some(turns) = &self.turns else { return Ok(None) };
+        let turn = self.in_time(Arc::clone(turns).acquire_owned()).await?;
+        turn.map(Some).map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
     /// Does something before the deadline, or not at all.

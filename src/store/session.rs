@@ -93,24 +93,28 @@ impl ConnectionTrait for Session {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let _turn = self.request.turn().await?;
         let mut lease = self.lease().await?;
         let connection = lease.connection()?;
         self.request.execute(connection, connection.taken, statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let _turn = self.request.turn().await?;
         let mut lease = self.lease().await?;
         let connection = lease.connection()?;
         self.request.run(sql, connection.taken, connection.execute_unprepared(sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let _turn = self.request.turn().await?;
         let mut lease = self.lease().await?;
         let connection = lease.connection()?;
         self.request.query_one(connection, connection.taken, statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let _turn = self.request.turn().await?;
         let mut lease = self.lease().await?;
         let connection = lease.connection()?;
         self.request.query_all(connection, connection.taken, statement).await

@@ -31,7 +31,7 @@ fn in_a_hurry(app: &TestApp) -> Router {
 }
 
 /// Lets all that reads heroes take hours.
-async fn slow_down_reads(app: &TestApp) {
+pub async fn slow_down_reads(app: &TestApp) {
     // Without a row nothing would be asked.
     seed::tutorial(&app.db).await.expect("the tutorial's data");
     app.execute("ALTER TABLE hero RENAME TO hero_rows").await;

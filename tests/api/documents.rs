@@ -184,6 +184,100 @@ async fn hostile_documents_are_refused_soon() {
     app.close().await;
 }
 
+/// What has taken seconds or gigabytes: each is tried three times, so that one pause of the machine does not count.
+#[tokio::test]
+async fn hostile_requests_are_answered_soon() {
+    let app = app(Limits::DEFAULT).await;
+    let operations: Vec<String> = (0..99).map(|index| format!("query q{index}($v: ID) {{ ...F }} ")).collect();
+    let variables: Vec<String> = (0..2_000).map(|index| format!("$v{index}: ID ")).collect();
+    let errors = "query($v: [ID!]!) { a: nodes(ids: $v) { id } b: nodes(ids: $v) { id } c: nodes(ids: $v) { id } }";
+    for (query, variables) in [
+        // Errors far behind in a long document.
+        (" ".repeat(900_000) + errors, json!({"v": vec!["x"; 1_000]})),
+        // One fault for each use of a variable in each operation.
+        (
+            format!("{} fragment F on Query {{ nodes(ids: [{}]) {{ id }} }}", operations.concat(), "$v ".repeat(1_500)),
+            json!({}),
+        ),
+        (format!("query({}) {{ __typename }}", variables.concat()), json!({})),
+        (format!("{{ __typename ...F }} fragment F on {} {{ id }}", "a".repeat(900_000)), json!({})),
+        (format!("{{ {} }}", "a".repeat(900_000)), json!({})),
+        (
+            "mutation($a: [CreateHeroInput!]!) { createHeroes(input: $a) { heroes { id } } }".to_owned(),
+            json!({"a": vec![json!({}); 200_000]}),
+        ),
+        (
+            "query($a: HeroFilter) { heroes(where: $a) { id } }".to_owned(),
+            json!({"a": {"and": vec![json!({}); 200_000]}}),
+        ),
+    ] {
+        let mut fastest = None;
+        for attempt in 0..3 {
+            let query = " ".repeat(attempt) + &query;
+            let body = json!({"query": query, "variables": variables}).to_string();
+            let start = Instant::now();
+            let answer = json_body(post(&app.router, "application/json", body).await).await;
+            fastest = fastest.into_iter().chain([start.elapsed()]).min();
+            assert!(!answer["errors"].is_null(), "{query:.100}");
+            assert!(answer.to_string().len() < 500_000, "{query:.100}");
+        }
+        // An unoptimized build takes a multiple of what a real one takes.
+        assert!(fastest < Some(std::time::Duration::from_secs(2)), "{fastest:?} {query:.100}");
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn rows_are_counted_whatever_was_estimated() {
+    let app = app(Limits { max_rows: 2_000, ..Limits::DEFAULT }).await;
+    let teams: Vec<_> = (0..50).map(|team| json!({"name": format!("T{team}"), "headquarters": "H"})).collect();
+    let heroes = vec![json!({"name": "A", "secretName": "B", "teams": {"connectOrCreate": teams}}); 30];
+    let create = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { name } } }";
+    app.data(create, json!({"input": heroes})).await;
+    app.data("{ heroes(limit: 30) { teams { name } } }", json!({})).await;
+    for query in [
+        "{ heroes(limit: 10) { teams { heroes { name } } } }",
+        "{ heroes(limit: 2) { teams { heroesConnection { nodes { name } } } } }",
+        "{ heroesConnection(first: 2) { nodes { teams { heroes { name } } } } }",
+        "{ a: heroes(limit: 20) { teams { name } } b: heroes(limit: 22, offset: 1) { teams { name } } }",
+    ] {
+        let answer = app.graphql(query).await;
+        let message = json!("the answer would have more than 2000 rows; ask for less");
+        assert_eq!((&answer["data"], &answer["errors"][0]["message"]), (&json!(null), &message), "{query}");
+        assert_eq!(answer["errors"][0]["extensions"], json!({"code": "QUERY_TOO_COMPLEX"}));
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_condition_that_is_null_is_refused() {
+    let app = app(Limits::DEFAULT).await;
+    for query in [
+        "query($a: Boolean = true) { heroes { id @include(if: $a) } }",
+        "query($a: Boolean = true) { ... @skip(if: $a) { heroes { id } } }",
+        "query($a: Boolean = true) { ...F } fragment F on Query { heroes { id @skip(if: $a) } }",
+    ] {
+        assert_eq!(app.graphql_with(query, json!({})).await.get("errors"), None);
+        let answer = app.graphql_with(query, json!({"a": null})).await;
+        let error = json!({"message": "`$a` must not be null: it is the condition of a directive",
+            "extensions": {"code": "BAD_USER_INPUT", "variablePath": ["a"]}});
+        assert_eq!(answer, json!({"errors": [error]}));
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn places_are_lines_and_characters() {
+    let app = app(Limits::DEFAULT).await;
+    for (before, line, column) in
+        [("", 1, 1), ("\n", 2, 1), ("\r\n \r\n", 3, 1), ("\r\r", 3, 1), ("# é\u{1F600}\n\u{feff} ", 2, 3)]
+    {
+        let answer = app.graphql(&format!("{before}{{ x: heroes {{ y }} }}")).await;
+        assert_eq!(answer["errors"][0]["locations"], json!([{"line": line, "column": column + 14}]), "{before:?}");
+    }
+    app.close().await;
+}
+
 #[tokio::test]
 async fn documents_are_known_by_their_hashes() {
     let app = app(Limits::DEFAULT).await;

@@ -7,9 +7,14 @@ mod scan;
 mod validate;
 mod values;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
+use apollo_compiler::{
+    ExecutableDocument, Node,
+    ast::Type,
+    executable::{Selection, SelectionSet},
+    validation::Valid,
+};
 use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::ExecutableDocument as Executable};
 use quick_cache::{Weighter, sync::Cache};
 
@@ -35,6 +40,8 @@ pub struct Operation {
     pub name: Option<Name>,
     pub is_mutation: bool,
     pub variables: Vec<Variable>,
+    /// The variables that are conditions of directives.
+    pub conditions: HashSet<Name>,
     /// With the fragments that it uses, and without other operations.
     pub executable: Executable,
     pub definition: Node<apollo_compiler::executable::Operation>,
@@ -111,9 +118,7 @@ impl Documents {
         match validate::checked(&text, schema, &self.limits, self.suggest) {
             Ok(valid) => Ok(Arc::new(Document::new(text, valid))),
             Err(mut faults) => {
-                for fault in &mut faults {
-                    locate(&text, fault);
-                }
+                locate(&text, &mut faults);
                 Err(faults.into())
             }
         }
@@ -158,9 +163,9 @@ impl Document {
         }
     }
 
-    /// Makes lines and columns of the offsets in an error.
-    pub fn locate(&self, error: &mut ServerError) {
-        locate(&self.text, error);
+    /// Makes lines and columns of the offsets in errors.
+    pub fn locate(&self, errors: &mut [ServerError]) {
+        locate(&self.text, errors);
     }
 }
 
@@ -177,11 +182,36 @@ impl Operation {
             name: operation.name.as_ref().map(Name::new),
             is_mutation: operation.is_mutation(),
             variables: variables.collect(),
+            conditions: conditions(document, operation),
             executable: executable::executable(document, operation),
             definition: operation.clone(),
             rows,
         }
     }
+}
+
+/// The variables in the directives of an operation: each of the two that there are has a condition, and nothing else.
+fn conditions(
+    document: &ExecutableDocument,
+    operation: &Node<apollo_compiler::executable::Operation>,
+) -> HashSet<Name> {
+    fn collect(selections: &SelectionSet, conditions: &mut HashSet<Name>) {
+        for selection in &selections.selections {
+            let directives = selection.directives().iter();
+            let arguments = directives.flat_map(|directive| &directive.arguments);
+            conditions.extend(arguments.filter_map(|argument| argument.value.as_variable()).map(Name::new));
+            match selection {
+                Selection::Field(field) => collect(&field.selection_set, conditions),
+                Selection::InlineFragment(fragment) => collect(&fragment.selection_set, conditions),
+                // All fragments are looked at, once.
+                Selection::FragmentSpread(_) => {}
+            }
+        }
+    }
+    let mut conditions = HashSet::new();
+    collect(&operation.selection_set, &mut conditions);
+    document.fragments.values().for_each(|fragment| collect(&fragment.selection_set, &mut conditions));
+    conditions
 }
 
 /// How many bytes a document takes in the cache.
@@ -212,13 +242,25 @@ fn check(what: &str, measured: usize, allowed: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Makes lines and columns of the offsets in an error. Columns count characters.
-fn locate(text: &str, error: &mut ServerError) {
-    for position in error.locations.iter_mut().filter(|position| position.line == 0) {
-        let before = text.get(..position.column).unwrap_or(text);
-        let unbroken = before.replace("\r\n", "\n").replace('\r', "\n");
-        let line = unbroken.rsplit('\n').next().unwrap_or_default();
-        *position = Pos { line: unbroken.matches('\n').count() + 1, column: line.chars().count() + 1 };
+/// Makes lines and columns of the offsets in errors, in one walk through the text. Columns count characters.
+fn locate(text: &str, errors: &mut [ServerError]) {
+    let positions = errors.iter_mut().flat_map(|error| &mut error.locations);
+    let mut positions: Vec<&mut Pos> = positions.filter(|position| position.line == 0).collect();
+    positions.sort_unstable_by_key(|position| position.column);
+    let mut characters = text.char_indices().peekable();
+    let mut here = Pos { line: 1, column: 1 };
+    for position in positions {
+        while let Some((_, character)) = characters.next_if(|(offset, _)| *offset < position.column) {
+            let is_end = match character {
+                '\n' => true,
+                // Together with a line feed it is one end.
+                '\r' => characters.peek().is_none_or(|(_, next)| *next != '\n'),
+                _ => false,
+            };
+            here =
+                if is_end { Pos { line: here.line + 1, column: 1 } } else { Pos { column: here.column + 1, ..here } };
+        }
+        *position = here;
     }
 }
 

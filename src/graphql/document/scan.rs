@@ -3,8 +3,10 @@
 //! Parsers work by recursion and by tokens. Counting brackets and tokens first bounds the stack and the time that a parser
 //! takes, whatever it is sent.
 
+use async_graphql::{Pos, ServerError};
+
 use super::{Limits, check};
-use crate::graphql::error::ApiError;
+use crate::graphql::error::{ApiError, Code};
 
 /// Brackets in brackets, at most, of all three kinds together. Documents that are not too deep stay far below.
 const MAX_NESTING: usize = 64;
@@ -15,8 +17,9 @@ const MAX_NESTING: usize = 64;
 ///
 /// # Errors
 ///
-/// `QUERY_TOO_COMPLEX` with the measured and the allowed value.
-pub fn scan(text: &str, limits: &Limits) -> Result<(), ApiError> {
+/// `QUERY_TOO_COMPLEX` with the measured and the allowed value, or `BAD_USER_INPUT` for a string that does not end on its line:
+/// parsers do not agree where it ends, so nothing could be said of what is behind it.
+pub fn scan(text: &str, limits: &Limits) -> Result<(), ServerError> {
     let (mut tokens, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -27,7 +30,10 @@ pub fn scan(text: &str, limits: &Limits) -> Result<(), ApiError> {
         tokens += 1;
         rest = match first {
             b'#' => after(behind, |byte| matches!(byte, b'\n' | b'\r')),
-            b'"' => after_string(behind),
+            b'"' => after_string(behind).ok_or_else(|| {
+                let position = Pos { line: 0, column: text.len() - rest.len() };
+                ApiError::new(Code::BadUserInput, "syntax error: a string must end on its line").at(Some(position))
+            })?,
             b'{' | b'[' | b'(' => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -45,8 +51,9 @@ pub fn scan(text: &str, limits: &Limits) -> Result<(), ApiError> {
             _ => behind,
         };
     }
-    check("tokens", tokens, limits.max_tokens)?;
-    check("brackets in brackets", deepest, MAX_NESTING)
+    let measured =
+        check("tokens", tokens, limits.max_tokens).and_then(|()| check("brackets in brackets", deepest, MAX_NESTING));
+    measured.map_err(|error| error.at(None))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -57,29 +64,28 @@ fn after(text: &[u8], is_end: impl Fn(&u8) -> bool) -> &[u8] {
     text.iter().position(is_end).map_or(&[], |end| &text[end + 1..])
 }
 
-/// What is behind a string, whose opening quotation mark is before `text`.
-fn after_string(text: &[u8]) -> &[u8] {
+/// What is behind a string, whose opening quotation mark is before `text`; none when it does not end on its line.
+fn after_string(text: &[u8]) -> Option<&[u8]> {
     if let Some(mut block) = text.strip_prefix(br#""""#) {
         while !block.is_empty() {
             if let Some(behind) = block.strip_prefix(br#"""""#) {
-                return behind;
+                return Some(behind);
             }
             block = block.strip_prefix(br#"\""""#).unwrap_or(&block[1..]);
         }
-        return block;
+        return Some(block);
     }
     let mut escaped = false;
     for (index, byte) in text.iter().enumerate() {
         match byte {
-            // A string ends with its line at the latest.
-            b'\n' | b'\r' => return &text[index + 1..],
+            b'\n' | b'\r' => return None,
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
-            b'"' => return &text[index + 1..],
+            b'"' => return Some(&text[index + 1..]),
             _ => {}
         }
     }
-    &[]
+    None
 }
 
 #[cfg(test)]
@@ -108,8 +114,9 @@ mod tests {
             "{and:[".repeat(33),
             format!("\"\" {}", nested(65)),
             format!("\"\"\"\"\"\" {}", nested(65)),
-            format!("\"unclosed\n{}", nested(65)),
-            format!("\"unclosed\\\n{}", nested(65)),
+            "\"unclosed\n".to_owned(),
+            "\"unclosed\\\n".to_owned(),
+            "\"unclosed".to_owned(),
             format!("# comment\n{}", nested(65)),
             format!("\"\\\\\"{}", nested(65)),
         ] {

@@ -16,6 +16,8 @@ use crate::graphql::error::{ApiError, Code, shortened};
 const MAX_FAULTS: usize = 20;
 /// How deep the parser may go. The scan has counted brackets, so nothing reaches this.
 const RECURSION_LIMIT: usize = 500;
+/// Longer names are not compared with others, which takes time for each pair of characters.
+const MAX_COMPARED: usize = 100;
 /// Names that differ in more than a third of their characters are not mistaken for each other.
 const MIN_SIMILARITY: f64 = 0.66;
 
@@ -30,16 +32,14 @@ pub fn checked(
     limits: &Limits,
     suggest: bool,
 ) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
-    let too_complex = |error: ApiError| vec![error.at(None)];
-    scan(text, limits).map_err(too_complex)?;
+    scan(text, limits).map_err(|error| vec![error])?;
     let parsed = Parser::new().recursion_limit(RECURSION_LIMIT).parse_ast(text, "request");
     let document = parsed.map_err(|invalid| faults(&invalid.errors, |_| None))?;
-    measure(&document, limits).map_err(too_complex)?;
+    measure(&document, limits).map_err(|error| vec![error.at(None)])?;
     let valid = document
         .to_executable_validate(schema)
         .map_err(|invalid| faults(&invalid.errors, |fault| if suggest { suggestion(schema, fault) } else { None }))?;
-    let mut faults = values::faults(schema, &valid, text);
-    faults.truncate(MAX_FAULTS);
+    let faults = values::faults(schema, &valid, text, MAX_FAULTS);
     if faults.is_empty() { Ok(valid) } else { Err(faults) }
 }
 
@@ -79,6 +79,9 @@ fn suggestion(schema: &Schema, fault: &str) -> Option<String> {
         }
         _ => return None,
     };
+    if unknown.len() > MAX_COMPARED {
+        return None;
+    }
     let similarity = |known: &&str| strsim::jaro_winkler(unknown, known);
     let best = known.into_iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
     (similarity(&best) >= MIN_SIMILARITY).then(|| format!("; did you mean `{best}`?"))

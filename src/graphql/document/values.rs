@@ -1,30 +1,31 @@
-//! What apollo-compiler 1.33 does not see in the values of a document: input fields that are given twice or without a value,
-//! and variables in lists and input objects that may be null where nothing may be.
+//! What apollo-compiler 1.33 does not see in the values of a document: input fields that are given twice, input fields and
+//! arguments without a value, and variables in lists and input objects that may be null where nothing may be.
 
 use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node, Schema,
-    ast::{InputValueDefinition, Type},
-    executable::{Argument, Directive, Operation, Selection, SelectionSet, Value},
+    ast::{InputValueDefinition, Type, VariableDefinition},
+    executable::{Argument, Directive, Selection, SelectionSet, Value},
     parser::SourceSpan,
 };
 use async_graphql::{Pos, ServerError};
 
 use crate::graphql::error::{ApiError, Code};
 
-/// The faults in the values of a document.
-pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Vec<ServerError> {
+/// The first faults in the values of a document.
+pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str, max_faults: usize) -> Vec<ServerError> {
     let mut faults = Vec::new();
     let mut fragments = HashMap::new();
     for (name, fragment) in &document.fragments {
-        let mut values = Values { schema, text, usages: Vec::new(), spreads: Vec::new(), faults: &mut faults };
+        let mut values = Values::new(schema, text);
         values.directives(&fragment.directives);
         values.selection_set(&fragment.selection_set);
+        faults.append(&mut values.faults);
         fragments.insert(name, (values.usages, values.spreads));
     }
     for operation in document.operations.iter() {
-        let mut values = Values { schema, text, usages: Vec::new(), spreads: Vec::new(), faults: &mut faults };
+        let mut values = Values::new(schema, text);
         values.directives(&operation.directives);
         for variable in &operation.variables {
             values.directives(&variable.directives);
@@ -33,41 +34,48 @@ pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Vec
             }
         }
         values.selection_set(&operation.selection_set);
+        faults.append(&mut values.faults);
         let (mut usages, mut spreads) = (values.usages, values.spreads);
         let mut seen = HashSet::new();
         while let Some(name) = spreads.pop() {
             if let (true, Some((of_fragment, further))) = (seen.insert(name), fragments.get(name)) {
-                usages.extend_from_slice(of_fragment);
+                usages.extend(of_fragment);
                 spreads.extend(further);
             }
         }
-        faults.extend(usages.iter().filter_map(|usage| usage.fault(operation)));
+        let variables = operation.variables.iter().map(|variable| (&variable.name, &**variable)).collect();
+        let left = max_faults.saturating_sub(faults.len());
+        faults.extend(usages.iter().filter_map(|(usage, position)| usage.fault(&variables, *position)).take(left));
     }
+    faults.truncate(max_faults);
     faults
 }
 
 /// A variable at a place where a value of a type is expected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Usage<'a> {
     variable: &'a Name,
     class: &'a Type,
     has_default: bool,
-    position: Option<SourceSpan>,
 }
 
 impl Usage<'_> {
     /// What is wrong with it (`IsVariableUsageAllowed`).
-    fn fault(&self, operation: &Operation) -> Option<ServerError> {
-        let variable = operation.variables.iter().find(|variable| variable.name == *self.variable)?;
+    fn fault(
+        &self,
+        variables: &HashMap<&Name, &VariableDefinition>,
+        position: Option<SourceSpan>,
+    ) -> Option<ServerError> {
+        let variable = variables.get(self.variable)?;
         let has_default = self.has_default || variable.default_value.as_ref().is_some_and(|value| !value.is_null());
         let is_allowed = if has_default {
             variable.ty.is_assignable_to(&nullable(self.class))
         } else {
             variable.ty.is_assignable_to(self.class)
         };
-        let Self { variable: name, class, .. } = self;
+        let Self { variable: name, class, .. } = *self;
         let message = || format!("the variable `${name}` is a {}, where a {class} is expected", variable.ty);
-        (!is_allowed).then(|| fault(message(), self.position))
+        (!is_allowed).then(|| fault(message(), position))
     }
 }
 
@@ -80,22 +88,27 @@ fn nullable(class: &Type) -> Type {
 }
 
 /// Walks the values below an operation or a fragment.
-struct Values<'a, 'f> {
+struct Values<'a> {
     schema: &'a Schema,
     text: &'a str,
-    usages: Vec<Usage<'a>>,
+    /// Equal ones are one, at the first place.
+    usages: HashMap<Usage<'a>, Option<SourceSpan>>,
     spreads: Vec<&'a Name>,
-    faults: &'f mut Vec<ServerError>,
+    faults: Vec<ServerError>,
 }
 
-impl<'a> Values<'a, '_> {
+impl<'a> Values<'a> {
+    fn new(schema: &'a Schema, text: &'a str) -> Self {
+        Self { schema, text, usages: HashMap::new(), spreads: Vec::new(), faults: Vec::new() }
+    }
+
     fn selection_set(&mut self, selection_set: &'a SelectionSet) {
         for selection in &selection_set.selections {
             self.directives(selection.directives());
             match selection {
                 Selection::Field(field) => {
                     if let Ok(definition) = self.schema.type_field(&selection_set.ty, &field.name) {
-                        self.arguments(&field.arguments, &definition.arguments);
+                        self.arguments(&field.name, &field.arguments, &definition.arguments);
                     }
                     self.selection_set(&field.selection_set);
                 }
@@ -108,12 +121,32 @@ impl<'a> Values<'a, '_> {
     fn directives(&mut self, directives: &'a [Node<Directive>]) {
         for directive in directives {
             if let Some(definition) = self.schema.directive_definitions.get(&directive.name) {
-                self.arguments(&directive.arguments, &definition.arguments);
+                self.arguments(&directive.name, &directive.arguments, &definition.arguments);
             }
         }
     }
 
-    fn arguments(&mut self, arguments: &'a [Node<Argument>], definitions: &'a [Node<InputValueDefinition>]) {
+    /// The arguments behind a name. One without a value is passed over by the parser, so what is between them is looked at in
+    /// the text.
+    fn arguments(
+        &mut self,
+        name: &Name,
+        arguments: &'a [Node<Argument>],
+        definitions: &'a [Node<InputValueDefinition>],
+    ) {
+        let after_name = name.location().map_or(self.text.len(), |name| name.end_offset());
+        let opening = self.next(after_name);
+        if self.text[opening..].starts_with('(') {
+            let mut end = opening + 1;
+            for location in arguments.iter().filter_map(Node::location) {
+                self.between(end, location.offset());
+                end = location.end_offset();
+            }
+            let closing = self.next(end);
+            if !self.text[closing..].starts_with(')') {
+                self.no_value(closing);
+            }
+        }
         for argument in arguments {
             if let Some(definition) = definitions.iter().find(|definition| definition.name == argument.name) {
                 self.value(&argument.value, &definition.ty, definition.default_value.is_some());
@@ -124,7 +157,7 @@ impl<'a> Values<'a, '_> {
     fn value(&mut self, value: &'a Node<Value>, class: &'a Type, has_default: bool) {
         match &**value {
             Value::Variable(variable) => {
-                self.usages.push(Usage { variable, class, has_default, position: value.location() });
+                self.usages.entry(Usage { variable, class, has_default }).or_insert_with(|| value.location());
             }
             Value::List(entries) if class.is_list() => {
                 for entry in entries {
@@ -161,13 +194,26 @@ impl<'a> Values<'a, '_> {
         self.between(end, span.end_offset() - 1);
     }
 
+    /// Between two values there must be nothing.
     fn between(&mut self, start: usize, end: usize) {
-        let between = self.text.get(start..end).unwrap_or_default();
-        let without_comments = between.split(['\n', '\r']).map(|line| line.split('#').next().unwrap_or_default());
-        if without_comments.flat_map(str::chars).any(|character| !" \t,\u{feff}".contains(character)) {
-            let position = Pos { line: 0, column: start };
-            let message = "syntax error: an input field needs a colon and a value";
-            self.faults.push(ApiError::new(Code::BadUserInput, message).at(Some(position)));
+        let next = self.next(start);
+        if next < end {
+            self.no_value(next);
+        }
+    }
+
+    fn no_value(&mut self, offset: usize) {
+        let message = "syntax error: a name needs a colon and a value here";
+        self.faults.push(ApiError::new(Code::BadUserInput, message).at(Some(Pos { line: 0, column: offset })));
+    }
+
+    /// Where the next token begins: behind blanks, commas and comments.
+    fn next(&self, offset: usize) -> usize {
+        let mut rest = self.text.get(offset..).unwrap_or_default();
+        loop {
+            let trimmed = rest.trim_start_matches([' ', '\t', '\n', '\r', ',', '\u{feff}']);
+            let Some(comment) = trimmed.strip_prefix('#') else { return self.text.len() - trimmed.len() };
+            rest = comment.find(['\n', '\r']).map_or("", |end| &comment[end..]);
         }
     }
 }

@@ -9,12 +9,12 @@ use entity::hero::{Column, Entity};
 
 use crate::{
     graphql::{
-        connection::{Connection, PageArguments, connection},
+        connection::{Connection, PageArguments, connection, connections},
         error::ApiError,
         id::NodeType,
-        json::{Json, Values},
+        json::Json,
         list::{self, Source},
-        output::{List, ObjectFields, Output},
+        output::{List, ObjectFields, Output, Together},
         team::{Team, TeamFilter, TeamOrder},
     },
     store::Record,
@@ -130,12 +130,13 @@ impl ObjectFields for Hero {
         }
     }
 
-    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Together> {
         let keys = objects.iter().map(|object| object.0.0.key()).collect();
         match ctx.item.node.name.node.as_str() {
             "teams" => list::lists::<Team>(ctx, keys).boxed(),
             "teamCount" => list::counts::<Team>(ctx, keys).boxed(),
-            _ => ready(None).boxed(),
+            "teamsConnection" => connections::<Team>("Hero.teamsConnection", ctx, keys).boxed(),
+            _ => ready(Ok(None)).boxed(),
         }
     }
 }

@@ -9,13 +9,13 @@ use entity::team::{Column, Entity};
 
 use crate::{
     graphql::{
-        connection::{Connection, PageArguments, connection},
+        connection::{Connection, PageArguments, connection, connections},
         error::ApiError,
         hero::{Hero, HeroFilter, HeroOrder},
         id::NodeType,
-        json::{Json, Values},
+        json::Json,
         list::{self, Source},
-        output::{List, ObjectFields, Output},
+        output::{List, ObjectFields, Output, Together},
     },
     store::Record,
 };
@@ -124,12 +124,13 @@ impl ObjectFields for Team {
         }
     }
 
-    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Option<Values>> {
+    fn relation<'a>(objects: &'a [Output<Self>], ctx: &'a Context<'_>) -> BoxFuture<'a, Together> {
         let keys = objects.iter().map(|object| object.0.0.key()).collect();
         match ctx.item.node.name.node.as_str() {
             "heroes" => list::lists::<Hero>(ctx, keys).boxed(),
             "heroCount" => list::counts::<Hero>(ctx, keys).boxed(),
-            _ => ready(None).boxed(),
+            "heroesConnection" => connections::<Hero>("Team.heroesConnection", ctx, keys).boxed(),
+            _ => ready(Ok(None)).boxed(),
         }
     }
 }
