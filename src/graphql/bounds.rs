@@ -9,11 +9,15 @@ use tokio::time::Instant;
 use super::error::{ApiError, Code};
 use crate::config::Limits;
 
+/// How often the bytes of an answer are written on the way to it, at most: once for each level of objects.
+const LEVELS: usize = 6;
+
 /// The bounds of one request: what is left of each.
 #[derive(Debug)]
 pub struct Bounds {
     rows: AtomicUsize,
     bytes: AtomicUsize,
+    written: AtomicUsize,
     deadline: Instant,
     limits: Limits,
 }
@@ -23,7 +27,8 @@ impl Bounds {
     #[must_use]
     pub fn new(limits: &Limits, deadline: Instant) -> Self {
         let (rows, bytes) = (limits.max_rows.into(), limits.max_answer_bytes.into());
-        Self { rows, bytes, deadline, limits: limits.clone() }
+        let written = limits.max_answer_bytes.saturating_mul(LEVELS).into();
+        Self { rows, bytes, written, deadline, limits: limits.clone() }
     }
 
     /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes its own.
@@ -59,16 +64,14 @@ impl Bounds {
         take(&self.bytes, bytes, || self.too_many_bytes())
     }
 
-    /// Whether there are so many bytes left.
+    /// Takes bytes that are written on the way to the answer, once for each level of it, so that lists side by side are
+    /// bounded before they come together.
     ///
     /// # Errors
     ///
-    /// `QUERY_TOO_COMPLEX` when there are not.
-    pub fn has_bytes(&self, bytes: usize) -> Result<(), ApiError> {
-        if bytes > self.bytes.load(Relaxed) {
-            return Err(ApiError::new(Code::QueryTooComplex, self.too_many_bytes()));
-        }
-        Ok(())
+    /// `QUERY_TOO_COMPLEX` when there are not so many left.
+    pub fn write(&self, bytes: usize) -> Result<(), ApiError> {
+        take(&self.written, bytes, || self.too_many_bytes())
     }
 
     fn too_many_bytes(&self) -> String {

@@ -15,7 +15,7 @@ pub enum Code {
     Conflict,
     /// The document would cost too much.
     QueryTooComplex,
-    /// A statement took longer than it may.
+    /// The request, or a statement of it, took longer than it may.
     Timeout,
     /// The document is not known by its hash: it is to be sent along.
     PersistedQueryNotFound,

@@ -20,12 +20,11 @@ use async_graphql::{Name, ServerError, Value, Variables, indexmap::IndexMap};
 use super::{
     document::{Document, Operation},
     error::{ApiError, Code},
+    json::Json,
 };
 
 const TYPE: &str = "__Type";
 const IS_ONE_OF: &str = "isOneOf";
-/// Before the response key of an `isOneOf` while the name of the type is asked for in its place.
-const NAME_FOR: &str = "__isOneOf_by_name_";
 
 /// The schema as documents are validated against it.
 pub static SCHEMA: LazyLock<Option<Valid<Schema>>> = LazyLock::new(|| {
@@ -71,32 +70,43 @@ pub fn introspect(
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
-    let (document, mut definition) = (by_name(&document.valid, schema), definition.clone());
-    ask_by_name(&mut definition.make_mut().selection_set, schema);
+    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No key of the
+    // client's begins with it.
+    let prefix = (0..).map(|number| format!("__isOneOf{number}_")).find(|prefix| !document.has_text(prefix));
+    let prefix = prefix.ok_or_else(failed)?;
+    let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
+    ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);
     let response = introspection::partial_execute(schema, &IMPLEMENTERS, &document, &definition, &values);
     match response.map(|response| async_graphql::to_value(response.data)) {
         Ok(Ok(mut data)) => {
-            answer_by_name(&mut data, schema);
+            answer_by_name(&mut data, schema, &prefix);
             if let Value::Object(fields) = data { Ok(fields) } else { Err(failed()) }
         }
         _ => Err(failed()),
     }
 }
 
+/// How many bytes an introspection is written in.
+pub fn bytes(fields: &IndexMap<Name, Value>) -> usize {
+    let mut json = Json::default();
+    json.list(fields.values(), Json::value);
+    json.len()
+}
+
 /// The document with the name of a type in the place of each `isOneOf`.
-fn by_name(document: &Valid<ExecutableDocument>, schema: &Schema) -> Valid<ExecutableDocument> {
+fn by_name(document: &Valid<ExecutableDocument>, schema: &Schema, prefix: &str) -> Valid<ExecutableDocument> {
     let mut document = document.clone().into_inner();
     for fragment in document.fragments.values_mut() {
-        ask_by_name(&mut fragment.make_mut().selection_set, schema);
+        ask_by_name(&mut fragment.make_mut().selection_set, schema, prefix);
     }
     Valid::assume_valid(document)
 }
 
-fn ask_by_name(selection_set: &mut SelectionSet, schema: &Schema) {
+fn ask_by_name(selection_set: &mut SelectionSet, schema: &Schema, prefix: &str) {
     for selection in &mut selection_set.selections {
         match selection {
             Selection::Field(field) if field.name == IS_ONE_OF && selection_set.ty == TYPE => {
-                let alias = apollo_compiler::Name::new(&format!("{NAME_FOR}{}", field.response_key()));
+                let alias = apollo_compiler::Name::new(&format!("{prefix}{}", field.response_key()));
                 if let (Ok(alias), Ok(definition)) = (alias, schema.type_field(TYPE, "name")) {
                     let field = field.make_mut();
                     (field.alias, field.name) = (Some(alias), name!("name"));
@@ -104,31 +114,30 @@ fn ask_by_name(selection_set: &mut SelectionSet, schema: &Schema) {
                 }
             }
             Selection::Field(field) if !field.selection_set.selections.is_empty() => {
-                ask_by_name(&mut field.make_mut().selection_set, schema);
+                ask_by_name(&mut field.make_mut().selection_set, schema, prefix);
             }
-            Selection::InlineFragment(fragment) => ask_by_name(&mut fragment.make_mut().selection_set, schema),
+            Selection::InlineFragment(fragment) => ask_by_name(&mut fragment.make_mut().selection_set, schema, prefix),
             Selection::Field(_) | Selection::FragmentSpread(_) => {}
         }
     }
 }
 
 /// Makes an answer of each name: whether it is that of an input object of which one field is given; null for other types.
-fn answer_by_name(value: &mut Value, schema: &Schema) {
+fn answer_by_name(value: &mut Value, schema: &Schema, prefix: &str) {
     match value {
         Value::Object(fields) => {
             for value in fields.values_mut() {
-                answer_by_name(value, schema);
+                answer_by_name(value, schema, prefix);
             }
-            if fields.keys().any(|key| key.starts_with(NAME_FOR)) {
-                let answered =
-                    std::mem::take(fields).into_iter().map(|(key, value)| match key.strip_prefix(NAME_FOR) {
-                        Some(key) => (Name::new(key), is_one_of(&value, schema)),
-                        None => (key, value),
-                    });
+            if fields.keys().any(|key| key.starts_with(prefix)) {
+                let answered = std::mem::take(fields).into_iter().map(|(key, value)| match key.strip_prefix(prefix) {
+                    Some(key) => (Name::new(key), is_one_of(&value, schema)),
+                    None => (key, value),
+                });
                 *fields = answered.collect();
             }
         }
-        Value::List(values) => values.iter_mut().for_each(|value| answer_by_name(value, schema)),
+        Value::List(values) => values.iter_mut().for_each(|value| answer_by_name(value, schema, prefix)),
         _ => {}
     }
 }

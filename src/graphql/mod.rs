@@ -129,6 +129,9 @@ impl Schema {
                 return ApiError::new(Code::BadUserInput, "introspection is turned off on this server").into();
             }
             match introspection::introspect(document, operation, &variables) {
+                Ok(fields) if introspection::bytes(&fields) > self.documents.limits.max_answer_bytes => {
+                    return ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less").into();
+                }
                 Ok(fields) => values = fields,
                 Err(error) => return Answer::refused(vec![error]),
             }

@@ -33,6 +33,10 @@ pub trait ObjectFields: ContainerType {
     /// A field that is a plain column, without arguments.
     type Column: Copy + Send + Sync;
 
+    /// Whether it is the payload of a mutation. It is answered whatever the bounds of the request say, because it tells what was
+    /// written; the objects in it are not.
+    const IS_PAYLOAD: bool = false;
+
     /// The column of a field; none for every other field.
     fn column(_field: &str) -> Option<Self::Column> {
         None
@@ -96,18 +100,25 @@ impl<T: ObjectFields> OutputType for Output<T> {
         .await;
         let values = values.into_iter().map(|value| Ok(value?.unwrap_or_default()));
         let values = values.collect::<ServerResult<Vec<Value>>>()?;
-        let mut nested = 0;
+        let mut counted = 0;
         let mut json = Json::default();
         fields.write(&self.0, &mut json, |other, json| {
             let start = json.len();
             json.value(&values[other]);
-            nested += json.len() - start;
+            // Objects and lists have been counted where they were written.
+            if matches!(values[other], Value::Binary(_)) {
+                counted += json.len() - start;
+            }
         });
-        // What is nested has been counted where it was written.
-        spend(ctx, field, json.len() - nested)?;
+        if !T::IS_PAYLOAD {
+            spend(ctx, field, json.len() - counted)?;
+        }
         Ok(json.into_value())
     }
 }
+
+/// Objects that are written between two looks at the time.
+const OBJECTS_BETWEEN_LOOKS: usize = 1_000;
 
 /// The JSON of objects of one type.
 pub async fn objects<T: ObjectFields>(objects: &[Output<T>], ctx: &ContextSelectionSet<'_>) -> Together {
@@ -122,8 +133,12 @@ pub async fn objects<T: ObjectFields>(objects: &[Output<T>], ctx: &ContextSelect
     let bounds = ctx.data_unchecked::<Bounds>();
     let mut values = Values::default();
     for (index, object) in objects.iter().enumerate() {
-        bounds.has_bytes(values.bytes())?;
+        if index % OBJECTS_BETWEEN_LOOKS == 0 {
+            bounds.in_time()?;
+        }
+        let before = values.bytes();
         values.push(|json| fields.write(&object.0, json, |other, json| json.raw(relations[other].get(index))));
+        bounds.write(values.bytes() - before)?;
     }
     Ok(Some(values))
 }
@@ -135,7 +150,11 @@ fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize)
 }
 
 /// The fields that are selected of objects of one type, by their response keys.
-struct CollectedFields<'a, T: ObjectFields>(IndexMap<Name, Collected<'a, T::Column>>);
+struct CollectedFields<'a, T: ObjectFields> {
+    by_key: IndexMap<Name, Collected<'a, T::Column>>,
+    /// How many of them are no columns.
+    others: usize,
+}
 
 enum Collected<'a, C> {
     TypeName,
@@ -146,7 +165,7 @@ enum Collected<'a, C> {
 
 impl<'a, T: ObjectFields> CollectedFields<'a, T> {
     fn of(ctx: &ContextSelectionSet<'a>) -> ServerResult<Self> {
-        let mut fields = Self(IndexMap::with_capacity(ctx.item.node.items.len()));
+        let mut fields = Self { by_key: IndexMap::with_capacity(ctx.item.node.items.len()), others: 0 };
         fields.collect(ctx, &ctx.item.node)?;
         Ok(fields)
     }
@@ -177,14 +196,16 @@ impl<'a, T: ObjectFields> CollectedFields<'a, T> {
     }
 
     fn add(&mut self, field: &'a Positioned<Field>) {
-        let others = self.others().count();
-        match self.0.entry(field.node.response_key().node.clone()) {
+        match self.by_key.entry(field.node.response_key().node.clone()) {
             map::Entry::Vacant(entry) => {
                 let name = field.node.name.node.as_str();
                 entry.insert(match T::column(name) {
                     Some(column) => Collected::Column(column),
                     None if name == "__typename" => Collected::TypeName,
-                    None => Collected::Other(others, Cow::Borrowed(field)),
+                    None => {
+                        self.others += 1;
+                        Collected::Other(self.others - 1, Cow::Borrowed(field))
+                    }
                 });
             }
             // The same field again: what both select is selected once (`MergeSelectionSets`).
@@ -199,7 +220,7 @@ impl<'a, T: ObjectFields> CollectedFields<'a, T> {
 
     /// Those that are no columns.
     fn others(&self) -> impl Iterator<Item = &Positioned<Field>> {
-        self.0.values().filter_map(|field| match field {
+        self.by_key.values().filter_map(|field| match field {
             Collected::Other(_, field) => Some(&**field),
             _ => None,
         })
@@ -207,7 +228,7 @@ impl<'a, T: ObjectFields> CollectedFields<'a, T> {
 
     /// Writes an object, and has the others written by a function.
     fn write(&self, object: &T, json: &mut Json, mut write_other: impl FnMut(usize, &mut Json)) {
-        json::object(json, self.0.keys(), |json, index| match &self.0[index] {
+        json::object(json, self.by_key.keys(), |json, index| match &self.by_key[index] {
             Collected::TypeName => json.scalar(T::type_name()),
             Collected::Column(column) => object.write_column(*column, json),
             Collected::Other(other, _) => write_other(*other, json),

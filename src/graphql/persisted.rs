@@ -34,7 +34,7 @@ impl PersistedQueries {
     /// `PERSISTED_QUERY_NOT_FOUND` when only a hash was sent and it is not known, or `BAD_USER_INPUT`.
     pub fn text(&self, persisted: &PersistedQuery, text: Option<&str>) -> Result<Arc<str>, ApiError> {
         let wrong = |message| Err(ApiError::new(Code::BadUserInput, message));
-        if persisted.version != 1 {
+        if (persisted.version - 1.0).abs() > f64::EPSILON {
             return wrong("the version of `persistedQuery` must be 1");
         }
         let Some(hash) = parse(&persisted.sha256_hash) else {

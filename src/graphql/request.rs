@@ -3,7 +3,10 @@
 use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
 use serde::Deserialize;
 
-use super::{error::ApiError, json::Json};
+use super::{
+    error::{ApiError, Code},
+    json::Json,
+};
 use crate::store::Usage;
 
 /// What a client asks for.
@@ -14,21 +17,14 @@ pub struct Params {
     pub query: Option<String>,
     pub operation_name: Option<String>,
     pub variables: Option<IndexMap<Name, Value>>,
-    pub extensions: Option<Extensions>,
-}
-
-/// What a client asks for beyond the specification.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Extensions {
-    pub persisted_query: Option<PersistedQuery>,
+    /// What is asked for beyond the specification.
+    pub extensions: Option<IndexMap<String, serde_json::Value>>,
 }
 
 /// A document by its hash: Apollo's protocol of automatic persisted queries.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct PersistedQuery {
-    pub version: u64,
+    pub version: f64,
     pub sha256_hash: String,
 }
 
@@ -55,6 +51,22 @@ pub enum Outcome {
 }
 
 impl Params {
+    /// The hash of the document, if it comes with one or as one.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_USER_INPUT` when it is not of the form of the protocol.
+    pub fn persisted_query(&self) -> Result<Option<PersistedQuery>, ApiError> {
+        let persisted = self.extensions.as_ref().and_then(|extensions| extensions.get("persistedQuery"));
+        let Some(persisted) = persisted.filter(|persisted| !persisted.is_null()) else { return Ok(None) };
+        let (version, hash) = (persisted["version"].as_f64(), persisted["sha256Hash"].as_str());
+        if let (Some(version), Some(hash)) = (version, hash) {
+            return Ok(Some(PersistedQuery { version, sha256_hash: hash.to_owned() }));
+        }
+        let message = "`persistedQuery` must be such as {\"version\": 1, \"sha256Hash\": \"…\"}";
+        Err(ApiError::new(Code::BadUserInput, message))
+    }
+
     /// The parameters with this document alone.
     pub fn new(query: impl Into<String>) -> Self {
         Self { query: Some(query.into()), ..Self::default() }

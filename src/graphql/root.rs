@@ -1,6 +1,6 @@
 //! The fields of the root.
 //!
-//! async-graphql executes a field of the root once for each time it is selected, gives them in the order in which they were
+//! async-graphql executes a field of the root once for each time it is selected, and gives them in the order in which they were
 //! ready. Here the fields are collected first, as the specification has it (`CollectFields`), so that each is executed once,
 //! and the answer has them in the order of the query.
 

@@ -1,7 +1,10 @@
 //! The GraphQL endpoint (the specification GraphQL over HTTP): a request is read and parsed, answered by the schema, and sent
 //! in the media type that its client wants.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -66,7 +69,8 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, bod
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.
 pub async fn sdl() -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl()).into_response()
+    static SDL: LazyLock<String> = LazyLock::new(graphql::sdl);
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], SDL.as_str()).into_response()
 }
 
 impl Endpoint {

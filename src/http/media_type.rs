@@ -1,5 +1,7 @@
 //! Media types: what a request is sent in, and what its answer is wanted in (GraphQL over HTTP, Media Types).
 
+use std::cmp::Reverse;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The media types that an answer may have.
@@ -21,13 +23,23 @@ impl MediaType {
             return Some(Self::Json);
         }
         let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let mut best: Option<(Self, u16)> = None;
-        for (media_type, quality) in ranges.filter_map(range) {
-            if quality > best.map_or(0, |(_, quality)| quality) {
-                best = Some((media_type, quality));
-            }
-        }
-        best.map(|(media_type, _)| media_type)
+        let ranges: Vec<_> = ranges.filter_map(range).collect();
+        // For each type the range counts that says most exactly what is meant (RFC 9110, 12.5.1).
+        let range_for = |media_type| {
+            let matching =
+                ranges.iter().enumerate().filter(|(_, range)| range.media_type.is_none_or(|it| it == media_type));
+            matching.max_by_key(|(place, range)| (range.exactness, Reverse(*place)))
+        };
+        let candidates = [Self::Json, Self::GraphQlResponse].into_iter().filter_map(|media_type| {
+            let (place, range) = range_for(media_type)?;
+            (range.quality > 0).then_some((range.quality, range.exactness, Reverse(place), media_type))
+        });
+        // What a client takes without naming it is JSON, which comes first here and stays when all else is equal.
+        let best = candidates.reduce(|best, other| {
+            let (one, two) = ((best.0, best.1 > 1, best.2), (other.0, other.1 > 1, other.2));
+            if two > one { other } else { best }
+        });
+        best.map(|(.., media_type)| media_type)
     }
 
     /// The header `Content-Type` of an answer.
@@ -52,15 +64,27 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json") && is_utf8(charset)
 }
 
-/// A range of media types that the server can answer in, and how much it is liked, from 0 to 1,000.
-fn range(range: &str) -> Option<(MediaType, u16)> {
+/// A range of media types that a client takes.
+struct Range {
+    /// None for any.
+    media_type: Option<MediaType>,
+    /// How exactly it says what is meant: 2 for a type, 1 for `application/*`, 0 for `*/*`.
+    exactness: u8,
+    /// How much it is liked, from 0 to 1,000.
+    quality: u16,
+}
+
+/// A range in which the server can answer.
+fn range(range: &str) -> Option<Range> {
     let (essence, charset, quality) = parts(range);
-    let media_type = match essence.to_ascii_lowercase().as_str() {
-        "application/graphql-response+json" => MediaType::GraphQlResponse,
-        "application/json" | "application/*" | "*/*" => MediaType::Json,
+    let (media_type, exactness) = match essence.to_ascii_lowercase().as_str() {
+        "application/graphql-response+json" => (Some(MediaType::GraphQlResponse), 2),
+        "application/json" => (Some(MediaType::Json), 2),
+        "application/*" => (None, 1),
+        "*/*" => (None, 0),
         _ => return None,
     };
-    is_utf8(charset).then_some((media_type, quality))
+    is_utf8(charset).then_some(Range { media_type, exactness, quality })
 }
 
 fn is_utf8(charset: Option<&str>) -> bool {
@@ -120,6 +144,10 @@ mod tests {
             ("application/json;q=x, application/graphql-response+json;q=0.5", Some(MediaType::GraphQlResponse)),
             ("application/json; charset=iso-8859-1", None),
             ("application/json;q=0", None),
+            ("application/json;q=0, */*", Some(MediaType::GraphQlResponse)),
+            ("application/graphql-response+json;q=0, */*;q=0.1", Some(MediaType::Json)),
+            ("*/*, application/graphql-response+json", Some(MediaType::GraphQlResponse)),
+            ("*/*;q=0.1, application/*;q=0.2", Some(MediaType::Json)),
             ("text/html", None),
             ("", None),
         ] {

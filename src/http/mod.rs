@@ -56,13 +56,11 @@ fn routes(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router
         permits: Semaphore::new(settings.max_requests),
         max_batch: graphql.max_batch,
     };
-    let graphql = routing::get(endpoint::get).post(endpoint::post);
-    Router::new()
-        .route("/graphql", graphql)
-        .route("/schema.graphql", routing::get(endpoint::sdl))
-        .with_state(Arc::new(endpoint))
-        .merge(health::router(db))
-        .merge(playground::router())
+    let mut router = Router::new().route("/graphql", routing::get(endpoint::get).post(endpoint::post));
+    if !graphql.no_introspection {
+        router = router.route("/schema.graphql", routing::get(endpoint::sdl));
+    }
+    router.with_state(Arc::new(endpoint)).merge(health::router(db)).merge(playground::router())
 }
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.

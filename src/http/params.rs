@@ -29,13 +29,17 @@ pub fn of_body(body: &[u8], max_batch: usize) -> Result<Parsed, String> {
             Err("batches are not allowed on this server: send one request at a time".into())
         }
         Some(b'[') => {
-            let batch: Vec<Params> = serde_json::from_slice(body).map_err(|error| what_is_wrong(body, &error))?;
+            let batch: Vec<Value> = serde_json::from_slice(body).map_err(|error| what_is_wrong(body, &error))?;
             match batch.len() {
                 0 => Err("the batch is empty".to_owned()),
                 requests if requests > max_batch => {
                     Err(format!("the batch has {requests} requests; at most {max_batch} are allowed"))
                 }
-                _ => batch.into_iter().map(with_document).collect::<Result<_, _>>().map(Parsed::Batch),
+                _ => batch
+                    .into_iter()
+                    .map(|request| of_entry(request, body))
+                    .collect::<Result<_, _>>()
+                    .map(Parsed::Batch),
             }
         }
         _ => Err(format!("the body must be a JSON object such as {EXAMPLE}")),
@@ -69,9 +73,16 @@ pub fn of_query(query: &str) -> Result<Params, String> {
     with_document(params)
 }
 
+/// The parameters in an entry of a batch.
+fn of_entry(request: Value, body: &[u8]) -> Result<Params, String> {
+    // serde would take a list for the parameters in their order.
+    let request = if request.is_object() { request } else { Value::Null };
+    with_document(serde_json::from_value(request).map_err(|error| what_is_wrong(body, &error))?)
+}
+
 /// The parameters, when they name a document.
 fn with_document(params: Params) -> Result<Params, String> {
-    let is_persisted = params.extensions.as_ref().is_some_and(|extensions| extensions.persisted_query.is_some());
+    let is_persisted = params.extensions.as_ref().is_some_and(|extensions| extensions.contains_key("persistedQuery"));
     if params.query.is_none() && !is_persisted {
         return Err(format!("the parameter `query` must be given: it is the text of the document, as in {EXAMPLE}"));
     }
@@ -108,5 +119,6 @@ fn what_is_wrong(body: &[u8], error: &serde_json::Error) -> String {
             }
         }
     }
-    format!("the request has a parameter that is not understood: {error}")
+    tracing::debug!(%error, "parameters that are not understood");
+    "the request has a parameter that is not understood".to_owned()
 }

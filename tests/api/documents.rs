@@ -129,6 +129,8 @@ async fn the_queries_of_tools_are_within_the_limits() {
     // What async-graphql itself answers wrongly.
     assert_eq!((&data["__schema"]["description"], &node["interfaces"]), (&json!(null), &json!([])));
     assert_eq!(node["possibleTypes"].as_array().map(Vec::len), Some(2));
+    let own = "{ __type(name: \"Hero\") { __isOneOf0_x: name isOneOf y: isOneOf } }";
+    assert_eq!(app.data(own, json!({})).await, json!({"__type": {"__isOneOf0_x": "Hero", "isOneOf": null, "y": null}}));
     let filter = types.iter().find(|class| class["name"] == json!("HeroFilter")).expect("it is there");
     assert_eq!((&filter["isOneOf"], &node["isOneOf"]), (&json!(false), &json!(null)));
     app.close().await;
@@ -342,6 +344,24 @@ async fn what_may_have_been_meant() {
         assert_eq!(app.graphql(query).await, json!({"errors": [error]}));
     }
     assert_eq!(app.graphql("{ __typename }").await, json!({"data": {"__typename": "Query"}}));
+    assert_eq!(app.get("/schema.graphql").await.status(), axum::http::StatusCode::NOT_FOUND);
+    app.close().await;
+}
+
+/// A payload tells what was written, so it is there whatever the answer costs.
+#[tokio::test]
+async fn a_payload_is_answered_beyond_the_bounds() {
+    let app = app(Limits { max_answer_bytes: 60, ..Limits::DEFAULT }).await;
+    let query = r#"mutation { a: createHero(input: {name: "A", secretName: "A long name that nobody knows"}) { hero { secretName } }
+        b: createHero(input: {name: "B", secretName: "A long name that nobody knows"}) { hero { secretName } } c: deleteHero(input: {id: 1}) { hero { secretName } } }"#;
+    let answer = app.graphql(query).await;
+    assert_eq!(
+        answer["data"],
+        json!({"a": {"hero": {"secretName": "A long name that nobody knows"}}, "b": {"hero": null}, "c": {"hero": null}})
+    );
+    let paths: Vec<_> = answer["errors"].as_array().expect("a list").iter().map(|error| &error["path"]).collect();
+    assert_eq!(paths, [&json!(["b", "hero"]), &json!(["c", "hero"])]);
+    assert_eq!(app.counts().await, [1, 0, 0]);
     app.close().await;
 }
 

@@ -101,6 +101,7 @@ async fn a_body_that_is_no_request_is_told_why() {
         ),
         (r#"{"query": "{ x }", "variables": []}"#, "the parameter `variables` must be an object, or be left out"),
         (r#"{"query": "{ x }", "variables": "{}"}"#, "the parameter `variables` must be an object, or be left out"),
+        (r#"{"query": "{ x }", "extensions": [null]}"#, "the parameter `extensions` must be an object, or be left out"),
         (r#"{"query": "{ x }", "extensions": 7}"#, "the parameter `extensions` must be an object, or be left out"),
         (r#"[{"query": "{ x }"}]"#, "batches are not allowed on this server: send one request at a time"),
     ] {
@@ -195,7 +196,9 @@ async fn batches_are_bounded_where_they_are_allowed() {
     let message = "the batch has 4 requests; at most 3 are allowed";
     assert_eq!(batch(json!([create, create, create, create])).await, (StatusCode::BAD_REQUEST, refused(message)));
     let message = r#"a request must be a JSON object such as {"query": "{ heroes { name } }", "variables": {}}"#;
-    assert_eq!(batch(json!([create, 7])).await, (StatusCode::BAD_REQUEST, refused(message)));
+    for entry in [json!(7), json!(["{ heroes { name } }", null, null, null])] {
+        assert_eq!(batch(json!([create, entry])).await, (StatusCode::BAD_REQUEST, refused(message)));
+    }
     assert_eq!(app.counts().await, [1, 0, 0]);
     app.close().await;
 }

@@ -24,6 +24,8 @@ struct Measures<'a> {
     /// Fields in fields.
     depth: usize,
     fields: usize,
+    /// Fragments in fragments.
+    fragments: usize,
     directives: usize,
     /// How often each field is selected of the same object.
     selected: HashMap<&'a Name, usize>,
@@ -70,7 +72,7 @@ impl<'a> Measuring<'a> {
     fn check(&mut self, operation: &'a OperationDefinition) -> Result<(), ApiError> {
         let measures = self.selection_set(&operation.selection_set);
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
-        check("fragments in fragments", self.most_inside, MAX_FRAGMENTS_IN_FRAGMENTS)?;
+        check("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
         check("fields in fields", measures.depth, max_depth)?;
         check("fields", measures.fields, max_fields)?;
         check("selections of one field of an object", measures.aliases, max_aliases)?;
@@ -95,6 +97,7 @@ impl<'a> Measuring<'a> {
                 measures.fields = measures.fields.saturating_add(inner.fields).saturating_add(1);
                 measures.add_directives(&inner, field.directives.len());
                 measures.aliases = measures.aliases.max(inner.aliases);
+                measures.fragments = measures.fragments.max(inner.fragments);
                 *measures.selected.entry(&field.name).or_default() += 1;
             }
             Selection::InlineFragment(fragment) => {
@@ -111,6 +114,7 @@ impl<'a> Measuring<'a> {
 
     fn merge(&self, measures: &mut Measures<'a>, inner: &Measures<'a>, directives: usize) {
         measures.depth = measures.depth.max(inner.depth);
+        measures.fragments = measures.fragments.max(inner.fragments);
         measures.fields = measures.fields.saturating_add(inner.fields);
         measures.add_directives(inner, directives);
         measures.aliases = measures.aliases.max(inner.aliases);
@@ -133,8 +137,10 @@ impl<'a> Measuring<'a> {
         // A fragment in itself is for the validation to refuse.
         self.measured.insert(name, Rc::default());
         self.inside += 1;
-        let measures = Rc::new(self.selection_set(&fragment.selection_set));
+        let mut measures = self.selection_set(&fragment.selection_set);
         self.inside -= 1;
+        measures.fragments += 1;
+        let measures = Rc::new(measures);
         self.measured.insert(name, Rc::clone(&measures));
         measures
     }

@@ -88,14 +88,15 @@ impl Documents {
     ///
     /// What is wrong with it, or that its hash is not known.
     pub fn requested(&self, params: &Params) -> Checked {
-        let persisted = params.extensions.as_ref().and_then(|extensions| extensions.persisted_query.as_ref());
-        match persisted {
-            Some(persisted) => {
-                let text = self.persisted.text(persisted, params.query.as_deref());
-                text.map_or_else(|error: ApiError| Err([error.at(None)].into()), |text| self.get(&text))
+        let refused = |error: ApiError| Err([error.at(None)].into());
+        match params.persisted_query() {
+            Ok(Some(persisted)) => {
+                let text = self.persisted.text(&persisted, params.query.as_deref());
+                text.map_or_else(refused, |text| self.get(&text))
             }
             // An empty document is refused as one.
-            None => self.get(params.query.as_deref().unwrap_or_default()),
+            Ok(None) => self.get(params.query.as_deref().unwrap_or_default()),
+            Err(error) => refused(error),
         }
     }
 
@@ -163,6 +164,11 @@ impl Document {
         }
     }
 
+    /// Whether something is in the text.
+    pub fn has_text(&self, text: &str) -> bool {
+        self.text.contains(text)
+    }
+
     /// Makes lines and columns of the offsets in errors.
     pub fn locate(&self, errors: &mut [ServerError]) {
         locate(&self.text, errors);
@@ -220,9 +226,10 @@ struct Bytes;
 
 impl Weighter<Arc<str>, Checked> for Bytes {
     fn weight(&self, text: &Arc<str>, checked: &Checked) -> u64 {
-        // A document was measured at about 60 times its text; faults have messages of their own.
+        // A document was measured at about 60 times its text. Each operation has its own fragments, so further ones may take as
+        // much again. Faults have messages of their own.
         let bytes = match checked {
-            Ok(_) => 4_096 + 60 * text.len(),
+            Ok(document) => 4_096 + (40 + 20 * document.operations.len()) * text.len(),
             Err(faults) => 1_024 + text.len() + faults.iter().map(|fault| 256 + fault.message.len()).sum::<usize>(),
         };
         bytes as u64

@@ -99,10 +99,12 @@ impl HeroCreation {
 
 impl ObjectFields for CreateHeroPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for CreateHeroesPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl CreateInput for CreateHeroInput {

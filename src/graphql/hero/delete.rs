@@ -57,8 +57,10 @@ impl HeroDeletion {
 
 impl ObjectFields for DeleteHeroPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for DeleteHeroesPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }

@@ -96,10 +96,12 @@ impl HeroUpdate {
 
 impl ObjectFields for UpdateHeroPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for UpdateHeroesPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl UpdateInput for UpdateHeroInput {

@@ -95,10 +95,12 @@ impl TeamCreation {
 
 impl ObjectFields for CreateTeamPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for CreateTeamsPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl CreateInput for CreateTeamInput {

@@ -57,8 +57,10 @@ impl TeamDeletion {
 
 impl ObjectFields for DeleteTeamPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for DeleteTeamsPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }

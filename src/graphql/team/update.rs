@@ -94,10 +94,12 @@ impl TeamUpdate {
 
 impl ObjectFields for UpdateTeamPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl ObjectFields for UpdateTeamsPayload {
     type Column = ();
+    const IS_PAYLOAD: bool = true;
 }
 
 impl UpdateInput for UpdateTeamInput {
