@@ -70,10 +70,9 @@ pub fn introspect(
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
-    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No key of the
-    // client's begins with it.
-    let prefix = (0..).map(|number| format!("__isOneOf{number}_")).find(|prefix| !document.has_text(prefix));
-    let prefix = prefix.ok_or_else(failed)?;
+    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No client can know
+    // it, so no key of its own begins with it.
+    let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
     ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);
     let response = introspection::partial_execute(schema, &IMPLEMENTERS, &document, &definition, &values);

@@ -164,11 +164,6 @@ impl Document {
         }
     }
 
-    /// Whether something is in the text.
-    pub fn has_text(&self, text: &str) -> bool {
-        self.text.contains(text)
-    }
-
     /// Makes lines and columns of the offsets in errors.
     pub fn locate(&self, errors: &mut [ServerError]) {
         locate(&self.text, errors);
