@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -46,7 +46,7 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuer
 }
 
 /// `POST /graphql`.
-pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, headers: HeaderMap, body: Body) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
@@ -54,7 +54,14 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, bod
     }
     let body = match read_body(body, endpoint.body).await {
         Ok(body) => body,
-        Err(error) => return refusal(media_type, error.status(), &error.message()),
+        Err(error) => {
+            let mut response = refusal(media_type, error.status(), &error.message());
+            if version < Version::HTTP_2 {
+                // The rest of the body is in the way of a further request.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response;
+        }
     };
     // Clients that are slow to send must not keep others out, and neither must those that are slow to take their answers.
     let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };

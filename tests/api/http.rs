@@ -44,6 +44,9 @@ async fn what_is_not_a_graphql_request() {
     ] {
         let response = post(&app.router, content_type, body.to_owned()).await;
         assert_eq!(response.status(), status, "{content_type} {}", body.len());
+        // A body that was not read to its end is in the way of a further request.
+        let closes = response.headers().get("connection").is_some_and(|value| value == "close");
+        assert_eq!(closes, status == StatusCode::PAYLOAD_TOO_LARGE, "{content_type} {}", body.len());
         let error = json!({"message": message, "extensions": {"code": "BAD_USER_INPUT"}});
         assert_eq!(json_body(response).await, json!({"errors": [error]}));
     }
