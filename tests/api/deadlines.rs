@@ -103,8 +103,7 @@ async fn each_request_has_the_time_that_is_set() {
             let error = json!({"message": TIMEOUT, "locations": [{"line": 1, "column": 3}], "path": ["hero"],
                 "extensions": {"code": "TIMEOUT"}});
             assert_eq!(answer, json!({"data": {"hero": null}, "errors": [error]}));
-            let answer = graphql(&router, "{ team(id: 1) { name } }", json!({})).await;
-            assert_eq!(answer, json!({"data": {"team": {"name": "Z-Force"}}}));
+            assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
         }
         app.close().await;
     }
