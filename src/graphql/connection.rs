@@ -21,7 +21,7 @@ use super::{
     error::{ApiError, Code},
     input::Place,
     json::Json,
-    list::{DEFAULT_LIMIT, Listed, Source, bounded, entries, numbers, query},
+    list::{DEFAULT_LIMIT, FilterAndOrder, Listed, Source, bounded, entries, filter_and_order, numbers, object, query},
     loaders::{Loaders, Page},
     output::{List, ObjectFields, Output, Together, objects},
 };
@@ -72,7 +72,7 @@ pub struct PageInfo {
 pub fn connection<T: Listed>(
     field: &'static str,
     source: Source,
-    (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
+    (filter_by, order_by): FilterAndOrder<T>,
     page: PageArguments,
 ) -> Result<Output<Connection<T>>, ApiError> {
     let PageArguments { first, after, last, before } = page;
@@ -96,14 +96,13 @@ pub fn connection<T: Listed>(
 /// The connections of a field for many parents. The arguments are those that `connection` is given by the resolver of the field.
 pub async fn connections<T: Listed>(field: &'static str, ctx: &Context<'_>, parents: Vec<i64>) -> Together {
     let arguments = || {
-        let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
-        let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
+        let filter_and_order = filter_and_order::<T>(ctx)?;
         let (_, first) = ctx.param_value::<Option<i32>>("first", None).ok()?;
         let (_, after) = ctx.param_value::<Option<String>>("after", None).ok()?;
         let (_, last) = ctx.param_value::<Option<i32>>("last", None).ok()?;
         let (_, before) = ctx.param_value::<Option<String>>("before", None).ok()?;
         let page = PageArguments { first, after, last, before };
-        connection::<T>(field, Source::Root, (filter_by, order_by), page).ok()
+        connection::<T>(field, Source::Root, filter_and_order, page).ok()
     };
     let Some(Output(connection)) = arguments() else { return Ok(None) };
     let of_parent = |parent| Output(Connection { source: Source::Parent(parent), ..connection.clone() });
@@ -125,7 +124,7 @@ impl<T: Listed> Connection<T> {
     async fn nodes(&self, ctx: &Context<'_>) -> Result<List<Output<T>>, ApiError> {
         let page = self.load(ctx, Arc::clone(&self.query)).await?;
         ctx.data_unchecked::<Bounds>().take_rows(page.rows.len())?;
-        Ok(page.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
+        Ok(page.rows.iter().map(object).collect())
     }
 
     /// Where in the list this part stands.
@@ -256,7 +255,7 @@ impl<T: Listed> ObjectFields for Connection<T> {
         match ctx.item.node.name.node.as_str() {
             "nodes" => {
                 let pages = pages();
-                async move { entries(ctx, &pages.await?, |row| Output(T::new(row.model.clone()))).await }.boxed()
+                async move { entries(ctx, &pages.await?, object::<T>).await }.boxed()
             }
             "edges" => {
                 let pages = pages();

@@ -79,17 +79,24 @@ pub fn introspect(
     match response.map(|response| async_graphql::to_value(response.data)) {
         Ok(Ok(mut data)) => {
             answer_by_name(&mut data, schema, &prefix);
-            if let Value::Object(fields) = data { Ok(fields) } else { Err(failed()) }
+            if let Value::Object(fields) = data { Ok(fields.into_iter().map(written).collect()) } else { Err(failed()) }
         }
         _ => Err(failed()),
     }
 }
 
+/// A field as it is written into the answer.
+fn written((key, value): (Name, Value)) -> (Name, Value) {
+    let mut json = Json::default();
+    json.value(&value);
+    (key, json.into_value())
+}
+
 /// How many bytes an introspection is written in.
 pub fn bytes(fields: &IndexMap<Name, Value>) -> usize {
-    let mut json = Json::default();
-    json.list(fields.values(), Json::value);
-    json.len()
+    let length = |value: &Value| if let Value::Binary(json) = value { json.len() } else { 0 };
+    // Brackets around them, and commas between them.
+    fields.values().map(length).sum::<usize>() + fields.len() + 1
 }
 
 /// The document with the name of a type in the place of each `isOneOf`.

@@ -54,14 +54,7 @@ impl Json {
         match value {
             Value::Binary(json) => self.raw(json),
             Value::List(values) => self.list(values.iter(), Self::value),
-            Value::Object(fields) => {
-                self.raw(b"{");
-                for (key, value) in fields {
-                    self.key(key);
-                    self.value(value);
-                }
-                self.raw(b"}");
-            }
+            Value::Object(fields) => self.object(fields.iter(), Self::value),
             scalar => self.scalar(scalar),
         }
     }
@@ -76,6 +69,16 @@ impl Json {
             write(self, entry);
         }
         self.raw(b"]");
+    }
+
+    /// An object, each field of which is written by a function.
+    pub fn object<'a, T>(&mut self, fields: impl Iterator<Item = (&'a Name, T)>, mut write: impl FnMut(&mut Self, T)) {
+        self.raw(b"{");
+        for (key, field) in fields {
+            self.key(key);
+            write(self, field);
+        }
+        self.raw(b"}");
     }
 
     /// What has been written, for async-graphql's tree.
@@ -109,14 +112,4 @@ impl Values {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.json.0[start..self.ends[index]]
     }
-}
-
-/// The response keys of an object in the order of the query.
-pub fn object<'a>(json: &mut Json, keys: impl Iterator<Item = &'a Name>, mut write: impl FnMut(&mut Json, usize)) {
-    json.raw(b"{");
-    for (index, key) in keys.enumerate() {
-        json.key(key);
-        write(json, index);
-    }
-    json.raw(b"}");
 }

@@ -36,6 +36,9 @@ pub trait Listed: ObjectFields + OutputType + Clone + 'static {
     fn counts(loaders: &Loaders) -> &CountLoader<Self::Entity>;
 }
 
+/// The arguments `where` and `orderBy` of a field with a list.
+pub type FilterAndOrder<T> = (Option<<T as Listed>::Filter>, Option<Vec<<T as Listed>::Order>>);
+
 /// The list of a field: of all objects of a type, or of those that are linked to a parent.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
@@ -53,18 +56,18 @@ pub enum Source {
 pub async fn list<T: Listed>(
     ctx: &Context<'_>,
     source: Source,
-    filter_and_order: (Option<T::Filter>, Option<Vec<T::Order>>),
+    filter_and_order: FilterAndOrder<T>,
     limit_and_offset: (Option<i32>, Option<i32>),
 ) -> Result<List<Output<T>>, ApiError> {
     ctx.data_unchecked::<Bounds>().in_time()?;
     let query = list_query::<T>(filter_and_order, limit_and_offset)?;
     let rows = ctx.data_unchecked::<Loaders>().page(T::pages, source, Arc::new(query)).await?;
     ctx.data_unchecked::<Bounds>().take_rows(rows.rows.len())?;
-    Ok(rows.rows.iter().map(|row| Output(T::new(row.model.clone()))).collect())
+    Ok(rows.rows.iter().map(object).collect())
 }
 
 fn list_query<T: Listed>(
-    (filter_by, order_by): (Option<T::Filter>, Option<Vec<T::Order>>),
+    (filter_by, order_by): FilterAndOrder<T>,
     (limit, offset): (Option<i32>, Option<i32>),
 ) -> Result<ListQuery, ApiError> {
     let limit = bounded("limit", limit.unwrap_or(DEFAULT_LIMIT))?;
@@ -74,18 +77,29 @@ fn list_query<T: Listed>(
     query::<T>(filter_by, order_by, Slice::Offset { limit, offset })
 }
 
+/// The object for a row of a list.
+pub fn object<T: Listed>(row: &Row<Record<T::Entity>>) -> Output<T> {
+    Output(T::new(row.model.clone()))
+}
+
+/// The arguments `where` and `orderBy` of a field; none when one of them is wrong.
+pub fn filter_and_order<T: Listed>(ctx: &Context<'_>) -> Option<FilterAndOrder<T>> {
+    let (_, filter_by) = ctx.param_value("where", None).ok()?;
+    let (_, order_by) = ctx.param_value("orderBy", None).ok()?;
+    Some((filter_by, order_by))
+}
+
 /// The plain lists of a field for many parents. The arguments are those that `list` is given by the resolver of the field.
 pub async fn lists<T: Listed>(ctx: &Context<'_>, parents: Vec<i64>) -> Together {
     let arguments = || {
-        let (_, filter_by) = ctx.param_value::<Option<T::Filter>>("where", None).ok()?;
-        let (_, order_by) = ctx.param_value::<Option<Vec<T::Order>>>("orderBy", None).ok()?;
+        let filter_and_order = filter_and_order::<T>(ctx)?;
         let (_, limit) = ctx.param_value::<Option<i32>>("limit", Some(|| Some(DEFAULT_LIMIT))).ok()?;
         let (_, offset) = ctx.param_value::<Option<i32>>("offset", Some(|| Some(0))).ok()?;
-        list_query::<T>((filter_by, order_by), (limit, offset)).ok()
+        list_query::<T>(filter_and_order, (limit, offset)).ok()
     };
     let Some(query) = arguments() else { return Ok(None) };
     let pages = ctx.data_unchecked::<Loaders>().pages(T::pages, parents, Arc::new(query)).await?;
-    entries(ctx, &pages, |row| Output(T::new(row.model.clone()))).await
+    entries(ctx, &pages, object::<T>).await
 }
 
 /// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their relations are

@@ -23,7 +23,7 @@ mod settle;
 mod team;
 mod variables;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_graphql::{
     EmptySubscription, ID, MergedObject, Request, SDLExportOptions, ServerError, ValidationMode, Value,
@@ -156,12 +156,13 @@ impl Schema {
 
 /// The schema in the schema definition language.
 #[must_use]
-pub fn sdl() -> String {
-    let options = SDLExportOptions::new().prefer_single_line_descriptions();
-    let mut sdl = builder().finish().sdl_with_options(options);
-    sdl.truncate(sdl.trim_end().len());
-    sdl.push('\n');
-    sdl
+pub fn sdl() -> &'static str {
+    static SDL: LazyLock<String> = LazyLock::new(|| {
+        let options = SDLExportOptions::new().prefer_single_line_descriptions();
+        let sdl = builder().finish().sdl_with_options(options);
+        format!("{}\n", sdl.trim_end())
+    });
+    &SDL
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {

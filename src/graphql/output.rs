@@ -25,7 +25,7 @@ use async_graphql::{
 use super::{
     bounds::Bounds,
     error::ApiError,
-    json::{self, Json, Values},
+    json::{Json, Values},
 };
 
 /// An object type of the schema.
@@ -228,7 +228,7 @@ impl<'a, T: ObjectFields> CollectedFields<'a, T> {
 
     /// Writes an object, and has the others written by a function.
     fn write(&self, object: &T, json: &mut Json, mut write_other: impl FnMut(usize, &mut Json)) {
-        json::object(json, self.by_key.keys(), |json, index| match &self.by_key[index] {
+        json.object(self.by_key.iter(), |json, field| match field {
             Collected::TypeName => json.scalar(T::type_name()),
             Collected::Column(column) => object.write_column(*column, json),
             Collected::Other(other, _) => write_other(*other, json),

@@ -1,10 +1,7 @@
 //! The GraphQL endpoint (the specification GraphQL over HTTP): a request is read and parsed, answered by the schema, and sent
 //! in the media type that its client wants.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -12,7 +9,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -20,6 +16,7 @@ use super::{
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
+    refusal::refusal,
 };
 use crate::graphql::{self, Answer, Code, Outcome, Params, Schema};
 
@@ -41,7 +38,7 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuer
     let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
     match params::of_query(query.as_deref().unwrap_or_default()) {
         Ok(params) => answered(media_type, &endpoint.schema.execute(params, true, endpoint.deadline()).await),
-        Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
+        Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
 
@@ -50,12 +47,12 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
-        return refusal(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+        return refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
     let body = match read_body(body, endpoint.body).await {
         Ok(body) => body,
         Err(error) => {
-            let mut response = refusal(media_type, error.status(), &error.message());
+            let mut response = refused(media_type, error.status(), &error.message());
             if version < Version::HTTP_2 {
                 // The rest of the body is in the way of a further request.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -70,14 +67,13 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
             answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await)
         }
         Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch).await,
-        Err(message) => refusal(media_type, StatusCode::BAD_REQUEST, &message),
+        Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.
 pub async fn sdl() -> Response {
-    static SDL: LazyLock<String> = LazyLock::new(graphql::sdl);
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], SDL.as_str()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl()).into_response()
 }
 
 impl Endpoint {
@@ -131,13 +127,15 @@ fn measured(answers: &[Answer]) -> Measured {
 }
 
 /// The answer to what is not a GraphQL request.
-fn refusal(media_type: MediaType, status: StatusCode, message: &str) -> Response {
+fn refused(media_type: MediaType, status: StatusCode, message: &str) -> Response {
     error(media_type, status, Code::BadUserInput, message)
 }
 
 fn error(media_type: MediaType, status: StatusCode, code: Code, message: &str) -> Response {
-    let error = json!({"errors": [{"message": message, "extensions": {"code": code.as_str()}}]});
-    response(media_type, status, error.to_string().into_bytes())
+    let mut response = refusal(status, code, message);
+    let (name, value) = media_type.content_type();
+    response.headers_mut().insert(name, value);
+    response
 }
 
 /// The answer when as many requests as may be are being worked on: at once, without a queue.
@@ -150,7 +148,7 @@ fn too_many(media_type: MediaType) -> Response {
 
 fn not_acceptable() -> Response {
     let message = "answers come as application/graphql-response+json or as application/json, in UTF-8";
-    refusal(MediaType::Json, StatusCode::NOT_ACCEPTABLE, message)
+    refused(MediaType::Json, StatusCode::NOT_ACCEPTABLE, message)
 }
 
 fn response(media_type: MediaType, status: StatusCode, body: Vec<u8>) -> Response {

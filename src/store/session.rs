@@ -5,7 +5,10 @@ use std::sync::Arc;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, prelude::async_trait::async_trait,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     connector::Connector,
@@ -66,6 +69,12 @@ impl Session {
         self.pool.connector()
     }
 
+    /// A connection for one statement, in the turn of the request. The turn is over when the connection is back.
+    async fn turn(&self) -> Result<(Option<OwnedSemaphorePermit>, Lease), DbErr> {
+        let turn = self.request.turn().await?;
+        Ok((turn, self.lease().await?))
+    }
+
     async fn lease(&self) -> Result<Lease, DbErr> {
         match self.pool.try_acquire() {
             Some(lease) => Ok(lease),
@@ -93,29 +102,25 @@ impl ConnectionTrait for Session {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let _turn = self.request.turn().await?;
-        let mut lease = self.lease().await?;
+        let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         self.request.execute(connection, connection.taken, statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let _turn = self.request.turn().await?;
-        let mut lease = self.lease().await?;
+        let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         self.request.run(sql, connection.taken, connection.execute_unprepared(sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let _turn = self.request.turn().await?;
-        let mut lease = self.lease().await?;
+        let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         self.request.query_one(connection, connection.taken, statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let _turn = self.request.turn().await?;
-        let mut lease = self.lease().await?;
+        let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         self.request.query_all(connection, connection.taken, statement).await
     }
