@@ -293,7 +293,6 @@ impl DatabaseSettings {
             acquire_timeout: self.acquire_timeout,
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
-            log_sql: self.log_sql,
         }
     }
 }

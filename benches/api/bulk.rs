@@ -85,7 +85,6 @@ async fn open(url: &str) -> Db {
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
-        log_sql: false,
     };
     let db = Db::connect(&settings).await.expect("the database opens");
     db.migrate().await.expect("the migrations apply");

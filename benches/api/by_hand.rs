@@ -1,21 +1,20 @@
 //! The side that is written by hand: the least SQL that gives the same bytes.
 //!
-//! A question is one statement, and SQLite builds the answer as JSON. SQLx sends a row at a time from another thread, so
-//! a single value is the fastest way out. It reads the columns that are asked for and no others, without loaders,
-//! limits or checks: what a server for exactly these requests would do.
+//! A question is one statement, and SQLite builds the answer as JSON, in the task that asks. It reads the columns that are
+//! asked for and no others, without loaders, limits or checks: what a server for exactly these requests would do.
 //!
 //! The parameter of a `LIMIT` has a sign, because SQLite plans a statement anew each time a bare one is bound.
 
-use std::time::Duration;
-
-use sea_orm::sqlx::{
-    self, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
+
+use rusqlite::{Connection, ToSql, TransactionBehavior};
 use serde_json::json;
 
 use crate::{
-    data::{Data, READ_CONNECTIONS},
+    data::Data,
     workload::{NewHero, Read, Side},
 };
 
@@ -59,67 +58,72 @@ pub const HEROES_OF_TEAM: &str = "
               SELECT l.hero_id FROM team t JOIN hero_team_link l ON l.team_id = t.id WHERE t.name = 'Team 7')
           ORDER BY id LIMIT +?1)";
 
-/// The server's connections, without the server.
+/// Connections, without the server.
 #[derive(Clone)]
 pub struct ByHand {
-    read: SqlitePool,
-    write: SqlitePool,
+    path: PathBuf,
+    /// Those that nobody reads with at the moment.
+    read: Arc<Mutex<Vec<Connection>>>,
+    write: Arc<Mutex<Connection>>,
 }
 
 impl ByHand {
-    pub async fn new(data: &Data) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(&data.path)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(5));
-        let pool = async |connections| {
-            let pool = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
-            pool.connect_with(options.clone()).await.expect("the database opens")
-        };
-        Self { read: pool(READ_CONNECTIONS).await, write: pool(1).await }
+    pub fn new(data: &Data) -> Self {
+        Self { path: data.path.clone(), read: Arc::default(), write: Arc::new(Mutex::new(open(&data.path))) }
+    }
+
+    /// The one value of a statement.
+    pub fn value(&self, sql: &str, parameters: &[&dyn ToSql]) -> String {
+        let idle = self.read.lock().expect("nobody panics").pop();
+        let connection = idle.unwrap_or_else(|| open(&self.path));
+        let mut statement = connection.prepare_cached(sql).expect("the statement is right");
+        let value = statement.query_row(parameters, |row| row.get(0)).expect("the statement runs");
+        drop(statement);
+        self.read.lock().expect("nobody panics").push(connection);
+        value
     }
 
     /// Writes the hero, the new team and both links, and gives the key of the hero.
-    async fn insert(&self, new: &NewHero) -> sqlx::Result<i64> {
-        let mut transaction = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let hero = sqlx::query("INSERT INTO hero (name, secret_name, age) VALUES (?1, ?2, ?3)")
-            .bind(&new.name)
-            .bind(&new.secret_name)
-            .bind(new.age)
-            .execute(&mut *transaction)
-            .await?
-            .last_insert_rowid();
-        let team = sqlx::query("INSERT INTO team (name, headquarters) VALUES (?1, ?2)")
-            .bind(&new.team_name)
-            .bind(&new.headquarters)
-            .execute(&mut *transaction)
-            .await?
-            .last_insert_rowid();
-        sqlx::query("INSERT INTO hero_team_link (hero_id, team_id) VALUES (?1, ?2), (?1, ?3)")
-            .bind(hero)
-            .bind(new.team_id)
-            .bind(team)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+    fn insert(&self, new: &NewHero) -> rusqlite::Result<i64> {
+        let mut connection = self.write.lock().expect("nobody panics");
+        let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        txn.prepare_cached("INSERT INTO hero (name, secret_name, age) VALUES (?1, ?2, ?3)")?.execute((
+            &new.name,
+            &new.secret_name,
+            new.age,
+        ))?;
+        let hero = txn.last_insert_rowid();
+        txn.prepare_cached("INSERT INTO team (name, headquarters) VALUES (?1, ?2)")?
+            .execute((&new.team_name, &new.headquarters))?;
+        let team = txn.last_insert_rowid();
+        txn.prepare_cached("INSERT INTO hero_team_link (hero_id, team_id) VALUES (?1, ?2), (?1, ?3)")?.execute((
+            hero,
+            new.team_id,
+            team,
+        ))?;
+        txn.commit()?;
         Ok(hero)
     }
+}
+
+fn open(path: &Path) -> Connection {
+    let connection = Connection::open(path).expect("the database opens");
+    for (pragma, value) in [("foreign_keys", "on"), ("journal_mode", "wal"), ("synchronous", "normal")] {
+        connection.pragma_update(None, pragma, value).expect("the setting is right");
+    }
+    connection
 }
 
 impl Side for ByHand {
     const NAME: &'static str = "by hand";
 
     async fn read(&self, read: &Read, n: i64) -> Vec<u8> {
-        let statement = sqlx::query_scalar(read.sql).bind((read.value)(n));
-        let answer: String = statement.fetch_one(&self.read).await.expect("the statement runs");
-        answer.into_bytes()
+        self.value(read.sql, &[&(read.value)(n)]).into_bytes()
     }
 
     async fn create_hero(&self, n: i64) -> Vec<u8> {
         let new = NewHero::new(n);
-        let hero = self.insert(&new).await.expect("the statements run");
+        let hero = self.insert(&new).expect("the statements run");
         let answer = json!({"data": {"createHero": {"hero": {"id": format!("Hero:{hero}"), "name": new.name}}}});
         serde_json::to_vec(&answer).expect("it is JSON")
     }

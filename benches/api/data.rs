@@ -46,7 +46,6 @@ impl Data {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             slow_statement: Duration::ZERO,
-            log_sql: false,
         };
         let db = Db::connect(&settings).await.expect("the database opens");
         db.migrate().await.expect("the migrations apply");

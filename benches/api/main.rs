@@ -49,7 +49,7 @@ fn main() {
     let runtime = Runtime::new().expect("the runtime starts");
     let data = runtime.block_on(Data::new());
     let graphql = GraphQl::new(data.db.clone());
-    let by_hand = runtime.block_on(ByHand::new(&data));
+    let by_hand = ByHand::new(&data);
     for workload in &WORKLOADS {
         runtime.block_on(check(&graphql, &by_hand, workload));
         let mut group = criterion.benchmark_group(workload.name());

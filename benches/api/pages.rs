@@ -9,14 +9,11 @@ use hero_teams::{
     graphql::{Params, Schema},
     store::Db,
 };
-use sea_orm::{
-    ConnectionTrait,
-    sqlx::{self, SqlitePool},
-};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::data;
+use crate::{by_hand::ByHand, data};
 
 /// The group in the report.
 pub const GROUP: &str = "page 50 of 100,000 heroes by name";
@@ -30,16 +27,16 @@ const BY_HAND: &str = "SELECT json_object('data', json_object('heroesConnection'
 /// Measures the pages.
 pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     let data = runtime.block_on(data::Data::new());
-    let (schema, cursor, pool) = runtime.block_on(async {
+    let (schema, cursor) = runtime.block_on(async {
         fill(&data.db).await;
         let schema = Schema::new(data.db.clone(), &GraphQlSettings::default());
         let mut cursor = None;
         for _ in 0..49 {
             cursor = Some(page(&schema, cursor).await);
         }
-        let pool = SqlitePool::connect(&format!("sqlite://{}", data.path.display())).await.expect("the database opens");
-        (schema, cursor.expect("there are pages"), pool)
+        (schema, cursor.expect("there are pages"))
     });
+    let by_hand = ByHand::new(&data);
     let mut group = criterion.benchmark_group(GROUP);
     for (name, after) in [("page 1", None), ("graphql", Some(cursor))] {
         group.bench_function(name, |bencher| {
@@ -54,13 +51,10 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     }
     group.bench_function("by hand", |bencher| {
         bencher.iter_custom(|iterations| {
-            let pool = pool.clone();
+            let by_hand = by_hand.clone();
             crate::timed(runtime, iterations, move |_| {
-                let pool = pool.clone();
-                async move {
-                    let statement = sqlx::query_scalar::<_, String>(BY_HAND).bind("Hero 10438").bind(10_439_i64);
-                    statement.fetch_one(&pool).await.expect("the statement runs")
-                }
+                let by_hand = by_hand.clone();
+                async move { by_hand.value(BY_HAND, &[&"Hero 10438", &10_439]) }
             })
         });
     });

@@ -4,26 +4,21 @@
 //! what runs in the process of this one. Neither knows the request that it was for, only the connection. So the store keeps
 //! its connections itself, where a pool of SQLx would not say which of them runs a statement.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr,
     sea_query::Values,
-    sqlx::{
-        self, AssertSqlSafe, Connection as _, Database, Executor, IntoArguments, PgConnection, SqliteConnection,
-        query::Query,
-    },
+    sqlx::{self, AssertSqlSafe, Connection as _, Executor, PgConnection, Postgres, query::Query},
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::time::Instant;
 
-use super::{cancel::Canceller, connector::Connector};
+use super::{
+    cancel::Canceller,
+    connector::Connector,
+    sqlite::{Place, Sqlite},
+};
 
 /// A connection, and what is known of what runs in it.
 #[derive(Debug)]
@@ -41,26 +36,15 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Driver {
-    /// With the flag that ends what runs.
-    Sqlite(SqliteConnection, Arc<AtomicBool>),
+    Sqlite(Sqlite),
     /// With the number of the process that serves it.
     Postgres(PgConnection, i32),
 }
 
-/// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
-const STEPS: i32 = 1_000;
-
 impl Connection {
     pub async fn open(connector: &Connector) -> Result<Self, sqlx::Error> {
         let driver = match connector {
-            Connector::Sqlite(options) => {
-                let mut connection = SqliteConnection::connect_with(options).await?;
-                let interrupted = Arc::new(AtomicBool::new(false));
-                let handler = Arc::clone(&interrupted);
-                let goes_on = move || !handler.load(Ordering::Relaxed);
-                connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
-                Driver::Sqlite(connection, interrupted)
-            }
+            Connector::Sqlite { uri, creates } => Driver::Sqlite(Sqlite::open(uri.clone(), *creates).await?),
             Connector::Postgres(options) => {
                 let mut connection = PgConnection::connect_with(options).await?;
                 let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
@@ -80,21 +64,24 @@ impl Connection {
         !self.running && !self.in_transaction && !self.failed
     }
 
-    pub async fn execute(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {
+    pub async fn execute(&mut self, place: Place, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {
         self.running = true;
         let result = match &mut self.driver {
-            Driver::Sqlite(connection, _) => prepared(sql, values).execute(connection).await.map(ExecResult::from),
+            Driver::Sqlite(sqlite) => sqlite.execute(place, sql, values).await,
             Driver::Postgres(connection, _) => prepared(sql, values).execute(connection).await.map(ExecResult::from),
         };
         self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
     }
 
-    pub async fn query_one(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<Option<QueryResult>, DbErr> {
+    pub async fn query_one(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        values: Option<Values>,
+    ) -> Result<Option<QueryResult>, DbErr> {
         self.running = true;
         let result = match &mut self.driver {
-            Driver::Sqlite(connection, _) => {
-                prepared(sql, values).fetch_optional(connection).await.map(|row| row.map(QueryResult::from))
-            }
+            Driver::Sqlite(sqlite) => sqlite.query_one(place, sql, values).await,
             Driver::Postgres(connection, _) => {
                 prepared(sql, values).fetch_optional(connection).await.map(|row| row.map(QueryResult::from))
             }
@@ -102,48 +89,55 @@ impl Connection {
         self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
     }
 
-    pub async fn query_all(&mut self, sql: Arc<str>, values: Option<Values>) -> Result<Vec<QueryResult>, DbErr> {
+    pub async fn query_all(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        values: Option<Values>,
+    ) -> Result<Vec<QueryResult>, DbErr> {
         self.running = true;
         let result = match &mut self.driver {
-            Driver::Sqlite(connection, _) => prepared(sql, values).fetch_all(connection).await.map(results),
-            Driver::Postgres(connection, _) => prepared(sql, values).fetch_all(connection).await.map(results),
+            Driver::Sqlite(sqlite) => sqlite.query_all(place, sql, values).await,
+            Driver::Postgres(connection, _) => {
+                let rows = prepared(sql, values).fetch_all(connection).await;
+                rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
+            }
         };
         self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
     }
 
     /// Runs statements as they are, without a plan to keep.
-    pub async fn execute_unprepared(&mut self, sql: Arc<str>) -> Result<ExecResult, DbErr> {
+    pub async fn execute_unprepared(&mut self, place: Place, sql: Arc<str>) -> Result<ExecResult, DbErr> {
         self.running = true;
-        let sql = AssertSqlSafe(sql);
         let result = match &mut self.driver {
-            Driver::Sqlite(connection, _) => connection.execute(sql).await.map(ExecResult::from),
-            Driver::Postgres(connection, _) => connection.execute(sql).await.map(ExecResult::from),
+            Driver::Sqlite(sqlite) => sqlite.execute_unprepared(place, sql).await,
+            Driver::Postgres(connection, _) => connection.execute(AssertSqlSafe(sql)).await.map(ExecResult::from),
         };
         self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
     }
 
-    pub async fn begin(&mut self) -> Result<(), DbErr> {
+    pub async fn begin(&mut self, place: Place) -> Result<(), DbErr> {
         self.in_transaction = true;
         // SQLite takes the lock at once, so that what a transaction has read cannot change before it writes.
         let begin = if self.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        self.command(begin).await.map_err(|error| DbErr::Exec(runtime(error)))
+        self.command(place, begin).await.map_err(|error| DbErr::Exec(runtime(error)))
     }
 
     /// Commits what was begun, unless a statement in it has failed or was cut off.
-    pub async fn commit(&mut self) -> Result<(), DbErr> {
+    pub async fn commit(&mut self, place: Place) -> Result<(), DbErr> {
         if self.running || self.failed {
             return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
         }
-        let result = self.command("COMMIT").await;
+        let result = self.command(place, "COMMIT").await;
         // PostgreSQL ends a transaction when its commit fails, SQLite may keep it.
         self.in_transaction = result.is_err() && self.is_sqlite();
         result.map_err(|error| DbErr::Exec(runtime(error)))
     }
 
-    /// Asks for a sign of life.
+    /// Asks for a sign of life. SQLite is in this very process, and has none to give.
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.driver {
-            Driver::Sqlite(connection, _) => connection.ping().await,
+            Driver::Sqlite(_) => Ok(()),
             Driver::Postgres(connection, _) => connection.ping().await,
         }
     }
@@ -154,12 +148,7 @@ impl Connection {
     pub async fn settle(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
         if self.running {
             match &mut self.driver {
-                Driver::Sqlite(connection, interrupted) => {
-                    interrupted.store(true, Ordering::Relaxed);
-                    // The answer comes after those of all statements before it.
-                    connection.ping().await?;
-                    interrupted.store(false, Ordering::Relaxed);
-                }
+                Driver::Sqlite(sqlite) => sqlite.interrupt().await?,
                 Driver::Postgres(connection, pid) => canceller.cancel(connector, *pid, connection).await?,
             }
             self.running = false;
@@ -175,26 +164,23 @@ impl Connection {
 
     pub async fn close(self) -> Result<(), sqlx::Error> {
         match self.driver {
-            Driver::Sqlite(connection, _) => connection.close().await,
+            Driver::Sqlite(sqlite) => sqlite.close().await,
             Driver::Postgres(connection, _) => connection.close().await,
         }
     }
 
     async fn rollback(&mut self) -> Result<(), sqlx::Error> {
-        match self.command("ROLLBACK").await {
-            // SQLite ends a transaction by itself when the disk is full or a write was interrupted. That there is none to
-            // roll back is its code 1.
-            Err(sqlx::Error::Database(error)) if self.is_sqlite() && error.code().as_deref() == Some("1") => {}
-            result => result?,
+        if !matches!(&self.driver, Driver::Sqlite(sqlite) if !sqlite.is_in_transaction()) {
+            self.command(Place::Thread, "ROLLBACK").await?;
         }
         self.in_transaction = false;
         Ok(())
     }
 
-    async fn command(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+    async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
         self.running = true;
         let result = match &mut self.driver {
-            Driver::Sqlite(connection, _) => connection.execute(sql).await.map(drop),
+            Driver::Sqlite(sqlite) => sqlite.command(place, sql).await,
             Driver::Postgres(connection, _) => connection.execute(sql).await.map(drop),
         };
         self.ended(result)
@@ -211,18 +197,8 @@ impl Connection {
     }
 }
 
-fn prepared<D: Database>(sql: Arc<str>, values: Option<Values>) -> Query<'static, D, SqlxValues>
-where
-    SqlxValues: IntoArguments<D>,
-{
+fn prepared(sql: Arc<str>, values: Option<Values>) -> Query<'static, Postgres, SqlxValues> {
     sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values.unwrap_or_else(|| Values(Vec::new()))))
-}
-
-fn results<R>(rows: Vec<R>) -> Vec<QueryResult>
-where
-    QueryResult: From<R>,
-{
-    rows.into_iter().map(QueryResult::from).collect()
 }
 
 fn runtime(error: sqlx::Error) -> RuntimeErr {

@@ -2,8 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use rusqlite::ffi::{SQLITE_BUSY, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 use tokio::task::JoinError;
+
+use super::sqlite;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
@@ -31,6 +34,15 @@ impl From<JoinError> for StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether SQLite has found no row for a foreign key. On PostgreSQL that is a [`StoreError::Conflict`].
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(cause))) = self else { return false };
+        matches!(&**cause, sqlx::Error::AnyDriverError(cause) if sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY))
+    }
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) = error {
@@ -44,11 +56,11 @@ impl From<DbErr> for StoreError {
         };
         match &**cause {
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // PostgreSQL's serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
+                // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
                 Some("40001" | "40P01" | "23503") => Self::Conflict,
-                // PostgreSQL's query_canceled, and SQLite's INTERRUPT.
-                Some("57014" | "9") => Self::Timeout,
+                // query_canceled
+                Some("57014") => Self::Timeout,
                 Some(code) if is_unavailable(code) => Self::Unavailable(error),
                 _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
                 _ => Self::Database(error),
@@ -57,6 +69,12 @@ impl From<DbErr> for StoreError {
                 Self::Unavailable(error)
             }
             sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
+            sqlx::Error::AnyDriverError(cause) => match sqlite::code(cause) {
+                Some(SQLITE_INTERRUPT) => Self::Timeout,
+                Some(code) if is_sqlite_unavailable(code) => Self::Unavailable(error),
+                _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
+                _ => Self::Database(error),
+            },
             // Whatever keeps a connection from being opened.
             _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),
@@ -64,9 +82,9 @@ impl From<DbErr> for StoreError {
     }
 }
 
-/// Whether the code is SQLite's for a lock that somebody else has.
-pub fn is_busy(code: Option<&str>) -> bool {
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+/// Whether SQLite has met a lock that somebody else has.
+pub fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::AnyDriverError(cause) if sqlite::code(cause).is_some_and(|code| code & 0xff == SQLITE_BUSY))
 }
 
 /// What a statement fails with whose request has no time left.
@@ -86,16 +104,16 @@ impl fmt::Display for DeadlineExceeded {
     }
 }
 
-/// Whether a code of the database says that it cannot work at the moment, whatever it is asked.
+/// Whether a code of SQLite says that it cannot work at the moment, whatever it is asked.
+fn is_sqlite_unavailable(code: i32) -> bool {
+    // BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB, which are the lowest byte of more
+    // exact codes.
+    matches!(code & 0xff, 5..=8 | 10 | 11 | 13..=15 | 26)
+}
+
+/// Whether an SQLSTATE of PostgreSQL says that it cannot work at the moment, whatever it is asked.
 fn is_unavailable(code: &str) -> bool {
-    // An SQLSTATE has five characters, SQLite's numbers have fewer.
-    if code.len() < 5 {
-        let code = code.parse().unwrap_or(0);
-        // SQLite's BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB, which are the lowest
-        // byte of more exact codes.
-        return matches!(code & 0xff_u32, 5..=8 | 10 | 11 | 13..=15 | 26);
-    }
-    // PostgreSQL's connection exceptions, insufficient resources and operator interventions, read_only_sql_transaction,
+    // Connection exceptions, insufficient resources and operator interventions, read_only_sql_transaction,
     // the time-outs that end a session, and a database that is gone. A statement that was cancelled (57014) is not one.
     let is_class = |class| code.starts_with(class);
     (is_class("08") || is_class("53") || is_class("57P")) || matches!(code, "25006" | "25P03" | "25P04" | "3D000")
@@ -103,17 +121,20 @@ fn is_unavailable(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_unavailable;
+    use super::{is_sqlite_unavailable, is_unavailable};
 
     #[test]
     fn codes_of_both_databases() {
-        for code in [
-            "5", "517", "8", "1032", "10", "778", "11", "13", "14", "15", "26", "08006", "53300", "57P01", "57P05",
-            "25P03", "25006", "3D000",
-        ] {
+        for code in [5, 517, 8, 1032, 10, 778, 11, 13, 14, 15, 26] {
+            assert!(is_sqlite_unavailable(code), "{code}");
+        }
+        for code in [1, 9, 19, 787, 2067] {
+            assert!(!is_sqlite_unavailable(code), "{code}");
+        }
+        for code in ["08006", "53300", "57P01", "57P05", "25P03", "25006", "3D000"] {
             assert!(is_unavailable(code), "{code}");
         }
-        for code in ["1", "9", "19", "787", "2067", "22001", "23505", "40001", "42P01", "57014", "P0001", "XX000"] {
+        for code in ["22001", "23505", "40001", "42P01", "57014", "P0001", "XX000"] {
             assert!(!is_unavailable(code), "{code}");
         }
     }

@@ -1,12 +1,14 @@
 //! The tables as this program expects them.
 
+use std::sync::Arc;
+
 use migration::MigratorTrait;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, Database, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement,
+    from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, connector::Connector};
+use super::{Db, Transaction};
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
@@ -21,11 +23,30 @@ impl Db {
     ///
     /// When the database has a migration that this program does not know, or a statement fails.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        // A connection of its own, because migrations know no connections but those of SeaORM.
-        let connection = self.connect_to_migrate().await?;
-        let migrated = migrate(&connection).await;
-        connection.close().await?;
-        migrated
+        // A migration takes the time that it takes, so it is not a slow statement of a request.
+        let txn = self.write.of(&Arc::default()).begin().await?;
+        if txn.get_database_backend() == DbBackend::Postgres {
+            // Read committed: a snapshot from before the wait would not show what the other server has done.
+            txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            // The wait for the other server takes its time, too.
+            txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            txn.execute_raw(Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "SELECT pg_advisory_xact_lock($1)",
+                [MIGRATION_LOCK.into()],
+            ))
+            .await?;
+        }
+        let txn = Arc::new(txn);
+        // Migrations know no connections but those of SeaORM.
+        let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(Proxy(Arc::clone(&txn)));
+        let connection = Database::connect_proxy(txn.get_database_backend(), Arc::new(proxy)).await?;
+        migration::Migrator::up(&connection, None).await?;
+        drop(connection);
+        match Arc::into_inner(txn) {
+            Some(txn) => txn.commit().await,
+            None => Err(DbErr::Custom("the migrations have not come to their end".to_owned())),
+        }
     }
 
     /// Names the migrations that are pending, and changes nothing.
@@ -34,41 +55,32 @@ impl Db {
     ///
     /// When the database has a migration that this program does not know, or does not answer.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let pending = migration::Migrator::get_pending_migrations_read_only(&self.read).await?;
-        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
-    }
-
-    async fn connect_to_migrate(&self) -> Result<DatabaseConnection, DbErr> {
-        let settings = &self.shared.settings;
-        let mut options = ConnectOptions::new(settings.url.clone());
-        options.max_connections(1).acquire_timeout(settings.acquire_timeout);
-        match self.write.connector().clone() {
-            Connector::Sqlite(sqlite) => options.map_sqlx_sqlite_opts(move |_| (*sqlite).clone()),
-            Connector::Postgres(postgres) => options.map_sqlx_postgres_opts(move |_| (*postgres).clone()),
+        let pending = if self.read.get_database_backend() == DbBackend::Postgres {
+            migration::Migrator::get_pending_migrations_read_only(&self.read).await?
+        } else {
+            // SeaORM looks for a table of SQLite with its own driver alone.
+            let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'";
+            match self.read.query_one_raw(Statement::from_string(DbBackend::Sqlite, table)).await? {
+                Some(_) => migration::Migrator::get_pending_migrations(&self.read).await?,
+                None => migration::Migrator::get_migration_files(),
+            }
         };
-        Database::connect(options).await
+        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
     }
 }
 
-async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
-    let txn = connection
-        .begin_with_options(TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        })
-        .await?;
-    if txn.get_database_backend() == DbBackend::Postgres {
-        // Read committed: a snapshot from before the wait would not show what the other server has done.
-        txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-        // A migration takes the time it takes, and so does the wait for it.
-        txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
-        txn.execute_raw(Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT pg_advisory_xact_lock($1)",
-            [MIGRATION_LOCK.into()],
-        ))
-        .await?;
+/// A transaction as SeaORM takes it from databases that it does not know.
+#[derive(Debug)]
+struct Proxy(Arc<Transaction>);
+
+#[async_trait]
+impl ProxyDatabaseTrait for Proxy {
+    async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
+        let rows = self.0.query_all_raw(statement).await?;
+        Ok(rows.iter().map(from_query_result_to_proxy_row).collect())
     }
-    migration::Migrator::up(&txn, None).await?;
-    txn.commit().await
+
+    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
+        self.0.execute_raw(statement).await.map(Into::into)
+    }
 }

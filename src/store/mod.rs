@@ -20,6 +20,7 @@ mod request;
 mod rows;
 pub mod seed;
 mod session;
+mod sqlite;
 pub mod team;
 mod update;
 mod write;
@@ -64,8 +65,6 @@ pub struct DbSettings {
     pub statement_timeout: Duration,
     /// How long a statement may take before it is warned of. Zero for as long as it likes.
     pub slow_statement: Duration,
-    /// Whether each statement is logged with its time.
-    pub log_sql: bool,
 }
 
 /// The database: connections that read, and connections that write.
@@ -85,7 +84,6 @@ pub struct Db {
 /// What all requests have in common.
 #[derive(Debug)]
 struct Shared {
-    settings: DbSettings,
     /// Writers share it, until one that keeps losing to others takes it for itself.
     precedence: Arc<RwLock<()>>,
     /// Whether the last write that told something about it could write.
@@ -101,7 +99,7 @@ impl Db {
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
         let is_sqlite = DbBackend::Sqlite.is_prefix_of(&settings.url);
         let connector = |writes| match (is_sqlite, writes) {
-            (true, writes) => Connector::sqlite(settings, writes),
+            (true, writes) => Ok(Connector::sqlite(settings, writes)),
             (false, true) => Connector::postgres(settings, "serializable"),
             (false, false) => Connector::postgres(settings, "read committed"),
         };
@@ -116,11 +114,7 @@ impl Db {
         Ok(Self {
             read: Session::new(read, Arc::clone(&request)),
             write: Session::new(write, request),
-            shared: Arc::new(Shared {
-                settings: settings.clone(),
-                precedence: Arc::default(),
-                is_writable: AtomicBool::new(true),
-            }),
+            shared: Arc::new(Shared { precedence: Arc::default(), is_writable: AtomicBool::new(true) }),
         })
     }
 

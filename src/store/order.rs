@@ -59,6 +59,12 @@ impl Order {
         Self { descending: !self.descending, nulls_first: !self.nulls_first, ..self }
     }
 
+    /// Its direction, as SeaORM has it.
+    #[must_use]
+    pub fn direction(self) -> sea_orm::Order {
+        if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc }
+    }
+
     fn is_nullable(self) -> bool {
         matches!(self.by, OrderBy::Column(column) if column.is_nullable)
     }
@@ -73,7 +79,7 @@ impl Order {
     /// Orders a statement by this step. Where the rows come through their links (`linked`), the key is read from the link,
     /// so that its index gives the order, too.
     pub fn apply<E: Table>(self, select: &mut SelectStatement, linked: bool) {
-        let direction = if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
+        let direction = self.direction();
         if linked && self.by == Self::by_key::<E>(false).by {
             select.order_by((hero_team_link::Entity, E::LINK), direction);
         } else if self.is_nullable() {

@@ -193,7 +193,8 @@ fn is_transient(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
         // Servers that create the same SQLite file at once are in each other's way when they make it one with a write-ahead
         // log, for which SQLite does not wait as it does for other locks.
-        sqlx::Error::Database(error) => error.is_transient_in_connect_phase() || is_busy(error.code().as_deref()),
+        error if is_busy(error) => true,
+        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
         _ => false,
     }
 }

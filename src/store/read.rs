@@ -74,8 +74,23 @@ pub async fn linked_list<E: Table>(
     query: &ListQuery,
 ) -> Result<HashMap<i64, Rows<Record<E>>>, StoreError> {
     let backend = db.read.get_database_backend();
-    let select = select::<E>(backend, query, Some(linked::<E>(backend)));
-    let lists = rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?;
+    let lists = match query.links::<E>() {
+        Some((limit, offset, step)) if backend == DbBackend::Postgres => {
+            let mut links = of_parent::<E>(backend, Expr::col(E::LINK));
+            links.order_by(E::LINK, step.direction()).limit(limit).offset(offset);
+            let mut lists = rows::per_parent_with_keys::<E>(&db.read, parents, links).await?;
+            if step.descending {
+                for rows in lists.values_mut() {
+                    rows.reverse();
+                }
+            }
+            lists
+        }
+        _ => {
+            let select = select::<E>(backend, query, Some(linked::<E>(backend)));
+            rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?
+        }
+    };
     Ok(lists.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
 }
 
@@ -103,12 +118,17 @@ pub async fn linked_counts<E: Table>(
     let backend = db.read.get_database_backend();
     let select = if filter.is_empty() {
         // Each link has its row, so the links alone are counted.
-        let of_parent = Expr::col(E::Other::LINK).eq(rows::parent_key(backend));
-        Query::select().expr(Expr::col(E::LINK).count()).from(hero_team_link::Entity).and_where(of_parent).take()
+        of_parent::<E>(backend, Expr::col(E::LINK).count())
     } else {
         counted::<E>(backend, filter, linked::<E>(backend))
     };
     Ok(rows::count_per_parent(&db.read, parents, select).await?)
+}
+
+/// What is selected of the links of the parent of [`rows::parent_key`].
+fn of_parent<E: Table>(backend: DbBackend, selected: Expr) -> SelectStatement {
+    let of_parent = Expr::col(E::Other::LINK).eq(rows::parent_key(backend));
+    Query::select().expr(selected).from(hero_team_link::Entity).and_where(of_parent).take()
 }
 
 /// The rows that are linked to the parent of [`rows::parent_key`].
@@ -161,6 +181,22 @@ fn select<E: Table>(backend: DbBackend, query: &ListQuery, linked: Option<Select
 }
 
 impl ListQuery {
+    /// How many links, after how many, and in which order, when the links alone tell which rows are wanted.
+    fn links<E: Table>(&self) -> Option<(u64, u64, Order)> {
+        let [step] = self.order[..] else { return None };
+        if !self.filter.is_empty() || step.by != Order::by_key::<E>(false).by {
+            return None;
+        }
+        match self.slice {
+            Slice::Offset { limit, offset } => Some((limit, offset, step)),
+            Slice::Keyset { after: None, before: None, limit, last } => {
+                let step = if last { step.reversed() } else { step };
+                Some((limit + 1, 0, step))
+            }
+            Slice::Keyset { .. } => None,
+        }
+    }
+
     /// Whether the number of linked rows is a step of the order.
     fn is_counted(&self) -> bool {
         self.order.iter().any(|step| step.by == OrderBy::Linked)

@@ -80,7 +80,7 @@ async fn refuse_read_only(txn: &Transaction) -> Result<(), StoreError> {
 /// Writes a number that this program has no use for, and that stays as it is.
 async fn keep_user_version(txn: &Transaction) -> Result<(), StoreError> {
     let version = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");
-    let version: i32 = txn.query_one_raw(version).await?.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    let version: i64 = txn.query_one_raw(version).await?.map_or(Ok(0), |row| row.try_get_by_index(0))?;
     txn.execute_unprepared(&format!("PRAGMA user_version = {version}")).await?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{connection::Connection, error::deadline_exceeded};
+use super::{connection::Connection, error::deadline_exceeded, sqlite::Place};
 
 /// What the statements of one request have in common.
 #[derive(Default)]
@@ -67,6 +67,11 @@ impl Request {
         }
     }
 
+    /// When all that it asks of the database must have come to its end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Waits for a turn to read, which lasts as long as what this gives.
     pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbErr> {
         let Some(turns) = &self.turns else { return Ok(None) };
@@ -105,34 +110,34 @@ impl Request {
     pub async fn execute(
         &self,
         connection: &mut Connection,
-        start: Instant,
+        (place, start): (Place, Instant),
         statement: Statement,
     ) -> Result<ExecResult, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.execute(Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.execute(place, Arc::clone(&sql), statement.values)).await
     }
 
     pub async fn query_one(
         &self,
         connection: &mut Connection,
-        start: Instant,
+        (place, start): (Place, Instant),
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_one(Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.query_one(place, Arc::clone(&sql), statement.values)).await
     }
 
     pub async fn query_all(
         &self,
         connection: &mut Connection,
-        start: Instant,
+        (place, start): (Place, Instant),
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_all(Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.query_all(place, Arc::clone(&sql), statement.values)).await
     }
 }
 
@@ -162,6 +167,8 @@ impl Drop for Running<'_> {
         let time = start.elapsed();
         request.statements.fetch_add(1, Ordering::Relaxed);
         request.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        // The log has a setting of its own for this (`--log-sql`).
+        tracing::debug!(target: "sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);
         if request.slow.is_some_and(|slow| slow <= time) {
             let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(milliseconds, sql, "a slow statement");

@@ -1,21 +1,20 @@
 //! How rows leave and enter the database: the one place that knows what differs between the two of them.
 //!
-//! *Out.* SQLx copies each row of SQLite and sends it from a worker thread, 1.0 to 1.7 µs a row. The same rows as one
-//! JSON value, built by SQLite, cost a third of that (`record.rs`). PostgreSQL
-//! is the other way round (`json_agg` takes several times the CPU of plain rows), so there rows stay rows.
+//! *Out.* The rows of SQLite come as one JSON value, which SQLite builds and most of which goes into the JSON of the answer
+//! as it is (`record.rs`). PostgreSQL is the other way round (`json_agg` takes several times the CPU of plain rows), so there rows stay rows.
 //!
-//! *In.* A list is always one parameter, so that a statement has one text, and thus one prepared plan, whatever the
-//! length of the list, and no limit on bind parameters to run into.
+//! *In.* A list is one parameter, so that a statement has one text, and thus one prepared plan, whatever the length of the
+//! list, and no limit on bind parameters to run into.
 
 use std::{collections::HashMap, io};
 
 use entity::hero_team_link;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter, QueryResult,
-    QueryTrait, RelationDef, Value,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryResult, RelationDef,
+    StatementBuilder, Value,
     sea_query::{
-        Asterisk, Expr, ExprTrait, Func, FunctionCall, IntoIden, JoinType, Query, SelectStatement, TableRef,
-        extension::postgres::PgFunc,
+        Asterisk, Expr, ExprTrait, Func, FunctionCall, IntoIden, JoinType, Query, ReturningClause, SelectStatement,
+        TableRef, extension::postgres::PgFunc,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -81,17 +80,53 @@ pub async fn all<E: Table>(db: &impl ConnectionTrait, select: SelectStatement) -
     }
 }
 
+/// What a statement that writes gives of each row, for [`written`].
+pub fn returning<E: Table>(backend: DbBackend) -> ReturningClause {
+    if backend == DbBackend::Sqlite {
+        Query::returning().expr(json_array(columns::<E>().map(Expr::col)))
+    } else {
+        Query::returning().columns(columns::<E>())
+    }
+}
+
+/// Runs a statement that writes and ends with [`returning`]. The rows come in no order.
+pub async fn written<E: Table>(
+    db: &impl ConnectionTrait,
+    statement: &impl StatementBuilder,
+) -> Result<Vec<E::Model>, DbErr> {
+    let rows = db.query_all(statement).await?;
+    let model = |row: &QueryResult| {
+        if db.get_database_backend() == DbBackend::Sqlite {
+            let json: String = row.try_get_by_index(0)?;
+            serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
+        } else {
+            E::Model::from_query_result(row, "")
+        }
+    };
+    rows.iter().map(model).collect()
+}
+
 /// The models of the rows with these keys, in no order. A key without a row is left out.
 pub async fn models<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<E::Model>, DbErr> {
-    let select = E::find().filter(is_in(db.get_database_backend(), Expr::col(E::KEY), keys));
-    all::<E>(db, select.into_query()).await
+    all::<E>(db, with_keys::<E>(db.get_database_backend(), keys)).await
 }
 
 /// The rows with these keys, in no order. A key without a row is left out.
 pub async fn by_keys<E: Table>(db: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<Record<E>>, DbErr> {
-    let select = E::find().filter(is_in(db.get_database_backend(), Expr::col(E::KEY), keys));
-    let rows = all_counted::<E>(db, select.into_query(), false).await?;
+    let select = with_keys::<E>(db.get_database_backend(), keys);
+    let rows = all_counted::<E>(db, select, false).await?;
     Ok(rows.into_iter().map(|row| row.model).collect())
+}
+
+/// The rows with these keys. The list of keys comes first, because SQLite makes a table of one that follows an IN, which takes
+/// as long again as a row by its key.
+fn with_keys<E: Table>(backend: DbBackend, keys: &[i64]) -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .columns(columns::<E>())
+        .from_function(list(backend, keys), KEYS)
+        .inner_join(E::default(), Expr::col((E::default(), E::KEY)).eq(parent_key(backend)));
+    select
 }
 
 /// The rows of a statement that selects the columns of `E` and then, when `counted`, [`LINKED`].
@@ -130,14 +165,52 @@ pub async fn per_parent<E: Table>(
             JoinType::InnerJoin,
             page,
             ROWS,
-            Expr::val(true),
+            Expr::Constant(true.into()),
         );
-        let mut pages = HashMap::<i64, Vec<_>>::with_capacity(parents.len());
-        for row in db.query_all(&statement).await? {
-            pages.entry(row.try_get("", PARENT)?).or_default().push(plain_row::<E>(&row, counted)?);
-        }
-        Ok(pages)
+        rows_by_parent(db, parents, &statement, counted).await
     }
+}
+
+/// The rows of `page` for each of `parents`, in one statement, on PostgreSQL. `page` selects the keys of rows, and nothing else.
+/// The rows come in the order of their keys.
+///
+/// With the rows in `page` PostgreSQL joins them anew for each parent, and reads all of a small table each time. So they are
+/// joined behind it, which leaves their order to be made here.
+pub async fn per_parent_with_keys<E: Table>(
+    db: &impl ConnectionTrait,
+    parents: &[i64],
+    page: SelectStatement,
+) -> Result<RowsByParent<E>, DbErr> {
+    let backend = db.get_database_backend();
+    let mut statement = Query::select();
+    statement
+        .expr_as(parent_key(backend), PARENT)
+        .columns(columns::<E>())
+        .from_function(list(backend, parents), KEYS)
+        .join_lateral(JoinType::InnerJoin, page, ROWS, Expr::Constant(true.into()))
+        .inner_join(E::default(), Expr::col((E::default(), E::KEY)).equals((ROWS, E::LINK)));
+    let mut pages = rows_by_parent::<E>(db, parents, &statement, false).await?;
+    for rows in pages.values_mut() {
+        rows.sort_unstable_by_key(|row| row.model.key());
+    }
+    Ok(pages)
+}
+
+async fn rows_by_parent<E: Table>(
+    db: &impl ConnectionTrait,
+    parents: &[i64],
+    statement: &SelectStatement,
+    counted: bool,
+) -> Result<RowsByParent<E>, DbErr> {
+    let mut pages = HashMap::<i64, Vec<_>>::with_capacity(parents.len());
+    for row in db.query_all(statement).await? {
+        pages.entry(row.try_get("", PARENT)?).or_default().push(plain_row::<E>(&row, counted)?);
+    }
+    Ok(pages)
+}
+
+fn columns<E: Table>() -> impl Iterator<Item = (E, E::Column)> {
+    E::Column::iter().map(|column| (E::default(), column))
 }
 
 /// The number that `count` gives for each of `parents`, in one statement. `count` is for the one parent that
@@ -233,7 +306,8 @@ where
     if backend == DbBackend::Sqlite {
         Func::cust("json_each").arg(json!(values).to_string())
     } else {
-        Func::cust("unnest").arg(Expr::val(values.to_vec()))
+        // The subquery keeps the length of the list from the planner, which would make a plan of its own for each short one.
+        Func::cust("unnest").arg(Expr::from(Query::select().expr(Expr::val(values.to_vec())).take()))
     }
 }
 

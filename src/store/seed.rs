@@ -18,11 +18,11 @@ struct Tutorial(Vec<Create<NewHero, NewTeam>>);
 impl UnitOfWork for Tutorial {
     type Output = usize;
 
-    async fn run(&self, txn: &Transaction) -> Result<usize, StoreError> {
+    async fn run(&self, txn: &Transaction, attempt: u32) -> Result<usize, StoreError> {
         let Self(story) = self;
         let present = create::find(txn, &story.iter().map(|new| &new.row).collect()).await?;
         let new = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();
-        Ok(Creation { new }.run(txn).await?.len())
+        Ok(Creation { new }.run(txn, attempt).await?.len())
     }
 }
 

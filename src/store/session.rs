@@ -11,9 +11,9 @@ use tokio::{
 };
 
 use super::{
-    connector::Connector,
     pool::{Lease, Pool},
     request::Request,
+    sqlite::Place,
 };
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
@@ -29,6 +29,8 @@ pub struct Transaction {
     lease: Mutex<Lease>,
     request: Arc<Request>,
     backend: DbBackend,
+    /// Where its statements run.
+    place: Place,
 }
 
 impl Session {
@@ -47,12 +49,21 @@ impl Session {
     ///
     /// When no connection gets free in time, or the database does not answer.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        let mut lease = self.lease().await?;
-        self.request.in_time(lease.connection()?.begin()).await??;
+        self.begin_in(self.lease().await?, Place::Thread).await
+    }
+
+    /// Begins a transaction in a connection.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub(super) async fn begin_in(&self, mut lease: Lease, place: Place) -> Result<Transaction, DbErr> {
+        self.request.in_time(lease.connection()?.begin(place)).await??;
         Ok(Transaction {
             lease: Mutex::new(lease),
             request: Arc::clone(&self.request),
             backend: self.pool.connector().backend(),
+            place,
         })
     }
 
@@ -65,17 +76,14 @@ impl Session {
         self.pool.close().await
     }
 
-    pub(super) fn connector(&self) -> &Connector {
-        self.pool.connector()
-    }
-
     /// A connection for one statement, in the turn of the request. The turn is over when the connection is back.
     async fn turn(&self) -> Result<(Option<OwnedSemaphorePermit>, Lease), DbErr> {
         let turn = self.request.turn().await?;
         Ok((turn, self.lease().await?))
     }
 
-    async fn lease(&self) -> Result<Lease, DbErr> {
+    /// A connection that is free.
+    pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
         match self.pool.try_acquire() {
             Some(lease) => Ok(lease),
             None => self.request.in_time(self.pool.acquire()).await?,
@@ -91,7 +99,7 @@ impl Transaction {
     ///
     /// What the database says. Nothing is written then, unless the connection broke before the answer came.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.lease.into_inner().connection()?.commit().await
+        self.lease.into_inner().connection()?.commit(self.place.without_deadline()).await
     }
 }
 
@@ -104,25 +112,29 @@ impl ConnectionTrait for Session {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
-        self.request.execute(connection, connection.taken, statement).await
+        let start = connection.taken;
+        self.request.execute(connection, (Place::Thread, start), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
-        self.request.run(sql, connection.taken, connection.execute_unprepared(sql.into())).await
+        let start = connection.taken;
+        self.request.run(sql, start, connection.execute_unprepared(Place::Thread, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
-        self.request.query_one(connection, connection.taken, statement).await
+        let start = connection.taken;
+        self.request.query_one(connection, (Place::Task, start), statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (_turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
-        self.request.query_all(connection, connection.taken, statement).await
+        let start = connection.taken;
+        self.request.query_all(connection, (Place::Task, start), statement).await
     }
 }
 
@@ -134,21 +146,21 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.execute(lease.connection()?, Instant::now(), statement).await
+        self.request.execute(lease.connection()?, (self.place, Instant::now()), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.run(sql, Instant::now(), lease.connection()?.execute_unprepared(sql.into())).await
+        self.request.run(sql, Instant::now(), lease.connection()?.execute_unprepared(self.place, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.query_one(lease.connection()?, Instant::now(), statement).await
+        self.request.query_one(lease.connection()?, (self.place, Instant::now()), statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.query_all(lease.connection()?, Instant::now(), statement).await
+        self.request.query_all(lease.connection()?, (self.place, Instant::now()), statement).await
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
-    ConnectionTrait, EntityTrait, FromQueryResult, Iterable,
+    ConnectionTrait, EntityTrait,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 use serde::Serialize;
@@ -56,7 +56,7 @@ where
 {
     type Output = Vec<<<C::Row as NewRow>::Entity as EntityTrait>::Model>;
 
-    async fn run(&self, txn: &Transaction) -> Result<Self::Output, StoreError> {
+    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<Self::Output, StoreError> {
         let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
         let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
         let rows = rows::models::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
@@ -109,14 +109,8 @@ impl<C: Changes, R> Update<C, R> {
             .from(rows::subquery(records, new.clone()))
             .values(C::Row::COLUMNS.iter().map(|column| (*column, Expr::col((new.clone(), *column)))))
             .and_where(Expr::col((E::default(), E::KEY)).equals((new, E::KEY)))
-            .returning(Query::returning().columns(E::Column::iter().map(|column| (E::default(), column))));
-        let updated = txn.query_all(&update).await?;
-        updated
-            .iter()
-            .map(|row| {
-                let row = E::Model::from_query_result(row, "")?;
-                Ok((E::key(&row), row))
-            })
-            .collect()
+            .returning(rows::returning::<E>(txn.get_database_backend()));
+        let updated = rows::written::<E>(txn, &update).await?;
+        Ok(updated.into_iter().map(|row| (E::key(&row), row)).collect())
     }
 }

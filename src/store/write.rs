@@ -5,18 +5,22 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::DbErr;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard},
+    task::spawn_blocking,
+};
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction};
+use super::{Db, StoreError, Transaction, pool::Lease, sqlite::Place};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
     type Output: Send;
 
-    /// Runs the statements. It may be called again after an attempt that was rolled back.
-    fn run(&self, txn: &Transaction) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+    /// Runs the statements, in the n-th attempt at it. The attempts before were rolled back.
+    fn run(&self, txn: &Transaction, attempt: u32) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
 
 /// The turn of an attempt at a transaction: side by side with others, or alone.
@@ -51,27 +55,46 @@ impl Db {
     /// then, unless a connection broke in a commit.
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
         let db = self.clone();
-        let task = tokio::spawn(async move { db.written(db.attempts(&work).await) }.in_current_span());
+        let task = if self.write.get_database_backend() == DbBackend::Sqlite {
+            // The writer is waited for here, so that one thread at a time is taken up.
+            let lease = self.write.lease().await?;
+            let place = Place::ThisThread(self.request().deadline());
+            let attempts = async move { db.written(db.attempts(&work, lease, place).await) }.in_current_span();
+            let runtime = Handle::current();
+            spawn_blocking(move || runtime.block_on(attempts))
+        } else {
+            let attempts = async move {
+                let lease = db.write.lease().await?;
+                db.written(db.attempts(&work, lease, Place::Thread).await)
+            };
+            tokio::spawn(attempts.in_current_span())
+        };
         task.await?
     }
 
-    async fn attempts<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
+    async fn attempts<W: UnitOfWork>(&self, work: &W, mut lease: Lease, place: Place) -> Result<W::Output, StoreError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let precedence = self.precedence(attempt).await?;
-            let result = self.attempt(work).await;
+            let result = self.attempt(work, attempt, lease, place).await;
             drop(precedence);
             match result {
-                Err(StoreError::Conflict) if self.may_try_again(attempt).await => {}
+                Err(StoreError::Conflict) if self.may_try_again(attempt).await => lease = self.write.lease().await?,
                 result => return result,
             }
         }
     }
 
-    async fn attempt<W: UnitOfWork>(&self, work: &W) -> Result<W::Output, StoreError> {
-        let txn = self.write.begin().await?;
-        let output = work.run(&txn).await?;
+    async fn attempt<W: UnitOfWork>(
+        &self,
+        work: &W,
+        attempt: u32,
+        lease: Lease,
+        place: Place,
+    ) -> Result<W::Output, StoreError> {
+        let txn = self.write.begin_in(lease, place).await?;
+        let output = work.run(&txn, attempt).await?;
         txn.commit().await?;
         Ok(output)
     }

@@ -201,7 +201,6 @@ fn db_settings(url: &str) -> DbSettings {
         acquire_timeout: Duration::from_mins(1),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
-        log_sql: false,
     }
 }
 

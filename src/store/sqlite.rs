@@ -1,0 +1,314 @@
+//! SQLite, called where its callers are.
+//!
+//! SQLx gives each connection to SQLite a thread of its own, which is woken for each statement and wakes whoever waits for
+//! the answer: some 25 microseconds for a hero by its key, that SQLite finds in five. But SQLite is a library, so a read that
+//! is short runs in the task that asks for it, and a transaction runs as a whole on one thread. One hero by id takes a
+//! third of the time that it takes over SQLx, and so does a write.
+//!
+//! A task must not hold up its worker for long. A read that takes longer than [`MAX_HOLD_UP`], or meets the lock of another
+//! process, is begun once more on a thread that may wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Row, Statement, ToSql, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
+use sea_orm::{
+    ExecResult, ProxyExecResult, ProxyRow, QueryResult, Value,
+    sea_query::Values,
+    sqlx::{self, error::BoxDynError},
+};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
+
+/// A connection to SQLite.
+#[derive(Debug)]
+pub struct Sqlite {
+    /// It is not there while a thread has it.
+    connection: Option<Connection>,
+    /// The thread that has it, or had it.
+    thread: Option<JoinHandle<Connection>>,
+    watch: Arc<Watch>,
+}
+
+/// Where a statement runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// In the task that asks, and begun once more on a thread when that takes too long. For what only reads.
+    Task,
+    /// On a thread that may wait.
+    Thread,
+    /// On the thread that asks, which may wait, until the deadline.
+    ThisThread(Option<Instant>),
+}
+
+impl Place {
+    /// The same place, for what must come to its end.
+    #[must_use]
+    pub fn without_deadline(self) -> Self {
+        if let Self::ThisThread(_) = self { Self::ThisThread(None) } else { self }
+    }
+}
+
+/// How long a statement may hold up the worker of a task.
+const MAX_HOLD_UP: Duration = Duration::from_millis(4);
+/// How long SQLite waits for the lock of another process, on a thread that may wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
+const STEPS: i32 = 1_000;
+/// Statements that a connection keeps prepared.
+const PREPARED: usize = 100;
+
+/// What SQLite asks from time to time whether to go on.
+#[derive(Debug)]
+struct Watch {
+    start: Instant,
+    interrupted: AtomicBool,
+    /// Microseconds from the start on.
+    until: AtomicU64,
+}
+
+impl Watch {
+    fn is_over(&self) -> bool {
+        self.interrupted.load(Relaxed) || self.until.load(Relaxed) < microseconds(self.start.elapsed())
+    }
+
+    fn set(&self, deadline: Option<Instant>) {
+        let until = deadline.map(|deadline| microseconds(deadline.saturating_duration_since(self.start)));
+        self.until.store(until.unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Sqlite {
+    /// Opens the file that a URI names (SQLite's Uniform Resource Identifiers).
+    pub async fn open(uri: String, creates: bool) -> Result<Self, sqlx::Error> {
+        let opened = spawn_blocking(move || {
+            let watch = Arc::new(Watch { start: Instant::now(), interrupted: false.into(), until: u64::MAX.into() });
+            let connection = connect(&uri, creates, Arc::clone(&watch))?;
+            Ok(Self { connection: Some(connection), thread: None, watch })
+        });
+        opened.await.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(error)
+    }
+
+    pub async fn query_one(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        values: Option<Values>,
+    ) -> Result<Option<QueryResult>, sqlx::Error> {
+        let values = parameters(values);
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let columns = columns(&statement);
+            let mut rows = statement.query(params_from_iter(&values))?;
+            rows.next()?.map(|row| result(row, &columns)).transpose()
+        };
+        self.run(place, work).await
+    }
+
+    pub async fn query_all(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        values: Option<Values>,
+    ) -> Result<Vec<QueryResult>, sqlx::Error> {
+        let values = parameters(values);
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let columns = columns(&statement);
+            statement.query_map(params_from_iter(&values), |row| result(row, &columns))?.collect()
+        };
+        self.run(place, work).await
+    }
+
+    pub async fn execute(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        values: Option<Values>,
+    ) -> Result<ExecResult, sqlx::Error> {
+        let values = parameters(values);
+        let work = move |connection: &Connection| {
+            let rows_affected = connection.prepare_cached(&sql)?.execute(params_from_iter(&values))?;
+            Ok(ProxyExecResult { last_insert_id: 0, rows_affected: rows_affected as u64 }.into())
+        };
+        self.run(place, work).await
+    }
+
+    /// Runs statements as they are, without a plan to keep.
+    pub async fn execute_unprepared(&mut self, place: Place, sql: Arc<str>) -> Result<ExecResult, sqlx::Error> {
+        self.run(place, move |connection| connection.execute_batch(&sql).map(|()| ProxyExecResult::default().into()))
+            .await
+    }
+
+    /// Runs a statement that begins or ends a transaction.
+    pub async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
+        self.run(place, |connection| connection.prepare_cached(sql)?.execute(()).map(drop)).await
+    }
+
+    /// Whether a transaction is open. SQLite ends one by itself when the disk is full or a write was interrupted.
+    pub fn is_in_transaction(&self) -> bool {
+        self.connection.as_ref().is_none_or(|connection| !connection.is_autocommit())
+    }
+
+    /// Interrupts what runs on a thread, and waits until it has ended.
+    pub async fn interrupt(&mut self) -> Result<(), sqlx::Error> {
+        self.watch.interrupted.store(true, Relaxed);
+        let joined = self.join().await;
+        self.watch.interrupted.store(false, Relaxed);
+        joined
+    }
+
+    pub async fn close(mut self) -> Result<(), sqlx::Error> {
+        self.join().await?;
+        let Some(connection) = self.connection.take() else { return Ok(()) };
+        // The last connection of a file folds the write-ahead log into it.
+        let closed = spawn_blocking(|| connection.close().map_err(|(_, cause)| error(cause)));
+        closed.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+
+    async fn run<T: Send + 'static>(
+        &mut self,
+        place: Place,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, sqlx::Error> {
+        let Some(connection) = &self.connection else { return Err(sqlx::Error::WorkerCrashed) };
+        let result = match place {
+            Place::Thread => return Box::pin(self.run_on_thread(work)).await,
+            Place::Task => {
+                self.watch.set(Some(Instant::now() + MAX_HOLD_UP));
+                connection.busy_timeout(Duration::ZERO).and_then(|()| work(connection))
+            }
+            Place::ThisThread(deadline) => {
+                self.watch.set(deadline);
+                connection.busy_timeout(BUSY_TIMEOUT).and_then(|()| work(connection))
+            }
+        };
+        match result {
+            Err(cause) if matches!(place, Place::Task) && may_take_longer(&cause) => {
+                Box::pin(self.run_on_thread(work)).await
+            }
+            result => result.map_err(error),
+        }
+    }
+
+    async fn run_on_thread<T: Send + 'static>(
+        &mut self,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, sqlx::Error> {
+        let Some(connection) = self.connection.take() else { return Err(sqlx::Error::WorkerCrashed) };
+        // Whoever waits for it sees to the deadline.
+        self.watch.set(None);
+        let (sender, receiver) = oneshot::channel();
+        self.thread = Some(spawn_blocking(move || {
+            // When nobody waits for the result any more, it is not needed.
+            let _ = sender.send(connection.busy_timeout(BUSY_TIMEOUT).and_then(|()| work(&connection)));
+            connection
+        }));
+        self.join().await?;
+        receiver.await.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(error)
+    }
+
+    /// Waits for the thread that has the connection, if one has. When this is dropped it can be called again.
+    async fn join(&mut self) -> Result<(), sqlx::Error> {
+        if let Some(thread) = &mut self.thread {
+            let joined = thread.await;
+            self.thread = None;
+            self.connection = Some(joined.map_err(|_| sqlx::Error::WorkerCrashed)?);
+        }
+        Ok(())
+    }
+}
+
+fn connect(uri: &str, creates: bool, watch: Arc<Watch>) -> rusqlite::Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, creates);
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    connection.progress_handler(STEPS, Some(move || watch.is_over()))?;
+    Ok(connection)
+}
+
+fn parameters(values: Option<Values>) -> Vec<Parameter> {
+    values.into_iter().flat_map(|values| values.0).map(Parameter).collect()
+}
+
+/// A value of a statement as SQLite takes it.
+struct Parameter(Value);
+
+impl ToSql for Parameter {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match &self.0 {
+            Value::Bool(value) => value.to_sql(),
+            Value::Int(value) => value.to_sql(),
+            Value::BigInt(value) => value.to_sql(),
+            Value::BigUnsigned(value) => {
+                let value = value.map(i64::try_from).transpose().map_err(unknown)?;
+                Ok(ToSqlOutput::Owned(value.into()))
+            }
+            Value::Double(value) => value.to_sql(),
+            Value::String(value) => value.to_sql(),
+            Value::Bytes(value) => value.to_sql(),
+            other => Err(unknown(format!("a value of another kind: {other:?}"))),
+        }
+    }
+}
+
+fn unknown(cause: impl Into<BoxDynError>) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(cause.into())
+}
+
+fn columns(statement: &Statement<'_>) -> Vec<String> {
+    statement.column_names().into_iter().map(str::to_owned).collect()
+}
+
+/// A row as SeaORM takes it from drivers that it does not know.
+fn result(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<QueryResult> {
+    let values = columns.iter().enumerate().map(|(index, column)| {
+        let value = match row.get_ref(index)? {
+            ValueRef::Null => Value::BigInt(None),
+            ValueRef::Integer(number) => Value::BigInt(Some(number)),
+            ValueRef::Real(number) => Value::Double(Some(number)),
+            ValueRef::Text(_) => Value::String(Some(row.get(index)?)),
+            ValueRef::Blob(bytes) => Value::Bytes(Some(bytes.to_owned())),
+        };
+        Ok((column.clone(), value))
+    });
+    Ok(ProxyRow::new(values.collect::<rusqlite::Result<_>>()?).into())
+}
+
+/// Whether a statement may come to its end when it may take longer.
+fn may_take_longer(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::OperationInterrupted | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+/// It travels as the cause of SQLx's error, which is the one that SeaORM knows.
+fn error(cause: rusqlite::Error) -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(cause))
+}
+
+/// SQLite's extended result code.
+pub fn code(cause: &BoxDynError) -> Option<i32> {
+    cause.downcast_ref::<rusqlite::Error>()?.sqlite_error().map(|error| error.extended_code)
+}
