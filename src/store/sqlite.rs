@@ -60,12 +60,13 @@ impl Place {
     }
 }
 
-/// How long a statement may hold up the worker of a task.
-const MAX_HOLD_UP: Duration = Duration::from_millis(4);
+/// How long a statement may hold up the worker of a task: two to five milliseconds. Steps are counted, and not time, of which
+/// the system may give some to others.
+const MAX_HOLD_UP: u64 = 200 * STEPS as u64;
 /// How long SQLite waits for the lock of another process, on a thread that may wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
-const STEPS: i32 = 1_000;
+const STEPS: u32 = 1_000;
 /// Statements that a connection keeps prepared.
 const PREPARED: usize = 100;
 
@@ -76,16 +77,23 @@ struct Watch {
     interrupted: AtomicBool,
     /// Microseconds from the start on.
     until: AtomicU64,
+    /// Steps that are left.
+    steps: AtomicU64,
 }
 
 impl Watch {
+    /// It is asked after a number of [`STEPS`].
     fn is_over(&self) -> bool {
-        self.interrupted.load(Relaxed) || self.until.load(Relaxed) < microseconds(self.start.elapsed())
+        // Only the thread that runs the statement counts.
+        let steps = self.steps.load(Relaxed).saturating_sub(STEPS.into());
+        self.steps.store(steps, Relaxed);
+        steps == 0 || self.interrupted.load(Relaxed) || self.until.load(Relaxed) < microseconds(self.start.elapsed())
     }
 
-    fn set(&self, deadline: Option<Instant>) {
+    fn set(&self, steps: u64, deadline: Option<Instant>) {
         let until = deadline.map(|deadline| microseconds(deadline.saturating_duration_since(self.start)));
         self.until.store(until.unwrap_or(u64::MAX), Relaxed);
+        self.steps.store(steps, Relaxed);
     }
 }
 
@@ -97,7 +105,12 @@ impl Sqlite {
     /// Opens the file that a URI names (SQLite's Uniform Resource Identifiers).
     pub async fn open(uri: String, creates: bool) -> Result<Self, sqlx::Error> {
         let opened = spawn_blocking(move || {
-            let watch = Arc::new(Watch { start: Instant::now(), interrupted: false.into(), until: u64::MAX.into() });
+            let watch = Arc::new(Watch {
+                start: Instant::now(),
+                interrupted: false.into(),
+                until: u64::MAX.into(),
+                steps: u64::MAX.into(),
+            });
             let connection = connect(&uri, creates, Arc::clone(&watch))?;
             Ok(Self { connection: Some(connection), thread: None, watch })
         });
@@ -190,11 +203,11 @@ impl Sqlite {
         let result = match place {
             Place::Thread => return Box::pin(self.run_on_thread(work)).await,
             Place::Task => {
-                self.watch.set(Some(Instant::now() + MAX_HOLD_UP));
+                self.watch.set(MAX_HOLD_UP, None);
                 connection.busy_timeout(Duration::ZERO).and_then(|()| work(connection))
             }
             Place::ThisThread(deadline) => {
-                self.watch.set(deadline);
+                self.watch.set(u64::MAX, deadline);
                 connection.busy_timeout(BUSY_TIMEOUT).and_then(|()| work(connection))
             }
         };
@@ -212,7 +225,7 @@ impl Sqlite {
     ) -> Result<T, sqlx::Error> {
         let Some(connection) = self.connection.take() else { return Err(sqlx::Error::WorkerCrashed) };
         // Whoever waits for it sees to the deadline.
-        self.watch.set(None);
+        self.watch.set(u64::MAX, None);
         let (sender, receiver) = oneshot::channel();
         self.thread = Some(spawn_blocking(move || {
             // When nobody waits for the result any more, it is not needed.
@@ -243,7 +256,7 @@ fn connect(uri: &str, creates: bool, watch: Arc<Watch>) -> rusqlite::Result<Conn
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    connection.progress_handler(STEPS, Some(move || watch.is_over()))?;
+    connection.progress_handler(STEPS.cast_signed(), Some(move || watch.is_over()))?;
     Ok(connection)
 }
 
