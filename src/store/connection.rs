@@ -41,6 +41,14 @@ enum Driver {
     Postgres(PgConnection, i32),
 }
 
+/// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
+#[derive(Clone, Copy, Debug)]
+pub enum Isolation {
+    /// As the connections that write have it when nothing is said.
+    Serializable,
+    ReadCommitted,
+}
+
 impl Connection {
     pub async fn open(connector: &Connector) -> Result<Self, sqlx::Error> {
         let driver = match connector {
@@ -116,10 +124,14 @@ impl Connection {
         self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
     }
 
-    pub async fn begin(&mut self, place: Place) -> Result<(), DbErr> {
+    pub async fn begin(&mut self, place: Place, isolation: Isolation) -> Result<(), DbErr> {
         self.in_transaction = true;
-        // SQLite takes the lock at once, so that what a transaction has read cannot change before it writes.
-        let begin = if self.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let begin = match isolation {
+            // It takes the lock at once, so that what a transaction has read cannot change before it writes.
+            _ if self.is_sqlite() => "BEGIN IMMEDIATE",
+            Isolation::Serializable => "BEGIN",
+            Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        };
         self.command(place, begin).await.map_err(|error| DbErr::Exec(runtime(error)))
     }
 

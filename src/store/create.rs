@@ -55,6 +55,10 @@ where
 {
     type Output = Vec<<N::Entity as EntityTrait>::Model>;
 
+    fn reads(&self) -> bool {
+        self.new.iter().any(|new| !new.related.connect_or_create.is_empty())
+    }
+
     async fn run(&self, txn: &Transaction, attempt: u32) -> Result<Self::Output, StoreError> {
         let related: Vec<_> = self.new.iter().map(|new| &new.related).collect();
         // Nearly always all keys have their rows, and the foreign keys of the links tell when one has not. Then they are

@@ -12,6 +12,7 @@ mod membership;
 mod migrate;
 mod order;
 mod pool;
+mod queue;
 mod read;
 mod readiness;
 mod record;
@@ -33,7 +34,7 @@ use std::{
 use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::{sync::RwLock, time::Instant};
 
-use self::{connector::Connector, pool::Pool, request::Request};
+use self::{connector::Connector, pool::Pool, queue::Queue, request::Request};
 pub use self::{
     create::{Create, Creation, NewRow},
     delete::Deletion,
@@ -86,6 +87,8 @@ pub struct Db {
 struct Shared {
     /// Writers share it, until one that keeps losing to others takes it for itself.
     precedence: Arc<RwLock<()>>,
+    /// The writes on SQLite that wait for their turn.
+    queue: Arc<Queue>,
     /// Whether the last write that told something about it could write.
     is_writable: AtomicBool,
 }
@@ -114,7 +117,11 @@ impl Db {
         Ok(Self {
             read: Session::new(read, Arc::clone(&request)),
             write: Session::new(write, request),
-            shared: Arc::new(Shared { precedence: Arc::default(), is_writable: AtomicBool::new(true) }),
+            shared: Arc::new(Shared {
+                precedence: Arc::default(),
+                queue: Arc::default(),
+                is_writable: AtomicBool::new(true),
+            }),
         })
     }
 

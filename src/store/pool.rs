@@ -66,6 +66,11 @@ impl Pool {
         &self.connector
     }
 
+    /// How long a connection is waited for.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
+    }
+
     /// A connection that is free and was used a moment ago, if there is one.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Lease> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;

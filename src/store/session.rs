@@ -1,6 +1,6 @@
 //! Connections and transactions as a request uses them. All its statements come by [`Request`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, prelude::async_trait::async_trait,
@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    connection::Isolation,
     pool::{Lease, Pool},
     request::Request,
     sqlite::Place,
@@ -43,28 +44,30 @@ impl Session {
         Self { pool: Arc::clone(&self.pool), request: Arc::clone(request) }
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction, which is SERIALIZABLE.
     ///
     /// # Errors
     ///
     /// When no connection gets free in time, or the database does not answer.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.begin_in(self.lease().await?, Place::Thread).await
+        self.begin_in(Place::Thread, Isolation::Serializable).await
     }
 
-    /// Begins a transaction in a connection.
-    ///
-    /// # Errors
-    ///
-    /// When the database does not answer.
-    pub(super) async fn begin_in(&self, mut lease: Lease, place: Place) -> Result<Transaction, DbErr> {
-        self.request.in_time(lease.connection()?.begin(place)).await??;
+    /// Begins a transaction whose statements run in a place.
+    pub(super) async fn begin_in(&self, place: Place, isolation: Isolation) -> Result<Transaction, DbErr> {
+        let mut lease = self.lease().await?;
+        self.request.in_time(lease.connection()?.begin(place, isolation)).await??;
         Ok(Transaction {
             lease: Mutex::new(lease),
             request: Arc::clone(&self.request),
             backend: self.pool.connector().backend(),
             place,
         })
+    }
+
+    /// How long a connection is waited for.
+    pub(super) fn acquire_timeout(&self) -> Duration {
+        self.pool.acquire_timeout()
     }
 
     /// Waits for what is running, then closes all connections for good.
@@ -82,8 +85,7 @@ impl Session {
         Ok((turn, self.lease().await?))
     }
 
-    /// A connection that is free.
-    pub(super) async fn lease(&self) -> Result<Lease, DbErr> {
+    async fn lease(&self) -> Result<Lease, DbErr> {
         match self.pool.try_acquire() {
             Some(lease) => Ok(lease),
             None => self.request.in_time(self.pool.acquire()).await?,

@@ -1,23 +1,30 @@
 //! Transactions: what is written together or not at all, and whose turn it is.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use sea_orm::{ConnAcquireErr, ConnectionTrait as _, DbBackend, DbErr};
 use tokio::{
-    runtime::Handle,
-    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard},
-    task::spawn_blocking,
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, oneshot},
+    time::timeout,
 };
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction, pool::Lease, sqlite::Place};
+use super::{Db, StoreError, Transaction, connection::Isolation, sqlite::Place};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
     type Output: Send;
+
+    /// Whether what it writes depends on what it reads. What only inserts is not in anybody's way, and needs no protection.
+    fn reads(&self) -> bool {
+        true
+    }
 
     /// Runs the statements, in the n-th attempt at it. The attempts before were rolled back.
     fn run(&self, txn: &Transaction, attempt: u32) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
@@ -41,7 +48,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(200);
 impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
-    /// On PostgreSQL the transaction is SERIALIZABLE. When the database gives it up for another one (SQLSTATE 40001 and
+    /// On PostgreSQL the transaction is SERIALIZABLE, unless it reads nothing. When the database gives it up for another one (SQLSTATE 40001 and
     /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction that
     /// keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
     ///
@@ -54,46 +61,55 @@ impl Db {
     /// [`StoreError::Timeout`] when the deadline comes within an attempt, or what the database says. Nothing is written
     /// then, unless a connection broke in a commit.
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
+        if self.write.get_database_backend() == DbBackend::Sqlite {
+            return self.write_in_turn(work).await;
+        }
         let db = self.clone();
-        let task = if self.write.get_database_backend() == DbBackend::Sqlite {
-            // The writer is waited for here, so that one thread at a time is taken up.
-            let lease = self.write.lease().await?;
-            let place = Place::ThisThread(self.request().deadline());
-            let attempts = async move { db.written(db.attempts(&work, lease, place).await) }.in_current_span();
-            let runtime = Handle::current();
-            spawn_blocking(move || runtime.block_on(attempts))
-        } else {
-            let attempts = async move {
-                let lease = db.write.lease().await?;
-                db.written(db.attempts(&work, lease, Place::Thread).await)
-            };
-            tokio::spawn(attempts.in_current_span())
-        };
-        task.await?
+        let attempts = async move { db.written(db.attempts(&work, Place::Thread).await) };
+        tokio::spawn(attempts.in_current_span()).await?
     }
 
-    async fn attempts<W: UnitOfWork>(&self, work: &W, mut lease: Lease, place: Place) -> Result<W::Output, StoreError> {
+    /// Runs `work` when those that were here before it have come to their end.
+    async fn write_in_turn<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
+        // Taken by the job when it begins, or by this when it waits no longer.
+        let turn = Arc::new(AtomicBool::new(true));
+        let (sender, mut result) = oneshot::channel();
+        let (db, jobs_turn) = (self.clone(), Arc::clone(&turn));
+        let job = async move {
+            // A job whose client has gone does not begin.
+            if !sender.is_closed() && jobs_turn.swap(false, Ordering::Relaxed) {
+                let place = Place::ThisThread(db.request().deadline());
+                let _ = sender.send(db.written(db.attempts(&work, place).await));
+            }
+        };
+        self.shared.queue.push(Box::pin(job.in_current_span()));
+        let waited = timeout(self.write.acquire_timeout(), self.request().in_time(&mut result)).await;
+        let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
+            Ok(result) => result,
+            Err(error) if turn.swap(false, Ordering::Relaxed) => return Err(error.into()),
+            // Its own deadline is the same, and its commit is waited for.
+            Err(_) => result.await,
+        };
+        result.unwrap_or_else(|_| Err(StoreError::Database(DbErr::Custom("the write gave no result".to_owned()))))
+    }
+
+    async fn attempts<W: UnitOfWork>(&self, work: &W, place: Place) -> Result<W::Output, StoreError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let precedence = self.precedence(attempt).await?;
-            let result = self.attempt(work, attempt, lease, place).await;
+            let result = self.attempt(work, attempt, place).await;
             drop(precedence);
             match result {
-                Err(StoreError::Conflict) if self.may_try_again(attempt).await => lease = self.write.lease().await?,
+                Err(StoreError::Conflict) if self.may_try_again(attempt).await => {}
                 result => return result,
             }
         }
     }
 
-    async fn attempt<W: UnitOfWork>(
-        &self,
-        work: &W,
-        attempt: u32,
-        lease: Lease,
-        place: Place,
-    ) -> Result<W::Output, StoreError> {
-        let txn = self.write.begin_in(lease, place).await?;
+    async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, place: Place) -> Result<W::Output, StoreError> {
+        let isolation = if work.reads() { Isolation::Serializable } else { Isolation::ReadCommitted };
+        let txn = self.write.begin_in(place, isolation).await?;
         let output = work.run(&txn, attempt).await?;
         txn.commit().await?;
         Ok(output)
@@ -117,6 +133,10 @@ impl Db {
     pub async fn may_try_again(&self, attempt: u32) -> bool {
         if attempt >= MAX_ATTEMPTS {
             return false;
+        }
+        if self.write.get_database_backend() == DbBackend::Sqlite {
+            // Nobody is in the way: a row was not there, and is looked up.
+            return true;
         }
         let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
         self.request().in_time(tokio::time::sleep(pause.mul_f64(fastrand::f64()))).await.is_ok()
