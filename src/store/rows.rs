@@ -247,6 +247,11 @@ pub fn parent_key(backend: DbBackend) -> Expr {
     Expr::col((KEYS, list_column(backend)))
 }
 
+/// Selects keys, on PostgreSQL.
+pub fn keys(keys: &[i64]) -> SelectStatement {
+    Query::select().expr(Func::cust("unnest").arg(Expr::val(keys.to_vec()))).take()
+}
+
 /// `column` is one of `values`.
 pub fn is_in<V>(backend: DbBackend, column: Expr, values: &[V]) -> Expr
 where
