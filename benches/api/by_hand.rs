@@ -43,6 +43,11 @@ pub const TEAMS_WITH_HEROES_WITH_TEAMS: &str = "
             FROM hero_team_link l JOIN hero h ON h.id = l.hero_id WHERE l.team_id = t.id))))))
     FROM (SELECT id, name FROM team ORDER BY id LIMIT +?1) t";
 
+pub const HEROES_BY_AGE: &str = "
+    SELECT json_object('data', json_object('heroes', json_group_array(json_object(
+        'id', 'Hero:' || id, 'name', name, 'age', age))))
+    FROM (SELECT id, name, age FROM hero WHERE age BETWEEN 30 AND 40 ORDER BY name, id LIMIT +?1)";
+
 pub const TEAMS_WITH_FIRST_HEROES: &str = "
     SELECT json_object('data', json_object('teams', json_group_array(json_object(
         'id', 'Team:' || id, 'name', name, 'heroes', json((

@@ -23,7 +23,7 @@ pub struct Read {
 }
 
 /// All that is measured. The write comes last, because it changes the data.
-pub const WORKLOADS: [Workload; 7] = [
+pub const WORKLOADS: [Workload; 8] = [
     Workload::Read(Read {
         name: "one hero by id",
         query: "query($id: ID!) { hero(id: $id) { id name age } }",
@@ -56,6 +56,15 @@ pub const WORKLOADS: [Workload; 7] = [
         value: |_| 1_000,
         sql: by_hand::HEROES,
         objects: 1_000,
+    }),
+    Workload::Read(Read {
+        name: "the first 100 heroes aged 30 to 40 by name",
+        query: "query($limit: Int!) { heroes(limit: $limit, where: {age: {gte: 30, lte: 40}}, orderBy: {field: NAME}) {
+            id name age } }",
+        variable: "limit",
+        value: |_| 100,
+        sql: by_hand::HEROES_BY_AGE,
+        objects: 100,
     }),
     Workload::Read(Read {
         name: "the first 10 heroes by name of each of 100 teams",
