@@ -6,6 +6,7 @@ use super::{
     document::shown,
     error::{ApiError, Code},
     input::Place,
+    json::Json,
 };
 
 /// The object types that have a global id.
@@ -29,6 +30,15 @@ impl NodeType {
     #[must_use]
     pub fn id(self, key: i64) -> ID {
         ID(format!("{}:{key}", self.name()))
+    }
+
+    /// Writes the global id of the object whose key is written by a function, without a text of its own for it.
+    pub fn write_id(self, json: &mut Json, write_key: impl FnOnce(&mut Vec<u8>)) {
+        json.raw(b"\"");
+        json.raw(self.name().as_bytes());
+        json.raw(b":");
+        write_key(json.bytes());
+        json.raw(b"\"");
     }
 
     /// The key in an id of this type: a global id or a bare number.

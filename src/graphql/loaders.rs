@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fmt::Debug,
+    fmt::{self, Debug},
     hash::{Hash, Hasher},
     marker::PhantomData,
     sync::{Arc, OnceLock},
@@ -40,10 +40,17 @@ pub type CountLoader<E> = Loader<ListKey<Filter>, Loaded<i64>, ListBatch<E>>;
 ///
 /// A request asks little that differs of many parents. So the parent alone makes the hash, and what is asked is compared by its
 /// address first.
-#[derive(Debug)]
 pub struct ListKey<Q> {
     parent: Option<i64>,
     question: Arc<Q>,
+}
+
+/// Of each key that it loads the dataloader writes the message that it is not there, in case. With what is asked in it that took
+/// a quarter of the time of a query.
+impl<Q> Debug for ListKey<Q> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ListKey")
+    }
 }
 
 impl<Q> Clone for ListKey<Q> {

@@ -125,7 +125,7 @@ impl ObjectFields for Hero {
 
     fn write_column(&self, column: Column, json: &mut Json) {
         match column {
-            Column::Id => json.scalar(NodeType::Hero.id(self.0.key()).as_str()),
+            Column::Id => NodeType::Hero.write_id(json, |key| self.0.write_json(column, key)),
             column => self.0.write_json(column, json.bytes()),
         }
     }

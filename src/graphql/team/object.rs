@@ -119,7 +119,7 @@ impl ObjectFields for Team {
 
     fn write_column(&self, column: Column, json: &mut Json) {
         match column {
-            Column::Id => json.scalar(NodeType::Team.id(self.0.key()).as_str()),
+            Column::Id => NodeType::Team.write_id(json, |key| self.0.write_json(column, key)),
             column => self.0.write_json(column, json.bytes()),
         }
     }
