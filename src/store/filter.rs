@@ -95,7 +95,7 @@ impl Filter {
     #[must_use]
     pub fn condition<E: Table>(&self, backend: DbBackend) -> Condition {
         let table = E::default().into_iden();
-        Condition::all().add(Scope { backend, table, depth: 0 }.expression::<E>(self))
+        Condition::all().add(Scope { backend, table, depth: 0, is_negated: false }.expression::<E>(self))
     }
 }
 
@@ -106,6 +106,9 @@ struct Scope {
     table: DynIden,
     /// How many relations lead here. It tells the names of nested tables apart.
     depth: usize,
+    /// Whether a NOT stands above it in its WHERE, which takes a row for which a condition is unknown as one for which it is
+    /// false. Below a NOT there is a difference.
+    is_negated: bool,
 }
 
 impl Scope {
@@ -113,7 +116,9 @@ impl Scope {
         match filter {
             Filter::All(filters) => self.join::<E>(filters, Condition::all(), true),
             Filter::Any(filters) => self.join::<E>(filters, Condition::any(), false),
-            Filter::Not(filter) => self.expression::<E>(filter).not(),
+            Filter::Not(filter) => {
+                Self { table: self.table.clone(), is_negated: true, ..*self }.expression::<E>(filter).not()
+            }
             Filter::Text { column, ignore_case, test } => {
                 let expression = self.text(self.column(*column), *ignore_case, test);
                 self.known(*column, expression)
@@ -139,9 +144,13 @@ impl Scope {
         Expr::col((self.table.clone(), column.name))
     }
 
-    /// False and not unknown where the column is null: `NULL AND FALSE` is false, also below a NOT.
+    /// Below a NOT, false and not unknown where the column is null: `NULL AND FALSE` is false.
     fn known(&self, column: Column, expression: Expr) -> Expr {
-        if column.is_nullable { expression.and(self.column(column).is_not_null()) } else { expression }
+        if column.is_nullable && self.is_negated {
+            expression.and(self.column(column).is_not_null())
+        } else {
+            expression
+        }
     }
 
     /// Without LIKE, so that no character of the operand has a meaning of its own.
@@ -207,11 +216,12 @@ impl Scope {
         linked.from_as(hero_team_link::Entity, link.clone());
         if !filter.is_empty() {
             let other = format!("{}_{depth}", E::Other::default().as_str()).into_iden();
-            let inner = Self { backend: self.backend, table: other.clone(), depth };
+            let is_negated = quantifier == Quantifier::Every;
+            let inner = Self { backend: self.backend, table: other.clone(), depth, is_negated };
             let expression = inner.expression::<E::Other>(filter);
             let of_link = Expr::col((other.clone(), E::Other::KEY)).equals((link.clone(), E::Other::LINK));
             linked.join_as(JoinType::InnerJoin, E::Other::default(), other, of_link);
-            linked.and_where(if quantifier == Quantifier::Every { expression.not() } else { expression });
+            linked.and_where(if is_negated { expression.not() } else { expression });
         }
         let is_linked = if self.backend == DbBackend::Sqlite {
             // SQLite runs an EXISTS again for each row, and one in another again for each row of that. This it runs once.
