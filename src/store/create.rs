@@ -8,7 +8,7 @@ use std::{
 
 use entity::hero_team_link;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryTrait,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryTrait, Value,
     sea_query::{
         Asterisk, BinOper, CommonTableExpression, Condition, Expr, ExprTrait, InsertStatement, JoinType, Query,
         UnionType, WithClause,
@@ -29,6 +29,9 @@ pub trait NewRow: Clone + Eq + Hash + Serialize + Send + Sync + 'static {
     type Entity: Table;
     /// The columns that have a value.
     const COLUMNS: &[<Self::Entity as EntityTrait>::Column];
+
+    /// The values, in the order of the columns.
+    fn values(&self) -> Vec<Value>;
 
     /// The values of a row that is there.
     fn of(row: &<Self::Entity as EntityTrait>::Model) -> Self;
@@ -181,8 +184,12 @@ fn insertion<N: NewRow>(backend: DbBackend, new: &[&N]) -> Result<InsertStatemen
     insert
         .into_table(N::Entity::default())
         .columns(N::COLUMNS.iter().copied())
-        .select_from(rows::records::<N::Entity>(backend, new, N::COLUMNS)?)
-        .map_err(rows::statement_error)?
         .returning(rows::returning::<N::Entity>(backend));
+    if let [row] = new {
+        // The way by a list costs as much as the insert.
+        insert.values(row.values().into_iter().map(Expr::val)).map_err(rows::statement_error)?;
+    } else {
+        insert.select_from(rows::records::<N::Entity>(backend, new, N::COLUMNS)?).map_err(rows::statement_error)?;
+    }
     Ok(insert)
 }

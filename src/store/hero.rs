@@ -7,7 +7,7 @@ use entity::{
     hero_team_link,
     team::{self, HeroesOfTeam},
 };
-use sea_orm::{Linked, RelationDef};
+use sea_orm::{Linked, RelationDef, Value};
 use serde::Serialize;
 
 use super::{Changes, NewRow, Table, membership::Link};
@@ -57,6 +57,11 @@ pub struct NewHero {
 impl NewRow for NewHero {
     type Entity = Entity;
     const COLUMNS: &[Column] = &[Column::Name, Column::SecretName, Column::Age];
+
+    fn values(&self) -> Vec<Value> {
+        let Self { name, secret_name, age } = self.clone();
+        vec![name.into(), secret_name.into(), age.into()]
+    }
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), secret_name: row.secret_name.clone(), age: row.age }

@@ -7,7 +7,7 @@ use entity::{
     hero_team_link,
     team::{Column, Entity, Model},
 };
-use sea_orm::{Linked, RelationDef};
+use sea_orm::{Linked, RelationDef, Value};
 use serde::Serialize;
 
 use super::{Changes, NewRow, Table, membership::Link};
@@ -54,6 +54,11 @@ pub struct NewTeam {
 impl NewRow for NewTeam {
     type Entity = Entity;
     const COLUMNS: &[Column] = &[Column::Name, Column::Headquarters];
+
+    fn values(&self) -> Vec<Value> {
+        let Self { name, headquarters } = self.clone();
+        vec![name.into(), headquarters.into()]
+    }
 
     fn of(row: &Model) -> Self {
         Self { name: row.name.clone(), headquarters: row.headquarters.clone() }
