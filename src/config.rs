@@ -331,10 +331,14 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
 
 fn database_url(url: &str) -> Result<String, String> {
     let in_memory = url.contains(":memory:") || url.contains("mode=memory") || url == "sqlite:" || url == "sqlite://";
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     match url.split_once(':').map(|(scheme, _)| scheme) {
         // Each connection would have an empty database of its own.
         Some("sqlite") if in_memory => {
             Err("SQLite needs a file here; name one, such as sqlite://hero-teams.db".to_owned())
+        }
+        Some("sqlite") if !matches!(parameters, "" | "mode=ro" | "mode=rw" | "mode=rwc") => {
+            Err("of the parameters of SQLite, `mode` alone is known: ro, rw or rwc".to_owned())
         }
         Some("sqlite" | "postgres" | "postgresql") => Ok(url.to_owned()),
         _ => Err("sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected".to_owned()),

@@ -17,7 +17,7 @@ pub fn init(settings: &LogSettings, log_sql: bool) {
     };
     // Statements are logged when they are asked for, whatever the level of the rest.
     let statements = if log_sql { "debug" } else { "off" };
-    let filter = EnvFilter::new(format!("{level},sql={statements},sqlx::query={statements}"));
+    let filter = EnvFilter::new(format!("{level},hero_teams::sql={statements}"));
     let log = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr);
     match settings.log_format {
         LogFormat::Text => log.init(),

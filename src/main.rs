@@ -8,11 +8,12 @@ use hero_teams::{
     store::{Db, seed},
 };
 
+use tokio::runtime::Runtime;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let config = match Config::try_parse() {
         Ok(config) => config,
         Err(error) if error.use_stderr() => {
@@ -23,7 +24,13 @@ async fn main() -> ExitCode {
         }
         Err(help) => help.exit(),
     };
-    match run(config).await {
+    let result = Runtime::new().context("cannot start").and_then(|runtime| {
+        let result = runtime.block_on(run(config));
+        // What has been cut off may still be at work on a thread.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, with the causes behind it.

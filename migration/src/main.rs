@@ -1,4 +1,4 @@
-//! SeaORM's own command line for the migrations: `cargo run -p migration -- up|down|status`.
+//! SeaORM's own command line for the migrations: `cargo run -p migration --features sqlite -- up|down|status`.
 
 use sea_orm_migration::cli;
 

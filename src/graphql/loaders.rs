@@ -340,7 +340,7 @@ impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBa
                 None => parents_by_question.push((question, vec![*parent])),
             }
         }
-        // Different questions run side by side.
+        // Different questions run side by side, where the database is not in this very process.
         let db = &self.db;
         let of_all = join_all(lists_of_all.into_iter().map(|question| async move {
             let answer = question.of_all(db).await.map_err(ApiError::from);

@@ -153,10 +153,10 @@ impl Connection {
         result.map_err(|error| DbErr::Exec(runtime(error)))
     }
 
-    /// Asks for a sign of life. SQLite is in this very process, and has none to give.
+    /// Asks for a sign of life.
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.driver {
-            Driver::Sqlite(_) => Ok(()),
+            Driver::Sqlite(sqlite) => sqlite.ping(),
             Driver::Postgres(connection, _) => connection.ping().await,
         }
     }

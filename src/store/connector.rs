@@ -28,7 +28,7 @@ impl Connector {
         // SQLite reads what follows two slashes as the name of a machine.
         let slashes = if path.starts_with('/') { "///" } else { "" };
         // That a file may be created is said by a flag, and not when it is opened for reading.
-        let path = path.trim_start_matches('/').replace('#', "%23").replace("mode=rwc", "");
+        let path = path.trim_start_matches('/').trim_end_matches("?mode=rwc").replace('#', "%23");
         Self::Sqlite { uri: format!("file:{slashes}{path}"), creates: writes }
     }
 

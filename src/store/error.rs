@@ -37,7 +37,7 @@ impl From<JoinError> for StoreError {
 impl StoreError {
     /// Whether SQLite has found no row for a foreign key. On PostgreSQL that is a [`StoreError::Conflict`].
     #[must_use]
-    pub fn is_foreign_key_violation(&self) -> bool {
+    pub(super) fn is_foreign_key_violation(&self) -> bool {
         let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(cause))) = self else { return false };
         matches!(&**cause, sqlx::Error::AnyDriverError(cause) if sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY))
     }
@@ -89,7 +89,12 @@ pub fn is_busy(error: &sqlx::Error) -> bool {
 
 /// What a statement fails with whose request has no time left.
 pub fn deadline_exceeded() -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(DeadlineExceeded)))))
+    DbErr::Query(RuntimeErr::SqlxError(Arc::new(time_is_over())))
+}
+
+/// The same, as a driver says it.
+pub fn time_is_over() -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(DeadlineExceeded))
 }
 
 /// It travels as the cause of a [`DbErr`], because that is what SeaORM's traits give.

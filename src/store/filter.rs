@@ -121,11 +121,11 @@ impl Scope {
             }
             Filter::Text { column, ignore_case, test } => {
                 let expression = self.text(self.column(*column), *ignore_case, test);
-                self.known(*column, expression)
+                self.known(*column, matches!(test, TextTest::NotIn(_)), expression)
             }
             Filter::Int { column, test } => {
                 let expression = self.int(self.column(*column), test);
-                self.known(*column, expression)
+                self.known(*column, matches!(test, IntTest::NotIn(_)), expression)
             }
             Filter::IsNull { column, is_null: true } => self.column(*column).is_null(),
             Filter::IsNull { column, is_null: false } => self.column(*column).is_not_null(),
@@ -144,9 +144,10 @@ impl Scope {
         Expr::col((self.table.clone(), column.name))
     }
 
-    /// Below a NOT, false and not unknown where the column is null: `NULL AND FALSE` is false.
-    fn known(&self, column: Column, expression: Expr) -> Expr {
-        if column.is_nullable && self.is_negated {
+    /// False where the column is null. The expression is unknown there, or true when it is that the column is not in a list which
+    /// is empty. What is unknown does as well, but not below a NOT: `NULL AND FALSE` is false.
+    fn known(&self, column: Column, may_be_true: bool, expression: Expr) -> Expr {
+        if column.is_nullable && (self.is_negated || may_be_true) {
             expression.and(self.column(column).is_not_null())
         } else {
             expression

@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
+use sea_orm::{DbErr, RuntimeErr, Statement};
 use tokio::{sync::RwLock, time::Instant};
 
 use self::{connector::Connector, pool::Pool, queue::Queue, request::Request};
@@ -70,7 +70,7 @@ pub struct DbSettings {
 
 /// The database: connections that read, and connections that write.
 ///
-/// SQLite has a single writer by nature, and waiting for it in a pool is fair and without polling. PostgreSQL has a
+/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a
 /// pool of its own for writes because their isolation level is an option of the connection, which saves each
 /// transaction a statement.
 ///
@@ -100,7 +100,7 @@ impl Db {
     ///
     /// When the address is wrong or the database does not answer.
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
-        let is_sqlite = DbBackend::Sqlite.is_prefix_of(&settings.url);
+        let is_sqlite = settings.url.starts_with("sqlite:");
         let connector = |writes| match (is_sqlite, writes) {
             (true, writes) => Ok(Connector::sqlite(settings, writes)),
             (false, true) => Connector::postgres(settings, "serializable"),

@@ -168,7 +168,7 @@ impl Drop for Running<'_> {
         request.statements.fetch_add(1, Ordering::Relaxed);
         request.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         // The log has a setting of its own for this (`--log-sql`).
-        tracing::debug!(target: "sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);
+        tracing::debug!(target: "hero_teams::sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);
         if request.slow.is_some_and(|slow| slow <= time) {
             let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(milliseconds, sql, "a slow statement");

@@ -7,6 +7,7 @@ use sea_orm::{
 };
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit},
+    task::yield_now,
     time::Instant,
 };
 
@@ -33,6 +34,9 @@ pub struct Transaction {
     /// Where its statements run.
     place: Place,
 }
+
+/// After a read that took longer than this, other tasks have their turn.
+const MAX_READ_IN_A_ROW: Duration = Duration::from_millis(1);
 
 impl Session {
     pub(super) fn new(pool: Arc<Pool>, request: Arc<Request>) -> Self {
@@ -105,6 +109,13 @@ impl Transaction {
     }
 }
 
+/// Lets other tasks go on when a read in this one has held them up, because many in a row would hold them up for long.
+async fn give_way(start: Instant) {
+    if start.elapsed() > MAX_READ_IN_A_ROW {
+        yield_now().await;
+    }
+}
+
 #[async_trait]
 impl ConnectionTrait for Session {
     fn get_database_backend(&self) -> DbBackend {
@@ -126,17 +137,23 @@ impl ConnectionTrait for Session {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (_turn, mut lease) = self.turn().await?;
+        let (turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.request.query_one(connection, (Place::Task, start), statement).await
+        let result = self.request.query_one(connection, (Place::Task, start), statement).await;
+        drop((turn, lease));
+        give_way(start).await;
+        result
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (_turn, mut lease) = self.turn().await?;
+        let (turn, mut lease) = self.turn().await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.request.query_all(connection, (Place::Task, start), statement).await
+        let result = self.request.query_all(connection, (Place::Task, start), statement).await;
+        drop((turn, lease));
+        give_way(start).await;
+        result
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! SQLx gives each connection to SQLite a thread of its own, which is woken for each statement and wakes whoever waits for
 //! the answer: some 25 microseconds for a hero by its key, that SQLite finds in five. But SQLite is a library, so a read that
-//! is short runs in the task that asks for it, and a transaction runs as a whole on one thread. One hero by id takes a
-//! third of the time that it takes over SQLx, and so does a write.
+//! is short runs in the task that asks for it, and what [`super::Db::write`] does runs as a whole on one thread. Written by hand,
+//! one hero by id takes a third of the time that it takes over SQLx, and so does a write.
 //!
 //! A task must not hold up its worker for long. A read that takes longer than [`MAX_HOLD_UP`], or meets the lock of another
 //! process, is begun once more on a thread that may wait.
@@ -31,7 +31,9 @@ use tokio::{
     time::Instant,
 };
 
-/// A connection to SQLite.
+use super::error::time_is_over;
+
+/// A connection to SQLite. When it is dropped, what still runs in it is interrupted.
 #[derive(Debug)]
 pub struct Sqlite {
     /// It is not there while a thread has it.
@@ -186,6 +188,11 @@ impl Sqlite {
         joined
     }
 
+    /// A sign of life: that no thread has taken the connection along.
+    pub fn ping(&self) -> Result<(), sqlx::Error> {
+        if self.connection.is_some() { Ok(()) } else { Err(sqlx::Error::WorkerCrashed) }
+    }
+
     pub async fn close(mut self) -> Result<(), sqlx::Error> {
         self.join().await?;
         let Some(connection) = self.connection.take() else { return Ok(()) };
@@ -208,14 +215,19 @@ impl Sqlite {
             }
             Place::ThisThread(deadline) => {
                 self.watch.set(u64::MAX, deadline);
-                connection.busy_timeout(BUSY_TIMEOUT).and_then(|()| work(connection))
+                // SQLite does not ask whether to go on while it waits for a lock.
+                let left = deadline.map_or(BUSY_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+                connection.busy_timeout(left.min(BUSY_TIMEOUT)).and_then(|()| work(connection))
             }
         };
-        match result {
-            Err(cause) if matches!(place, Place::Task) && may_take_longer(&cause) => {
-                Box::pin(self.run_on_thread(work)).await
+        match (result, place) {
+            (Err(cause), Place::Task) if may_take_longer(&cause) => Box::pin(self.run_on_thread(work)).await,
+            (Err(cause), Place::ThisThread(Some(deadline)))
+                if may_take_longer(&cause) && deadline <= Instant::now() =>
+            {
+                Err(time_is_over())
             }
-            result => result.map_err(error),
+            (result, _) => result.map_err(error),
         }
     }
 
@@ -244,6 +256,12 @@ impl Sqlite {
             self.connection = Some(joined.map_err(|_| sqlx::Error::WorkerCrashed)?);
         }
         Ok(())
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.watch.interrupted.store(true, Relaxed);
     }
 }
 

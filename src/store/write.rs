@@ -48,7 +48,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(200);
 impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
-    /// On PostgreSQL the transaction is SERIALIZABLE, unless it reads nothing. When the database gives it up for another one (SQLSTATE 40001 and
+    /// On PostgreSQL the transaction is SERIALIZABLE, unless what it writes depends on nothing that it reads. When the database gives it up for another one (SQLSTATE 40001 and
     /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction that
     /// keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
     ///
@@ -128,8 +128,8 @@ impl Db {
         Ok(self.request().in_time(turn).await?)
     }
 
-    /// Whether a transaction that was given up for another one may run again, after the pause that goes with it. There must
-    /// be time for it.
+    /// Whether a transaction that was given up for another one may run again. On PostgreSQL that is after the pause that goes with
+    /// it, for which there must be time.
     pub async fn may_try_again(&self, attempt: u32) -> bool {
         if attempt >= MAX_ATTEMPTS {
             return false;

@@ -236,6 +236,22 @@ fn what_cannot_be_done_ends_with_one_line() {
 }
 
 #[test]
+fn files_are_called_what_the_url_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    for (url, file) in [
+        ("sqlite://a b.db".to_owned(), path("a b.db")),
+        ("sqlite:c#d.db".to_owned(), path("c#d.db")),
+        ("sqlite://e%20f.db?mode=rwc".to_owned(), path("e f.db")),
+        (format!("sqlite://{}", path("g.db").display()), path("g.db")),
+    ] {
+        assert_eq!(stdout(&run(folder.path(), &["--database-url", &url, "seed"])), "3 heroes created\n", "{url}");
+        assert!(file.exists(), "{url}");
+        assert_eq!(stdout(&run(folder.path(), &["--database-url", &url, "seed"])), "0 heroes created\n", "{url}");
+    }
+}
+
+#[test]
 fn wrong_settings_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     for (arguments, hint) in [
@@ -252,6 +268,7 @@ fn wrong_settings_are_named() {
         (["--shutdown-timeout", "soon"], "--shutdown-timeout"),
         (["--database-url", "mysql://localhost/x"], "sqlite://FILE or postgres://"),
         (["--database-url", "sqlite::memory:"], "SQLite needs a file"),
+        (["--database-url", "sqlite://x.db?mod=ro"], "`mode` alone is known"),
     ] {
         let output = run(folder.path(), &arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

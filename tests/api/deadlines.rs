@@ -93,6 +93,43 @@ async fn a_read_ends_at_the_deadline() {
     }
 }
 
+/// SQLite has one writer among all processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lock_of_another_process_is_waited_for_until_the_deadline() {
+    const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let other = crate::support::connect(&app.database.url).await;
+    let lock = other.write.begin().await.expect("the lock");
+    for _ in 0..2 {
+        let answer = graphql(&in_a_hurry(&app), CREATE, json!({})).await;
+        let error = json!({"message": TIMEOUT, "locations": [{"line": 1, "column": 12}], "path": ["createHero"],
+            "extensions": {"code": "TIMEOUT"}});
+        assert_eq!(answer, json!({"data": {"createHero": null}, "errors": [error]}));
+    }
+    drop(lock);
+    other.close().await.expect("it closes");
+    assert_eq!(app.counts().await, [0, 0, 0]);
+    assert_eq!(app.data(CREATE, json!({})).await, json!({"createHero": {"hero": {"name": "A"}}}));
+    assert_eq!(app.counts().await, [1, 0, 0]);
+    app.close().await;
+}
+
+/// There is one worker, and SQLite runs where it is called.
+#[tokio::test]
+async fn a_long_read_holds_up_nobody() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    slow_down_reads(&app).await;
+    let router = app.router.clone();
+    let long = tokio::spawn(async move { graphql(&router, "{ heroes { name } }", json!({})).await });
+    for _ in 0..20 {
+        assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
+    }
+    assert!(!long.is_finished());
+    long.abort();
+    assert!(long.await.expect_err("it has gone").is_cancelled());
+    app.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_has_the_time_that_is_set() {
     for app in one_of_each().await {

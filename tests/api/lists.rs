@@ -34,6 +34,9 @@ on_both_databases! {
             (r#"{ heroes(where: {id: {in: ["Hero:3", "1", 99]}}) { name } }"#, json!(["Deadpond", "Spider-Boy"])),
             (r"{ heroes(where: {id: {in: []}}) { name } }", json!([])),
             (r"{ heroes(where: {name: {notIn: []}}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
+            // An age that is not known is in no list, and not outside of one either.
+            (r"{ heroes(where: {age: {notIn: []}}) { name } }", json!(["Rusty-Man"])),
+            (r"{ heroes(where: {not: {age: {notIn: []}}}) { name } }", json!(["Deadpond", "Spider-Boy"])),
             (r"{ heroes(where: {}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
             (r"{ heroes(where: null) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
             (r"{ heroes(where: {and: [], not: {or: []}}) { name } }", json!(["Deadpond", "Rusty-Man", "Spider-Boy"])),
