@@ -9,6 +9,7 @@
 //! process, is begun once more on a thread that may wait.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -41,6 +42,8 @@ pub struct Sqlite {
     /// The thread that has it, or had it.
     thread: Option<JoinHandle<Connection>>,
     watch: Arc<Watch>,
+    /// Statements that took too long for a task when they ran last. They begin on a thread.
+    long: HashSet<Arc<str>>,
 }
 
 /// Where a statement runs.
@@ -92,6 +95,12 @@ impl Watch {
         steps == 0 || self.interrupted.load(Relaxed) || self.until.load(Relaxed) < microseconds(self.start.elapsed())
     }
 
+    /// The steps that the last statement took, if they were not limited.
+    fn steps_without_limit(&self) -> Option<u64> {
+        let left = self.steps.load(Relaxed);
+        (left > MAX_HOLD_UP).then(|| u64::MAX - left)
+    }
+
     fn set(&self, steps: u64, deadline: Option<Instant>) {
         let until = deadline.map(|deadline| microseconds(deadline.saturating_duration_since(self.start)));
         self.until.store(until.unwrap_or(u64::MAX), Relaxed);
@@ -114,7 +123,7 @@ impl Sqlite {
                 steps: u64::MAX.into(),
             });
             let connection = connect(&uri, creates, Arc::clone(&watch))?;
-            Ok(Self { connection: Some(connection), thread: None, watch })
+            Ok(Self { connection: Some(connection), thread: None, watch, long: HashSet::new() })
         });
         opened.await.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(error)
     }
@@ -125,14 +134,14 @@ impl Sqlite {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Option<QueryResult>, sqlx::Error> {
-        let values = parameters(values);
+        let (values, text) = (parameters(values), Arc::clone(&sql));
         let work = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&text)?;
             let columns = columns(&statement);
             let mut rows = statement.query(params_from_iter(&values))?;
             rows.next()?.map(|row| result(row, &columns)).transpose()
         };
-        self.run(place, work).await
+        self.read(place, sql, work).await
     }
 
     pub async fn query_all(
@@ -141,13 +150,13 @@ impl Sqlite {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Vec<QueryResult>, sqlx::Error> {
-        let values = parameters(values);
+        let (values, text) = (parameters(values), Arc::clone(&sql));
         let work = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&text)?;
             let columns = columns(&statement);
             statement.query_map(params_from_iter(&values), |row| result(row, &columns))?.collect()
         };
-        self.run(place, work).await
+        self.read(place, sql, work).await
     }
 
     pub async fn execute(
@@ -199,6 +208,31 @@ impl Sqlite {
         // The last connection of a file folds the write-ahead log into it.
         let closed = spawn_blocking(|| connection.close().map_err(|(_, cause)| error(cause)));
         closed.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+
+    /// Runs what only reads. Where it begins is what it took the last time.
+    async fn read<T: Send + 'static>(
+        &mut self,
+        place: Place,
+        sql: Arc<str>,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, sqlx::Error> {
+        let Place::Task = place else { return self.run(place, work).await };
+        let is_long = self.long.contains(&sql);
+        let result = self.run(if is_long { Place::Thread } else { Place::Task }, work).await;
+        match self.watch.steps_without_limit() {
+            Some(steps) if is_long && steps < MAX_HOLD_UP => {
+                self.long.remove(&sql);
+            }
+            Some(_) if !is_long => {
+                if self.long.len() >= PREPARED {
+                    self.long.clear();
+                }
+                self.long.insert(sql);
+            }
+            _ => {}
+        }
+        result
     }
 
     async fn run<T: Send + 'static>(
