@@ -6,7 +6,7 @@
 //! one hero by id takes a third of the time that it takes over SQLx, and so does a write.
 //!
 //! A task must not hold up its worker for long. A read that takes longer than [`MAX_HOLD_UP`], or meets the lock of another
-//! process, is begun once more on a thread that may wait.
+//! process, is begun once more on a thread that may wait, and begins there the next time.
 
 use std::{
     collections::HashSet,
