@@ -23,7 +23,7 @@ pub enum Connector {
 impl Connector {
     /// Connections to SQLite. Only those that write create the file.
     pub fn sqlite(settings: &DbSettings, writes: bool) -> Self {
-        let path = settings.url.trim_start_matches("sqlite:");
+        let path = settings.url.strip_prefix("sqlite:").unwrap_or(&settings.url);
         let path = path.strip_prefix("//").unwrap_or(path);
         // SQLite reads what follows two slashes as the name of a machine.
         let slashes = if path.starts_with('/') { "///" } else { "" };

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use entity::hero_team_link;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryTrait, Value,
     sea_query::{
@@ -17,7 +16,7 @@ use sea_orm::{
 use serde::Serialize;
 
 use super::{
-    Relate, StoreError, Table, Transaction, UnitOfWork,
+    Relate, StoreError, Table, Transaction, UnitOfWork, membership,
     relate::{self, missing},
     rows,
 };
@@ -138,11 +137,7 @@ where
     let mut pairs = Query::select();
     pairs.column((NEW, <N::Entity as Table>::KEY)).column((KEYS, key)).from(NEW);
     pairs.join_subquery(JoinType::InnerJoin, keys, KEYS, Expr::Constant(true.into()));
-    let mut link = Query::insert();
-    link.into_table(hero_team_link::Entity)
-        .columns([<N::Entity as Table>::LINK, <R::Entity as Table>::LINK])
-        .select_from(pairs)
-        .map_err(rows::statement_error)?;
+    let link = membership::insertion([<N::Entity as Table>::LINK, <R::Entity as Table>::LINK], pairs)?;
 
     let nested: Vec<&R> = new.related.create.iter().collect();
     let step = |insert, name: &'static str| CommonTableExpression::new().query(insert).table_name(name).to_owned();

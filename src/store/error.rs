@@ -39,7 +39,7 @@ impl StoreError {
     #[must_use]
     pub(super) fn is_foreign_key_violation(&self) -> bool {
         let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(cause))) = self else { return false };
-        matches!(&**cause, sqlx::Error::AnyDriverError(cause) if sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY))
+        sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 }
 
@@ -69,12 +69,8 @@ impl From<DbErr> for StoreError {
                 Self::Unavailable(error)
             }
             sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
-            sqlx::Error::AnyDriverError(cause) => match sqlite::code(cause) {
-                Some(SQLITE_INTERRUPT) => Self::Timeout,
-                Some(code) if is_sqlite_unavailable(code) => Self::Unavailable(error),
-                _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
-                _ => Self::Database(error),
-            },
+            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
+            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             // Whatever keeps a connection from being opened.
             _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),
@@ -84,7 +80,7 @@ impl From<DbErr> for StoreError {
 
 /// Whether SQLite has met a lock that somebody else has.
 pub fn is_busy(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::AnyDriverError(cause) if sqlite::code(cause).is_some_and(|code| code & 0xff == SQLITE_BUSY))
+    sqlite::code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 /// What a statement fails with whose request has no time left.

@@ -3,7 +3,7 @@
 use entity::hero_team_link::{Column, Entity};
 use sea_orm::{
     ConnectionTrait,
-    sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement},
+    sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement},
 };
 use serde::Serialize;
 
@@ -27,15 +27,21 @@ pub async fn insert(db: &impl ConnectionTrait, links: &[Link]) -> Result<(), Sto
     if links.is_empty() {
         return Ok(());
     }
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
-        .columns(COLUMNS)
-        .select_from(records(db, links)?)
-        .map_err(rows::statement_error)?
-        .on_conflict(OnConflict::columns(COLUMNS).do_nothing().to_owned());
+    let mut insert = insertion(COLUMNS, records(db, links)?)?;
+    insert.on_conflict(OnConflict::columns(COLUMNS).do_nothing().to_owned());
     db.execute(&insert).await?;
     Ok(())
+}
+
+/// The statement that links the pairs which another one gives in the order of `columns`.
+///
+/// # Errors
+///
+/// When that one gives something else than pairs.
+pub fn insertion(columns: [Column; 2], pairs: SelectStatement) -> Result<InsertStatement, StoreError> {
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(columns).select_from(pairs).map_err(rows::statement_error)?;
+    Ok(insert)
 }
 
 /// Unlinks the pairs. One that is not linked stays so.

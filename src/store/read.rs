@@ -74,22 +74,14 @@ pub async fn linked_list<E: Table>(
     query: &ListQuery,
 ) -> Result<HashMap<i64, Rows<Record<E>>>, StoreError> {
     let backend = db.read.get_database_backend();
-    let lists = match query.links::<E>() {
-        Some((limit, offset, step)) if backend == DbBackend::Postgres => {
-            let mut links = of_parent::<E>(backend, Expr::col(E::LINK));
-            links.order_by(E::LINK, step.direction()).limit(limit).offset(offset);
-            let mut lists = rows::per_parent_with_keys::<E>(&db.read, parents, links).await?;
-            if step.descending {
-                for rows in lists.values_mut() {
-                    rows.reverse();
-                }
-            }
-            lists
-        }
-        _ => {
-            let select = select::<E>(backend, query, Some(linked::<E>(backend)));
-            rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?
-        }
+    let lists = if backend == DbBackend::Postgres && query.is_of_links::<E>() {
+        let mut links = of_parent::<E>(backend, Expr::col(E::LINK));
+        select_part::<E>(&mut links, query, true);
+        let is_descending = query.read_order().iter().any(|step| step.descending);
+        rows::per_parent_with_keys::<E>(&db.read, parents, links, is_descending).await?
+    } else {
+        let select = select::<E>(backend, query, Some(linked::<E>(backend)));
+        rows::per_parent::<E>(&db.read, parents, select, query.is_counted()).await?
     };
     Ok(lists.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
 }
@@ -156,45 +148,47 @@ fn select<E: Table>(backend: DbBackend, query: &ListQuery, linked: Option<Select
     if query.is_counted() {
         select.expr_as(linked_count::<E>(), LINKED);
     }
-    let reversed: Vec<_> = query.order.iter().map(|step| step.reversed()).collect();
-    let order = match &query.slice {
+    select_part::<E>(&mut select, query, is_linked);
+    select
+}
+
+/// Leaves the wanted part of a statement that selects a whole list, or all links to its rows.
+fn select_part<E: Table>(select: &mut SelectStatement, query: &ListQuery, is_linked: bool) {
+    match &query.slice {
         Slice::Offset { limit, offset } => {
             select.limit(*limit).offset(*offset);
-            &query.order
         }
-        Slice::Keyset { after, before, limit, last } => {
+        Slice::Keyset { after, before, limit, .. } => {
             if let Some(bound) = after {
                 select.and_where(behind::<E>(&query.order, bound));
             }
             if let Some(bound) = before {
-                select.and_where(behind::<E>(&reversed, bound));
+                select.and_where(behind::<E>(&query.reversed_order(), bound));
             }
             // One row more than is wanted tells whether there are more.
             select.limit(limit + 1);
-            if *last { &reversed } else { &query.order }
         }
-    };
-    for step in order {
-        step.apply::<E>(&mut select, is_linked);
     }
-    select
+    for step in query.read_order() {
+        step.apply::<E>(select, is_linked);
+    }
 }
 
 impl ListQuery {
-    /// How many links, after how many, and in which order, when the links alone tell which rows are wanted.
-    fn links<E: Table>(&self) -> Option<(u64, u64, Order)> {
-        let [step] = self.order[..] else { return None };
-        if !self.filter.is_empty() || step.by != Order::by_key::<E>(false).by {
-            return None;
-        }
-        match self.slice {
-            Slice::Offset { limit, offset } => Some((limit, offset, step)),
-            Slice::Keyset { after: None, before: None, limit, last } => {
-                let step = if last { step.reversed() } else { step };
-                Some((limit + 1, 0, step))
-            }
-            Slice::Keyset { .. } => None,
-        }
+    /// Whether the links of a parent alone tell which rows are wanted.
+    fn is_of_links<E: Table>(&self) -> bool {
+        let is_unbounded = matches!(self.slice, Slice::Offset { .. } | Slice::Keyset { after: None, before: None, .. });
+        let is_by_key = matches!(self.order[..], [step] if step.by == Order::by_key::<E>(false).by);
+        self.filter.is_empty() && is_unbounded && is_by_key
+    }
+
+    /// The order in which the rows are read: the opposite one where the last of them are wanted.
+    fn read_order(&self) -> Vec<Order> {
+        if let Slice::Keyset { last: true, .. } = self.slice { self.reversed_order() } else { self.order.clone() }
+    }
+
+    fn reversed_order(&self) -> Vec<Order> {
+        self.order.iter().map(|step| step.reversed()).collect()
     }
 
     /// Whether the number of linked rows is a step of the order.

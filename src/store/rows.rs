@@ -1,7 +1,8 @@
 //! How rows leave and enter the database: the one place that knows what differs between the two of them.
 //!
 //! *Out.* The rows of SQLite come as one JSON value, which SQLite builds and most of which goes into the JSON of the answer
-//! as it is (`record.rs`). PostgreSQL is the other way round (`json_agg` takes several times the CPU of plain rows), so there rows stay rows.
+//! as it is (`record.rs`). PostgreSQL is the other way round (`json_agg` takes several times the CPU of plain rows), so there
+//! rows stay rows.
 //!
 //! *In.* A list is one parameter, so that a statement has one text, and thus one prepared plan, whatever the length of the
 //! list, and no limit on bind parameters to run into.
@@ -97,8 +98,7 @@ pub async fn written<E: Table>(
     let rows = db.query_all(statement).await?;
     let model = |row: &QueryResult| {
         if db.get_database_backend() == DbBackend::Sqlite {
-            let json: String = row.try_get_by_index(0)?;
-            serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
+            parsed(&row.try_get_by_index::<String>(0)?)
         } else {
             E::Model::from_query_result(row, "")
         }
@@ -172,7 +172,7 @@ pub async fn per_parent<E: Table>(
 }
 
 /// The rows of `page` for each of `parents`, in one statement, on PostgreSQL. `page` selects the keys of rows, and nothing else.
-/// The rows come in the order of their keys.
+/// The rows come in the order of their keys, or in the opposite one.
 ///
 /// With the rows in `page` PostgreSQL joins them anew for each parent, and reads all of a small table each time. So they are
 /// joined behind it, which leaves their order to be made here.
@@ -180,6 +180,7 @@ pub async fn per_parent_with_keys<E: Table>(
     db: &impl ConnectionTrait,
     parents: &[i64],
     page: SelectStatement,
+    is_descending: bool,
 ) -> Result<RowsByParent<E>, DbErr> {
     let backend = db.get_database_backend();
     let mut statement = Query::select();
@@ -192,6 +193,9 @@ pub async fn per_parent_with_keys<E: Table>(
     let mut pages = rows_by_parent::<E>(db, parents, &statement, false).await?;
     for rows in pages.values_mut() {
         rows.sort_unstable_by_key(|row| row.model.key());
+        if is_descending {
+            rows.reverse();
+        }
     }
     Ok(pages)
 }
@@ -249,7 +253,7 @@ pub fn parent_key(backend: DbBackend) -> Expr {
 
 /// Selects keys, on PostgreSQL.
 pub fn keys(keys: &[i64]) -> SelectStatement {
-    Query::select().expr(Func::cust("unnest").arg(Expr::val(keys.to_vec()))).take()
+    Query::select().expr(list(DbBackend::Postgres, keys)).take()
 }
 
 /// `column` is one of `values`.
@@ -342,7 +346,11 @@ fn json_group_array(item: FunctionCall) -> FunctionCall {
 
 /// The one value of a statement, read as JSON.
 async fn json_value<T: DeserializeOwned>(db: &impl ConnectionTrait, select: &SelectStatement) -> Result<T, DbErr> {
-    serde_json::from_str(&json_text(db, select).await?).map_err(|error| DbErr::Json(error.to_string()))
+    parsed(&json_text(db, select).await?)
+}
+
+fn parsed<T: DeserializeOwned>(json: &str) -> Result<T, DbErr> {
+    serde_json::from_str(json).map_err(|error| DbErr::Json(error.to_string()))
 }
 
 /// The one value of a statement, which is JSON.

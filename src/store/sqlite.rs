@@ -18,7 +18,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Row, Statement, ToSql, params_from_iter,
+    Connection, ErrorCode, OpenFlags, Row, Rows, Statement, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 use sea_orm::{
@@ -134,14 +134,8 @@ impl Sqlite {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Option<QueryResult>, sqlx::Error> {
-        let (values, text) = (parameters(values), Arc::clone(&sql));
-        let work = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached(&text)?;
-            let columns = columns(&statement);
-            let mut rows = statement.query(params_from_iter(&values))?;
-            rows.next()?.map(|row| result(row, &columns)).transpose()
-        };
-        self.read(place, sql, work).await
+        self.read(place, sql, values, |mut rows, columns| rows.next()?.map(|row| result(row, columns)).transpose())
+            .await
     }
 
     pub async fn query_all(
@@ -150,13 +144,7 @@ impl Sqlite {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Vec<QueryResult>, sqlx::Error> {
-        let (values, text) = (parameters(values), Arc::clone(&sql));
-        let work = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached(&text)?;
-            let columns = columns(&statement);
-            statement.query_map(params_from_iter(&values), |row| result(row, &columns))?.collect()
-        };
-        self.read(place, sql, work).await
+        self.read(place, sql, values, |rows, columns| rows.mapped(|row| result(row, columns)).collect()).await
     }
 
     pub async fn execute(
@@ -210,13 +198,20 @@ impl Sqlite {
         closed.await.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 
-    /// Runs what only reads. Where it begins is what it took the last time.
+    /// Runs a statement that gives rows. In a task it begins where what it took the last time lets it.
     async fn read<T: Send + 'static>(
         &mut self,
         place: Place,
         sql: Arc<str>,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        values: Option<Values>,
+        take: fn(Rows<'_>, &[String]) -> rusqlite::Result<T>,
     ) -> Result<T, sqlx::Error> {
+        let (text, values) = (Arc::clone(&sql), parameters(values));
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(&text)?;
+            let columns = columns(&statement);
+            take(statement.query(params_from_iter(&values))?, &columns)
+        };
         let Place::Task = place else { return self.run(place, work).await };
         let is_long = self.long.contains(&sql);
         let result = self.run(if is_long { Place::Thread } else { Place::Task }, work).await;
@@ -373,7 +368,8 @@ fn error(cause: rusqlite::Error) -> sqlx::Error {
     sqlx::Error::AnyDriverError(Box::new(cause))
 }
 
-/// SQLite's extended result code.
-pub fn code(cause: &BoxDynError) -> Option<i32> {
+/// SQLite's extended result code, when the error is one of SQLite.
+pub fn code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::AnyDriverError(cause) = error else { return None };
     cause.downcast_ref::<rusqlite::Error>()?.sqlite_error().map(|error| error.extended_code)
 }
