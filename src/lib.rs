@@ -4,6 +4,9 @@
 //! SeaORM entities in the crate `entity`, and the tables are made by the crate `migration`. Two rules keep the layers
 //! apart: `store` never names async-graphql, and `graphql` holds no query.
 
+/// What exists: the declared entities and their relations.
+pub mod schema;
+
 /// Every setting of the server.
 pub mod config;
 /// What the server tells those who run it.

@@ -5,6 +5,7 @@ use clap::Parser as _;
 use hero_teams::{
     config::{Command, Config},
     graphql, http, log,
+    schema::{HeroTeams, Migrator},
     store::{Db, seed},
 };
 
@@ -44,15 +45,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     log::init(&config.log, config.database.log_sql);
     let command = config.command.unwrap_or(Command::Serve);
     if let Command::Schema = command {
-        return Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?);
+        return Ok(std::io::stdout().write_all(graphql::sdl::<HeroTeams>().as_bytes())?);
     }
 
     let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
     match command {
-        Command::Serve => http::serve(db.clone(), &config.serve, &config.graphql).await?,
-        Command::Migrate => db.migrate().await.context("cannot apply the migrations")?,
+        Command::Serve => http::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?,
+        Command::Migrate => db.migrate::<Migrator>().await.context("cannot apply the migrations")?,
         Command::Seed => {
-            db.migrate().await.context("cannot apply the migrations")?;
+            db.migrate::<Migrator>().await.context("cannot apply the migrations")?;
             let heroes = seed::tutorial(&db).await.map_err(|error| anyhow::anyhow!("cannot seed: {error:?}"))?;
             writeln!(std::io::stdout(), "{heroes} heroes created")?;
         }

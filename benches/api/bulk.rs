@@ -10,6 +10,7 @@ use criterion::Criterion;
 use hero_teams::{
     config::GraphQlSettings,
     graphql::{Params, Schema},
+    schema::HeroTeams,
     store::{Db, DbSettings},
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -42,7 +43,7 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
 
 fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &[&str]) {
     let db = runtime.block_on(open(url));
-    let schema = Schema::new(db.clone(), &GraphQlSettings::default());
+    let schema = Schema::new::<HeroTeams>(db.clone(), &GraphQlSettings::default()).expect("the schema is valid");
     for (group, query) in groups.iter().zip([CREATE, UPDATE]) {
         let mut group = criterion.benchmark_group(*group);
         group.sample_size(10);
@@ -87,7 +88,7 @@ async fn open(url: &str) -> Db {
         slow_statement: Duration::ZERO,
     };
     let db = Db::connect(&settings).await.expect("the database opens");
-    db.migrate().await.expect("the migrations apply");
+    db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
     let numbers = format!("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {HEROES})");
     for fill in [
         format!("INSERT INTO team (name, headquarters) {numbers} SELECT 'Team ' || n, 'H' FROM n WHERE n <= {TEAMS}"),

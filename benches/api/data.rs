@@ -48,7 +48,7 @@ impl Data {
             slow_statement: Duration::ZERO,
         };
         let db = Db::connect(&settings).await.expect("the database opens");
-        db.migrate().await.expect("the migrations apply");
+        db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
         db.write.execute_unprepared(FILL).await.expect("the rows are new");
         Self { db, path, _folder: folder }
     }

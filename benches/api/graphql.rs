@@ -3,6 +3,7 @@
 use hero_teams::{
     config::GraphQlSettings,
     graphql::{Answer, Schema},
+    schema::HeroTeams,
     store::Db,
 };
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ pub struct GraphQl(Schema);
 
 impl GraphQl {
     pub fn new(db: Db) -> Self {
-        Self(Schema::new(db, &GraphQlSettings::default()))
+        Self(Schema::new::<HeroTeams>(db, &GraphQlSettings::default()).expect("the schema is valid"))
     }
 
     /// The hero whom a `createHero` with this answer has created, with the teams, but without the ids.

@@ -6,7 +6,9 @@ use clap::Parser as _;
 use criterion::{Criterion, Throughput};
 use hero_teams::{
     config::{Config, GraphQlSettings},
+    graphql::Schema,
     http::{self, Listener, serve_until},
+    schema::HeroTeams,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
@@ -45,7 +47,8 @@ async fn serve(data: &Data, graphql: GraphQlSettings) -> String {
     let settings = Config::try_parse_from(flags).expect("they are settings").serve;
     let listener = Listener::bind(&settings.listen).await.expect("a port is free");
     let address = listener.url().expect("it is bound").replace("http://", "");
-    let router = http::router(data.db.clone(), &settings, &graphql);
+    let schema = Schema::new::<HeroTeams>(data.db.clone(), &graphql).expect("the schema is valid");
+    let router = http::router(data.db.clone(), schema, &settings, &graphql);
     tokio::spawn(async move { serve_until(std::future::pending(), listener, router, &settings).await });
     address
 }

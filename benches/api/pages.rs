@@ -7,6 +7,7 @@ use criterion::Criterion;
 use hero_teams::{
     config::GraphQlSettings,
     graphql::{Params, Schema},
+    schema::HeroTeams,
     store::Db,
 };
 use sea_orm::ConnectionTrait;
@@ -29,7 +30,8 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     let data = runtime.block_on(data::Data::new());
     let (schema, cursor) = runtime.block_on(async {
         fill(&data.db).await;
-        let schema = Schema::new(data.db.clone(), &GraphQlSettings::default());
+        let schema =
+            Schema::new::<HeroTeams>(data.db.clone(), &GraphQlSettings::default()).expect("the schema is valid");
         let mut cursor = None;
         for _ in 0..49 {
             cursor = Some(page(&schema, cursor).await);

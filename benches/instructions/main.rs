@@ -15,6 +15,7 @@ use gungraun::{library_benchmark, library_benchmark_group};
 use hero_teams::{
     config::GraphQlSettings,
     graphql::{Params, Schema},
+    schema::HeroTeams,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -47,7 +48,7 @@ fn server(query: &'static str) -> Server {
     // One thread, so that nothing depends on how the system schedules.
     let runtime = Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     let data = runtime.block_on(data::Data::new());
-    let schema = Schema::new(data.db.clone(), &GraphQlSettings::default());
+    let schema = Schema::new::<HeroTeams>(data.db.clone(), &GraphQlSettings::default()).expect("the schema is valid");
     let server = Server { runtime, schema, _data: data, query };
     // The connections that read are opened one at a time, and each prepares its statements.
     for _ in 0..3 {

@@ -17,7 +17,9 @@ use clap::Parser as _;
 use cpu_time::ProcessTime;
 use hero_teams::{
     config::Config,
+    graphql::Schema,
     http,
+    schema::HeroTeams,
     store::{Db, seed},
 };
 use sea_orm::ConnectionTrait as _;
@@ -69,12 +71,13 @@ impl Server {
         let is_written = Arc::new(AtomicBool::new(false));
         let (db, router) = runtime.block_on(async {
             let db = Db::connect(&config.database.store()).await.expect("the database opens");
-            db.migrate().await.expect("the migrations apply");
+            db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
             let (mut observed, is_written) = (db.clone(), Arc::clone(&is_written));
             observed.on_statement(move |statement| {
                 is_written.fetch_or(!statement.sql.starts_with("SELECT"), Relaxed);
             });
-            (db, http::router(observed, &config.serve, &config.graphql))
+            let schema = Schema::new::<HeroTeams>(observed.clone(), &config.graphql).expect("the schema is valid");
+            (db, http::router(observed, schema, &config.serve, &config.graphql))
         });
         let server = Self { runtime, router, db, is_written, _folder: folder };
         server.runtime.block_on(server.restore());

@@ -25,4 +25,6 @@ impl MigratorTrait for Migrator {
     }
 }
 
-pub use sea_orm_migration::MigratorTrait;
+pub use self::text::text;
+/// What further migrations are written with.
+pub use sea_orm_migration::{MigratorTrait, async_trait, prelude, schema};

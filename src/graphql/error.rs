@@ -91,6 +91,26 @@ pub fn shortened(mut message: String) -> String {
     message
 }
 
+/// What was sent, in quotation marks, as a message repeats it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let abbreviated = abbreviated(text);
+    match abbreviated.strip_suffix('…') {
+        Some(beginning) if abbreviated.len() != text.len() => format!("{beginning:?}…"),
+        _ => format!("{text:?}"),
+    }
+}
+
+/// The beginning of what was sent: a message must not grow with it.
+#[must_use]
+pub fn abbreviated(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 40;
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl From<ApiError> for async_graphql::Error {
     fn from(error: ApiError) -> Self {
         let mut extensions = ErrorExtensionValues::default();

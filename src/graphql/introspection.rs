@@ -3,8 +3,6 @@
 //! async-graphql answers parts of the introspection wrongly, so apollo-compiler answers it, which also validates documents. It
 //! does not know `isOneOf`, of the edition of September 2025, which is added here.
 
-use std::sync::LazyLock;
-
 use apollo_compiler::{
     ExecutableDocument, Node, Schema,
     ast::{FieldDefinition, Type},
@@ -18,24 +16,37 @@ use apollo_compiler::{
 use async_graphql::{Name, ServerError, Value, Variables, indexmap::IndexMap};
 
 use super::{
+    answer::Json,
     document::{Document, Operation},
     error::{ApiError, Code},
-    json::Json,
 };
 
 const TYPE: &str = "__Type";
 const IS_ONE_OF: &str = "isOneOf";
 
-/// The schema as documents are validated against it.
-pub static SCHEMA: LazyLock<Option<Valid<Schema>>> = LazyLock::new(|| {
-    let schema = Schema::parse_and_validate(super::sdl(), "schema.graphql");
-    // A test holds that it is valid.
-    let schema = schema.inspect_err(|invalid| tracing::error!(%invalid.errors, "the schema is not valid")).ok()?;
-    Some(with_is_one_of(schema))
-});
+/// The schema of an API: as clients read it, and as documents are validated against it.
+#[derive(Debug)]
+pub struct Definition {
+    /// The schema in the schema definition language.
+    pub sdl: String,
+    /// The same, parsed.
+    pub schema: Valid<Schema>,
+    implementers: HashMap<apollo_compiler::Name, Implementers>,
+}
 
-static IMPLEMENTERS: LazyLock<HashMap<apollo_compiler::Name, Implementers>> =
-    LazyLock::new(|| SCHEMA.as_ref().map(|schema| schema.implementers_map()).unwrap_or_default());
+impl Definition {
+    /// The definition in this text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn new(sdl: String) -> Result<Self, String> {
+        let schema =
+            Schema::parse_and_validate(&sdl, "schema.graphql").map_err(|invalid| invalid.errors.to_string())?;
+        let schema = with_is_one_of(schema);
+        Ok(Self { sdl, implementers: schema.implementers_map(), schema })
+    }
+}
 
 fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
     let mut schema = schema.into_inner();
@@ -58,12 +69,14 @@ fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
 ///
 /// `QUERY_TOO_COMPLEX` when it asks for types of types of types, which multiply.
 pub fn introspect(
+    definition: &Definition,
     document: &Document,
     operation: &Operation,
     variables: &Variables,
 ) -> Result<IndexMap<Name, Value>, ServerError> {
     let failed = || ApiError::new(Code::Internal, "the introspection failed").at(None);
-    let (Some(schema), definition) = (SCHEMA.as_ref(), &operation.definition) else { return Err(failed()) };
+    let Definition { schema, implementers, .. } = definition;
+    let definition = &operation.definition;
     introspection::check_max_depth(&document.valid, definition).map_err(|_| {
         ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep").at(None)
     })?;
@@ -75,18 +88,22 @@ pub fn introspect(
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
     ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);
-    let response = introspection::partial_execute(schema, &IMPLEMENTERS, &document, &definition, &values);
+    let response = introspection::partial_execute(schema, implementers, &document, &definition, &values);
     match response.map(|response| async_graphql::to_value(response.data)) {
         Ok(Ok(mut data)) => {
             answer_by_name(&mut data, schema, &prefix);
-            if let Value::Object(fields) = data { Ok(fields.into_iter().map(written).collect()) } else { Err(failed()) }
+            if let Value::Object(fields) = data {
+                Ok(fields.into_iter().map(serialized).collect())
+            } else {
+                Err(failed())
+            }
         }
         _ => Err(failed()),
     }
 }
 
 /// A field as it is written into the answer.
-fn written((key, value): (Name, Value)) -> (Name, Value) {
+fn serialized((key, value): (Name, Value)) -> (Name, Value) {
     let mut json = Json::default();
     json.value(&value);
     (key, json.into_value())

@@ -1,52 +1,72 @@
-//! Relations in batches: the fields of one level share a statement, however many parents there are.
+//! Batches: the fields of one level share a statement, however many parents they have.
 //!
-//! A loader waits for its siblings by yielding once inside the request's own task, without a timer. [`super::settle`] sees
-//! to it that all of them have asked by then.
+//! A loader waits for its siblings by yielding once inside the task of the request, without a timer. [`super::answer::settle`]
+//! makes sure that all of them have asked by then.
 
 use std::{
     collections::HashMap,
     fmt::{self, Debug},
     hash::{Hash, Hasher},
-    marker::PhantomData,
     sync::{Arc, OnceLock},
 };
 
-use async_graphql::futures_util::future::{join, join_all};
+use async_graphql::futures_util::future::join_all;
 use dataloader::{BatchFn, cached::Loader};
-use entity::{hero, team};
 
-use super::{
-    error::{ApiError, Code},
-    list::Source,
+use super::error::{ApiError, Code};
+use crate::{
+    schema::{Entity, Relation},
+    store::{self, Db, Filter, ListQuery, Page, Row, StoreError},
 };
-use crate::store::{self, Db, Filter, ListQuery, Record, Rows, StoreError, Table};
 
-/// Keys in one batch, at most. They are one parameter, so this bounds only the memory that a batch takes.
+/// The greatest number of keys in one batch. They are one parameter, so this bounds only the memory that a batch takes.
 const MAX_BATCH_SIZE: usize = 30_000;
 
 type Loaded<T> = Result<T, ApiError>;
 
-/// A part of a list, shared by all who asked for it.
-pub type Page<E> = Arc<Rows<Record<E>>>;
+type RowLoader = Loader<RowKey, Loaded<Option<Row>>, Batch>;
+type PageLoader = Loader<ListKey<ListQuery>, Loaded<Arc<Page>>, Batch>;
+type CountLoader = Loader<ListKey<Filter>, Loaded<i64>, Batch>;
 
-/// Loads rows by their keys.
-pub type RowLoader<E> = Loader<i64, Loaded<Option<Record<E>>>, RowBatch<E>>;
-/// Loads parts of lists of rows: of all rows, or of those that are linked to a parent.
-pub type PageLoader<E> = Loader<ListKey<ListQuery>, Loaded<Page<E>>, ListBatch<E>>;
-/// Loads numbers of rows: of all rows, or of those that are linked to a parent.
-pub type CountLoader<E> = Loader<ListKey<Filter>, Loaded<i64>, ListBatch<E>>;
+/// The list of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// All objects of an entity. The parent is the root, whose key is 0.
+    All(&'static Entity),
+    /// The objects that are related to a parent.
+    Related(&'static Relation),
+}
 
-/// The parent of a list, if it has one, and what is asked of the list.
+impl Source {
+    /// The entity of the objects.
+    #[must_use]
+    pub fn entity(self) -> &'static Entity {
+        match self {
+            Self::All(entity) => entity,
+            Self::Related(relation) => relation.to,
+        }
+    }
+}
+
+/// A row by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct RowKey {
+    entity: &'static Entity,
+    key: i64,
+}
+
+/// The list of a parent, and what is asked of it.
 ///
 /// A request asks little that differs of many parents. So the parent alone makes the hash, and what is asked is compared by its
 /// address first.
-pub struct ListKey<Q> {
-    parent: Option<i64>,
+struct ListKey<Q> {
+    source: Source,
+    parent: i64,
     question: Arc<Q>,
 }
 
-/// Of each key that it loads the dataloader writes the message that it is not there, in case. With what is asked in it that took
-/// a quarter of the time of a query.
+/// `dataloader` formats a "not found" message with `{:?}` for every key that it loads. To format the whole question there took a
+/// quarter of a request, so this prints only the name.
 impl<Q> Debug for ListKey<Q> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("ListKey")
@@ -55,7 +75,7 @@ impl<Q> Debug for ListKey<Q> {
 
 impl<Q> Clone for ListKey<Q> {
     fn clone(&self) -> Self {
-        Self { parent: self.parent, question: Arc::clone(&self.question) }
+        Self { question: Arc::clone(&self.question), ..*self }
     }
 }
 
@@ -67,158 +87,90 @@ impl<Q> Hash for ListKey<Q> {
 
 impl<Q: PartialEq> PartialEq for ListKey<Q> {
     fn eq(&self, other: &Self) -> bool {
-        self.parent == other.parent && is_same(&self.question, &other.question)
+        self.parent == other.parent && self.asks_the_same(other)
     }
 }
 
 impl<Q: Eq> Eq for ListKey<Q> {}
 
-fn is_same<Q: PartialEq>(one: &Arc<Q>, other: &Arc<Q>) -> bool {
-    Arc::ptr_eq(one, other) || one == other
+impl<Q: PartialEq> ListKey<Q> {
+    fn asks_the_same(&self, other: &Self) -> bool {
+        self.source == other.source && (Arc::ptr_eq(&self.question, &other.question) || self.question == other.question)
+    }
 }
 
-/// The loaders of one request. Nothing is shared between requests, so nothing goes stale. Most requests need one or two, so
-/// each is made when it is first asked.
+/// The loaders of one request. Requests share nothing, so nothing is stale. Most requests need one or two, so each is made when
+/// it is first asked.
 pub struct Loaders {
     db: Db,
-    heroes: OnceLock<RowLoader<hero::Entity>>,
-    teams: OnceLock<RowLoader<team::Entity>>,
-    hero_pages: OnceLock<PageLoader<hero::Entity>>,
-    team_pages: OnceLock<PageLoader<team::Entity>>,
-    hero_counts: OnceLock<CountLoader<hero::Entity>>,
-    team_counts: OnceLock<CountLoader<team::Entity>>,
+    rows: OnceLock<RowLoader>,
+    pages: OnceLock<PageLoader>,
+    counts: OnceLock<CountLoader>,
 }
 
 impl Loaders {
     /// The loaders of a new request.
     #[must_use]
     pub fn new(db: &Db) -> Self {
-        Self {
-            db: db.clone(),
-            heroes: OnceLock::new(),
-            teams: OnceLock::new(),
-            hero_pages: OnceLock::new(),
-            team_pages: OnceLock::new(),
-            hero_counts: OnceLock::new(),
-            team_counts: OnceLock::new(),
-        }
+        Self { db: db.clone(), rows: OnceLock::new(), pages: OnceLock::new(), counts: OnceLock::new() }
     }
 
-    /// The loader of parts of lists of heroes.
-    pub fn hero_pages(&self) -> &PageLoader<hero::Entity> {
-        self.hero_pages.get_or_init(|| list_loader(&self.db))
+    /// A row by its key; none when it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub async fn row(&self, entity: &'static Entity, key: i64) -> Loaded<Option<Row>> {
+        let loader = self.rows.get_or_init(|| loader(&self.db));
+        loader.try_load(RowKey { entity, key }).await.unwrap_or_else(no_entry)
     }
 
-    /// The loader of parts of lists of teams.
-    pub fn team_pages(&self) -> &PageLoader<team::Entity> {
-        self.team_pages.get_or_init(|| list_loader(&self.db))
-    }
-
-    /// The loader of numbers of heroes.
-    pub fn hero_counts(&self) -> &CountLoader<hero::Entity> {
-        self.hero_counts.get_or_init(|| list_loader(&self.db))
-    }
-
-    /// The loader of numbers of teams.
-    pub fn team_counts(&self) -> &CountLoader<team::Entity> {
-        self.team_counts.get_or_init(|| list_loader(&self.db))
-    }
-
-    /// A hero by its key; none when there is no such hero.
-    pub async fn hero(&self, key: i64) -> Loaded<Option<Record<hero::Entity>>> {
-        self.heroes.get_or_init(|| row_loader(&self.db)).try_load(key).await.unwrap_or_else(no_entry)
-    }
-
-    /// A team by its key; none when there is no such team.
-    pub async fn team(&self, key: i64) -> Loaded<Option<Record<team::Entity>>> {
-        self.teams.get_or_init(|| row_loader(&self.db)).try_load(key).await.unwrap_or_else(no_entry)
-    }
-
-    /// A part of a list.
-    pub async fn page<E: Table>(
-        &self,
-        loader: impl FnOnce(&Self) -> &PageLoader<E>,
-        source: Source,
-        query: Arc<ListQuery>,
-    ) -> Loaded<Page<E>> {
-        let key = ListKey { parent: source.parent(), question: query };
-        loader(self).try_load(key).await.unwrap_or_else(no_entry)
-    }
-
-    /// The same part of the lists of many parents.
-    pub async fn pages<E: Table>(
-        &self,
-        loader: impl FnOnce(&Self) -> &PageLoader<E>,
-        parents: Vec<i64>,
-        query: Arc<ListQuery>,
-    ) -> Loaded<Vec<Page<E>>> {
-        load_many(loader(self), parents, query).await
-    }
-
-    /// The number of rows in a list.
-    pub async fn count<E: Table>(
-        &self,
-        loader: impl FnOnce(&Self) -> &CountLoader<E>,
-        source: Source,
-        filter: Arc<Filter>,
-    ) -> Loaded<i64> {
-        let key = ListKey { parent: source.parent(), question: filter };
-        loader(self).try_load(key).await.unwrap_or_else(no_entry)
+    /// The same page of the lists of many parents.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub async fn pages(&self, source: Source, parents: Vec<i64>, query: Arc<ListQuery>) -> Loaded<Vec<Arc<Page>>> {
+        load_many(self.pages.get_or_init(|| loader(&self.db)), source, parents, query).await
     }
 
     /// The numbers of rows in the lists of many parents.
-    pub async fn counts<E: Table>(
-        &self,
-        loader: impl FnOnce(&Self) -> &CountLoader<E>,
-        parents: Vec<i64>,
-        filter: Arc<Filter>,
-    ) -> Loaded<Vec<i64>> {
-        load_many(loader(self), parents, filter).await
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub async fn counts(&self, source: Source, parents: Vec<i64>, filter: Arc<Filter>) -> Loaded<Vec<i64>> {
+        load_many(self.counts.get_or_init(|| loader(&self.db)), source, parents, filter).await
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
     pub async fn clear(&self) {
-        clear(&self.heroes).await;
-        clear(&self.teams).await;
-        clear(&self.hero_pages).await;
-        clear(&self.team_pages).await;
-        clear(&self.hero_counts).await;
-        clear(&self.team_counts).await;
+        clear(&self.rows).await;
+        clear(&self.pages).await;
+        clear(&self.counts).await;
     }
 }
 
-impl Source {
-    /// The key of the parent, if there is one.
-    pub fn parent(self) -> Option<i64> {
-        match self {
-            Self::Root => None,
-            Self::Parent(key) => Some(key),
-        }
+impl Debug for Loaders {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Loaders").finish_non_exhaustive()
     }
 }
 
-fn row_loader<E: Table>(db: &Db) -> RowLoader<E> {
-    loader(RowBatch { db: db.clone(), entity: PhantomData })
-}
-
-fn list_loader<E: Table, Q: Question<E> + Debug>(db: &Db) -> Loader<ListKey<Q>, Loaded<Q::Answer>, ListBatch<E>> {
-    loader(ListBatch { db: db.clone(), entity: PhantomData })
-}
-
-fn loader<K, T, B>(batch: B) -> Loader<K, Loaded<T>, B>
+fn loader<K, T>(db: &Db) -> Loader<K, Loaded<T>, Batch>
 where
     K: Clone + Eq + Hash + Debug,
     T: Clone,
-    B: BatchFn<K, Loaded<T>>,
+    Batch: BatchFn<K, Loaded<T>>,
 {
-    Loader::new(batch).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
+    Loader::new(Batch(db.clone())).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
 }
 
-async fn clear<K, T, B>(loader: &OnceLock<Loader<K, T, B>>)
+async fn clear<K, T>(loader: &OnceLock<Loader<K, T, Batch>>)
 where
     K: Clone + Eq + Hash + Debug,
     T: Clone,
-    B: BatchFn<K, T>,
+    Batch: BatchFn<K, T>,
 {
     if let Some(loader) = loader.get() {
         loader.clear_all().await;
@@ -226,13 +178,17 @@ where
 }
 
 /// What is asked of the lists of many parents, in their order.
-async fn load_many<E: Table, Q: Question<E> + Debug>(
-    loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, ListBatch<E>>,
+async fn load_many<Q: Question>(
+    loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, Batch>,
+    source: Source,
     parents: Vec<i64>,
     question: Arc<Q>,
 ) -> Loaded<Vec<Q::Answer>> {
-    let keys = parents.into_iter().map(|parent| ListKey { parent: Some(parent), question: Arc::clone(&question) });
-    let keys: Vec<_> = keys.collect();
+    let key = |parent| ListKey { source, parent, question: Arc::clone(&question) };
+    if let [parent] = parents[..] {
+        return Ok(vec![loader.try_load(key(parent)).await.unwrap_or_else(no_entry)?]);
+    }
+    let keys: Vec<_> = parents.into_iter().map(key).collect();
     let answers = match loader.try_load_many(keys.clone()).await {
         Ok(answers) => answers,
         Err(error) => return no_entry(error),
@@ -247,117 +203,87 @@ fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
     Err(ApiError::new(Code::Internal, "the server failed to do this; its log has the reason"))
 }
 
-/// Reads rows by their keys.
-pub struct RowBatch<E> {
-    db: Db,
-    entity: PhantomData<E>,
+/// Reads what the keys of a batch ask for.
+struct Batch(Db);
+
+impl BatchFn<RowKey, Loaded<Option<Row>>> for Batch {
+    async fn load(&mut self, keys: &[RowKey]) -> HashMap<RowKey, Loaded<Option<Row>>> {
+        let mut by_entity = Vec::<(&'static Entity, Vec<i64>)>::new();
+        for RowKey { entity, key } in keys {
+            match by_entity.iter_mut().find(|(other, _)| other == entity) {
+                Some((_, keys)) => keys.push(*key),
+                None => by_entity.push((entity, vec![*key])),
+            }
+        }
+        let loaded = by_entity.into_iter().map(async |(entity, keys)| {
+            let rows = store::by_keys(&self.0, entity, &keys).await.map_err(ApiError::from);
+            let rows = rows.map(|rows| rows.into_iter().map(|row| (row.key(), row)).collect::<HashMap<_, _>>());
+            let row =
+                |key| (RowKey { entity, key }, rows.as_ref().map(|rows| rows.get(&key).cloned()).map_err(Clone::clone));
+            keys.into_iter().map(row).collect::<Vec<_>>()
+        });
+        join_all(loaded).await.into_iter().flatten().collect()
+    }
 }
 
-impl<E: Table> BatchFn<i64, Loaded<Option<Record<E>>>> for RowBatch<E> {
-    async fn load(&mut self, keys: &[i64]) -> HashMap<i64, Loaded<Option<Record<E>>>> {
-        match store::by_keys::<E>(&self.db, keys).await {
-            Ok(rows) => {
-                let mut loaded: HashMap<_, _> = keys.iter().map(|key| (*key, Ok(None))).collect();
-                loaded.extend(rows.into_iter().map(|row| (row.key(), Ok(Some(row)))));
-                loaded
-            }
-            Err(error) => {
-                let error = ApiError::from(error);
-                keys.iter().map(|key| (*key, Err(error.clone()))).collect()
-            }
+/// What is asked of a list: a page of it, or how long it is.
+trait Question: Eq + Hash + Send + Sync {
+    type Answer: Clone + Send + Default;
+
+    /// The answer for the list of each of these parents, unless it is that of an empty list.
+    fn answers(
+        &self,
+        db: &Db,
+        source: Source,
+        parents: &[i64],
+    ) -> impl Future<Output = Result<HashMap<i64, Self::Answer>, StoreError>> + Send;
+}
+
+impl Question for ListQuery {
+    type Answer = Arc<Page>;
+
+    async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, Arc<Page>>, StoreError> {
+        let pages = match source {
+            Source::All(entity) => HashMap::from([(0, store::page(db, entity, self).await?)]),
+            Source::Related(relation) => store::related_pages(db, relation, parents, self).await?,
+        };
+        Ok(pages.into_iter().map(|(parent, page)| (parent, Arc::new(page))).collect())
+    }
+}
+
+impl Question for Filter {
+    type Answer = i64;
+
+    async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, i64>, StoreError> {
+        match source {
+            Source::All(entity) => Ok(HashMap::from([(0, store::count(db, entity, self).await?)])),
+            Source::Related(relation) => store::related_counts(db, relation, parents, self).await,
         }
     }
 }
 
-/// Reads lists, and counts them. Lists of which the same is asked share a statement.
-pub struct ListBatch<E> {
-    db: Db,
-    entity: PhantomData<E>,
-}
-
-/// What is asked of a list: a part of it, or how long it is.
-pub trait Question<E>: Eq + Hash + Send + Sync {
-    type Answer: Clone + Send;
-
-    /// The answer for the list of all rows.
-    fn of_all(&self, db: &Db) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
-
-    /// The answer for the list of each of these parents, for which it is not that of an empty list.
-    fn of_parents(
-        &self,
-        db: &Db,
-        parents: &[i64],
-    ) -> impl Future<Output = Result<HashMap<i64, Self::Answer>, StoreError>> + Send;
-
-    /// The answer for an empty list.
-    fn of_none(&self) -> Self::Answer;
-}
-
-impl<E: Table> Question<E> for ListQuery {
-    type Answer = Page<E>;
-
-    async fn of_all(&self, db: &Db) -> Result<Self::Answer, StoreError> {
-        Ok(Arc::new(store::list::<E>(db, self).await?))
-    }
-
-    async fn of_parents(&self, db: &Db, parents: &[i64]) -> Result<HashMap<i64, Self::Answer>, StoreError> {
-        let lists = store::linked_list::<E>(db, parents, self).await?;
-        Ok(lists.into_iter().map(|(parent, rows)| (parent, Arc::new(rows))).collect())
-    }
-
-    fn of_none(&self) -> Self::Answer {
-        Arc::new(Rows { rows: Vec::new(), has_more: false })
-    }
-}
-
-impl<E: Table> Question<E> for Filter {
-    type Answer = i64;
-
-    async fn of_all(&self, db: &Db) -> Result<i64, StoreError> {
-        store::count::<E>(db, self).await
-    }
-
-    async fn of_parents(&self, db: &Db, parents: &[i64]) -> Result<HashMap<i64, i64>, StoreError> {
-        store::linked_counts::<E>(db, parents, self).await
-    }
-
-    fn of_none(&self) -> i64 {
-        0
-    }
-}
-
-impl<E: Table, Q: Question<E>> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for ListBatch<E> {
+impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for Batch {
     async fn load(&mut self, keys: &[ListKey<Q>]) -> HashMap<ListKey<Q>, Loaded<Q::Answer>> {
-        let mut lists_of_all = Vec::new();
-        let mut parents_by_question = Vec::<(&Arc<Q>, Vec<i64>)>::new();
-        for ListKey { parent, question } in keys {
-            let Some(parent) = parent else {
-                lists_of_all.push(question);
-                continue;
-            };
-            match parents_by_question.iter_mut().find(|(other, _)| is_same(other, question)) {
-                Some((_, parents)) => parents.push(*parent),
-                None => parents_by_question.push((question, vec![*parent])),
+        // Lists of which the same is asked share a statement.
+        let mut by_question = Vec::<(&ListKey<Q>, Vec<i64>)>::new();
+        for key in keys {
+            match by_question.iter_mut().find(|(first, _)| first.asks_the_same(key)) {
+                Some((_, parents)) => parents.push(key.parent),
+                None => by_question.push((key, vec![key.parent])),
             }
         }
         // Different questions run side by side, where the database is not in this very process.
-        let db = &self.db;
-        let of_all = join_all(lists_of_all.into_iter().map(|question| async move {
-            let answer = question.of_all(db).await.map_err(ApiError::from);
-            (ListKey { parent: None, question: Arc::clone(question) }, answer)
-        }));
-        let of_parents = join_all(parents_by_question.into_iter().map(|(question, parents)| async move {
-            let mut answers = question.of_parents(db, &parents).await.map_err(ApiError::from);
+        let answered = by_question.into_iter().map(async |(key, parents)| {
+            let mut answers = key.question.answers(&self.0, key.source, &parents).await.map_err(ApiError::from);
             let answer = |parent| {
                 let answer = match &mut answers {
-                    Ok(answers) => Ok(answers.remove(&parent).unwrap_or_else(|| question.of_none())),
+                    Ok(answers) => Ok(answers.remove(&parent).unwrap_or_default()),
                     Err(error) => Err(error.clone()),
                 };
-                (ListKey { parent: Some(parent), question: Arc::clone(question) }, answer)
+                (ListKey { parent, ..key.clone() }, answer)
             };
             parents.into_iter().map(answer).collect::<Vec<_>>()
-        }));
-        let (of_all, of_parents) = join(of_all, of_parents).await;
-        of_all.into_iter().chain(of_parents.into_iter().flatten()).collect()
+        });
+        join_all(answered).await.into_iter().flatten().collect()
     }
 }

@@ -1,32 +1,21 @@
 //! What clients see: the schema. It translates, and holds no query.
 
-mod bounds;
-mod connection;
+mod answer;
+mod context;
 mod document;
 mod error;
-mod filter;
-mod hero;
-mod id;
-mod input;
 mod introspection;
-mod json;
-mod list;
 mod loaders;
-mod mutation;
-mod node;
-mod order;
-mod output;
 mod persisted;
 mod request;
-mod root;
-mod settle;
-mod team;
+mod types;
 mod variables;
 
-use std::sync::{Arc, LazyLock};
+use std::{fmt, sync::Arc};
 
 use async_graphql::{
-    EmptySubscription, ID, MergedObject, Request, SDLExportOptions, ServerError, ValidationMode, Value,
+    EmptySubscription, ID, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value,
+    futures_util::{FutureExt as _, future::BoxFuture},
     indexmap::IndexMap,
 };
 use tokio::time::Instant;
@@ -34,55 +23,64 @@ use tokio::time::Instant;
 pub use self::error::{Code, code};
 pub use self::request::{Answer, Outcome, Params, PersistedQuery};
 use self::{
-    bounds::Bounds,
-    document::{Document, Documents, Operation},
+    answer::{Bounds, MutationRoot, QueryRoot, settle},
+    context::RequestContext,
+    document::{Document, Documents, Operation, RootFields},
     error::{ApiError, shortened},
-    hero::{HeroMutation, HeroQuery},
+    introspection::Definition,
     loaders::Loaders,
-    node::NodeQuery,
-    root::RootFields,
-    settle::settle,
-    team::{TeamMutation, TeamQuery},
 };
-use crate::{config::GraphQlSettings, store::Db};
+use crate::{
+    config::GraphQlSettings,
+    schema::{Api, Entity},
+    store::Db,
+};
 
-/// Everything that can be read.
-///
-/// A field that fails is null when it may be; otherwise the next field above it is.
-#[derive(Debug, Default, MergedObject)]
-pub struct Query(HeroQuery, TeamQuery, NodeQuery);
-
-/// Everything that can be written.
-///
-/// Each field is one transaction: all of it, or nothing. Several fields in one request run one after another. A field that
-/// fails is null and undoes none of the others; its errors say why. Any of them may be refused with `CONFLICT`, when other
-/// requests were in the way (nothing was written, and it may be repeated), or with `UNAVAILABLE`, when the database was.
-#[derive(Debug, Default, MergedObject)]
-pub struct Mutation(HeroMutation, TeamMutation);
-
-type GraphQlSchema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, EmptySubscription>;
 
 /// Errors in one answer, at most.
 const MAX_ERRORS: usize = 1_000;
 
-/// The schema over a database: what answers requests.
+/// The schema of an API over a database: what answers requests.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "async-graphql's schema has none")]
 pub struct Schema {
-    executor: GraphQlSchema,
+    /// Executes an operation by async-graphql. Of the API it is all that differs in its type.
+    executor: Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>,
+    entities: &'static [&'static Entity],
+    definition: Arc<Definition>,
     db: Db,
     documents: Arc<Documents>,
     introspection: bool,
 }
 
 impl Schema {
-    /// The schema over this database.
-    #[must_use]
-    pub fn new(db: Db, settings: &GraphQlSettings) -> Self {
+    /// The schema of an API over this database.
+    ///
+    /// # Errors
+    ///
+    /// When the declarations of the API make no valid schema.
+    pub fn new<A: Api>(db: Db, settings: &GraphQlSettings) -> anyhow::Result<Self> {
         // Documents are validated and measured before async-graphql sees them.
-        let executor = builder().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
-        let documents = Arc::new(Documents::new(settings));
-        Self { executor, db, documents, introspection: !settings.no_introspection }
+        let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
+        let definition = Definition::new(written(&executor));
+        let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
+        Ok(Self {
+            executor: Arc::new(move |request| {
+                let executor = executor.clone();
+                async move { executor.execute(request).await }.boxed()
+            }),
+            entities: A::entities(),
+            documents: Arc::new(Documents::new(Arc::clone(&definition), settings)),
+            definition,
+            db,
+            introspection: !settings.no_introspection,
+        })
+    }
+
+    /// The schema in the schema definition language.
+    #[must_use]
+    pub fn sdl(&self) -> &str {
+        &self.definition.sdl
     }
 
     /// Answers a request: finds or checks its document, coerces its variables, and executes its operation with loaders of its
@@ -113,7 +111,7 @@ impl Schema {
         sent: IndexMap<async_graphql::Name, Value>,
         deadline: Instant,
     ) -> Answer {
-        let variables = match variables::coerce(operation, sent) {
+        let variables = match variables::coerce(&self.definition.schema, operation, sent) {
             Ok(variables) => variables,
             Err(faults) => return Answer::refused(faults.into_iter().map(|fault| fault.at(None)).collect()),
         };
@@ -128,7 +126,7 @@ impl Schema {
             if !self.introspection {
                 return ApiError::new(Code::BadUserInput, "introspection is turned off on this server").into();
             }
-            match introspection::introspect(document, operation, &variables) {
+            match introspection::introspect(&self.definition, document, operation, &variables) {
                 Ok(fields) if introspection::bytes(&fields) > self.documents.limits.max_answer_bytes => {
                     return ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less").into();
                 }
@@ -138,11 +136,15 @@ impl Schema {
         }
         let mut errors = Vec::new();
         let db = self.db.for_request(deadline);
-        if root::has_fields(&executable) {
-            let request = Request::new("").variables(variables).data(db.clone()).data(Loaders::new(&db));
-            let mut request = request.data(Bounds::new(&self.documents.limits, deadline));
+        if document::has_fields(&executable) {
+            let mut request = Request::new("").variables(variables).data(RequestContext {
+                entities: self.entities,
+                loaders: Loaders::new(&db),
+                bounds: Bounds::new(&self.documents.limits, deadline),
+                db: db.clone(),
+            });
             request.set_parsed_query(executable);
-            let response = settle(self.executor.execute(request)).await;
+            let response = settle((self.executor)(request)).await;
             if let Value::Object(executed) = response.data {
                 values.extend(executed);
             }
@@ -154,20 +156,20 @@ impl Schema {
     }
 }
 
-/// The schema in the schema definition language.
+/// The schema of an API in the schema definition language.
 #[must_use]
-pub fn sdl() -> &'static str {
-    static SDL: LazyLock<String> = LazyLock::new(|| {
-        let options = SDLExportOptions::new().prefer_single_line_descriptions();
-        let sdl = builder().finish().sdl_with_options(options);
-        format!("{}\n", sdl.trim_end())
-    });
-    &SDL
+pub fn sdl<A: Api>() -> String {
+    written(&builder::<A>().finish())
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
-    GraphQlSchema::build(Query::default(), Mutation::default(), EmptySubscription)
-        .override_output_type_description::<ID>("What tells one object from all others. It is sent as a string.")
+fn written<A: Api>(executor: &Executor<A>) -> String {
+    let sdl = executor.sdl_with_options(SDLExportOptions::new().prefer_single_line_descriptions());
+    format!("{}\n", sdl.trim_end())
+}
+
+fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, EmptySubscription> {
+    Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), EmptySubscription)
+        .override_output_type_description::<ID>("The identity of an object among all objects. It is sent as a string.")
 }
 
 /// The first errors of an answer, and how many there are when there are very many.
@@ -186,5 +188,11 @@ fn with_code(error: &mut ServerError) {
     if extensions.get("code").is_none() {
         extensions.set("code", Code::BadUserInput.as_str());
         error.message = shortened(std::mem::take(&mut error.message));
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Schema").field("entities", &self.entities).finish_non_exhaustive()
     }
 }

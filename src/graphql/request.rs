@@ -4,8 +4,8 @@ use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
 use serde::Deserialize;
 
 use super::{
+    answer::Json,
     error::{ApiError, Code},
-    json::Json,
 };
 use crate::store::Usage;
 

@@ -12,10 +12,9 @@ use async_graphql::{
 use async_graphql_value::Value as ExecutableValue;
 
 use super::{
-    document::{Operation, abbreviated, shown},
-    error::{ApiError, Code},
-    input::bounded,
-    introspection::SCHEMA,
+    document::Operation,
+    error::{ApiError, Code, abbreviated, quoted},
+    types::bounded,
 };
 
 /// Faults that are looked for. What is beyond is cut off by [`bounded`].
@@ -28,9 +27,13 @@ const MAX_ENTRIES: usize = 10_000;
 /// # Errors
 ///
 /// `BAD_USER_INPUT` for each value that is not of its type, with its place.
-pub fn coerce(operation: &Operation, mut sent: IndexMap<Name, Value>) -> Result<Variables, Vec<ApiError>> {
+pub fn coerce(
+    schema: &Schema,
+    operation: &Operation,
+    mut sent: IndexMap<Name, Value>,
+) -> Result<Variables, Vec<ApiError>> {
     let mut coerced = Variables::default();
-    let mut coercion = Coercion { schema: SCHEMA.as_deref(), path: Vec::new(), faults: Vec::new() };
+    let mut coercion = Coercion { schema, path: Vec::new(), faults: Vec::new() };
     for variable in &operation.variables {
         coercion.path.push(Value::from(variable.name.as_str()));
         if let Some(mut value) = sent.swap_remove(&variable.name) {
@@ -53,7 +56,7 @@ pub fn coerce(operation: &Operation, mut sent: IndexMap<Name, Value>) -> Result<
 }
 
 struct Coercion<'s> {
-    schema: Option<&'s Schema>,
+    schema: &'s Schema,
     path: Vec<Value>,
     faults: Vec<ApiError>,
 }
@@ -103,7 +106,7 @@ impl Coercion<'_> {
 
     fn named(&mut self, class: &Type, value: &mut Value) {
         let name = class.inner_named_type();
-        let fits = match (self.schema.and_then(|schema| schema.types.get(name)), &mut *value) {
+        let fits = match (self.schema.types.get(name), &mut *value) {
             (Some(ExtendedType::InputObject(object)), Value::Object(fields)) => {
                 return self.object(object, fields);
             }
@@ -123,7 +126,7 @@ impl Coercion<'_> {
         for (name, value) in &mut *fields {
             match object.fields.get(name.as_str()) {
                 Some(field) => self.at(name.as_str().into(), |coercion| coercion.value(&field.ty, value)),
-                None => self.fault(&format!("must not have the field {}: {} has none", shown(name), object.name)),
+                None => self.fault(&format!("must not have the field {}: {} has none", quoted(name), object.name)),
             }
         }
         for (name, field) in &object.fields {

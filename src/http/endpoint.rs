@@ -72,8 +72,8 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
 }
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.
-pub async fn sdl() -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl()).into_response()
+pub async fn sdl(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], endpoint.schema.sdl().to_owned()).into_response()
 }
 
 impl Endpoint {

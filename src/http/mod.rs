@@ -40,17 +40,18 @@ pub use self::{
 use crate::{
     config::{GraphQlSettings, ServeSettings},
     graphql::Schema,
+    schema::Api,
     store::Db,
 };
 
 /// All routes, and what is around them.
-pub fn router(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
-    around(routes(db, settings, graphql), settings)
+pub fn router(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+    around(routes(db, schema, settings, graphql), settings)
 }
 
-fn routes(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+fn routes(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
     let endpoint = Endpoint {
-        schema: Schema::new(db.clone(), graphql),
+        schema,
         body: BodyLimits::new(settings),
         request_timeout: settings.request_timeout,
         permits: Semaphore::new(settings.max_requests),
@@ -68,7 +69,7 @@ fn routes(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router
 /// # Errors
 ///
 /// When the address must not or cannot be listened on, or the database is outdated or fails.
-pub async fn serve(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
+pub async fn serve<A: Api>(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
     let address = &settings.listen;
     anyhow::ensure!(
         address.is_local() || settings.insecure,
@@ -77,18 +78,19 @@ pub async fn serve(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) 
     );
     // The address comes first: a server that cannot listen changes nothing.
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    prepare(&db, settings).await?;
+    prepare::<A>(&db, settings).await?;
+    let schema = Schema::new::<A>(db.clone(), graphql)?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
-    serve_until(stop, listener, router(db, settings, graphql), settings).await.context("cannot serve")
+    serve_until(stop, listener, router(db, schema, settings, graphql), settings).await.context("cannot serve")
 }
 
-async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
+async fn prepare<A: Api>(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
     if !settings.no_migrate {
-        return db.migrate().await.context("cannot apply the migrations");
+        return db.migrate::<A::Migrator>().await.context("cannot apply the migrations");
     }
-    let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
+    let pending = db.pending_migrations::<A::Migrator>().await.context("cannot read the state of the migrations")?;
     anyhow::ensure!(
         pending.is_empty(),
         "the database is outdated: run `hero-teams migrate` or leave out --no-migrate (pending: {})",

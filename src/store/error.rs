@@ -11,8 +11,9 @@ use super::sqlite;
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Rows are not there: those that were to be changed or deleted, and those on the other side that were to be linked.
-    NotFound { keys: Vec<i64>, linked: Vec<i64> },
+    /// Rows do not exist: those that were to be changed or deleted, and for each relation of the entity those that were to be
+    /// linked or unlinked.
+    NotFound { keys: Vec<i64>, related: Vec<Vec<i64>> },
     /// Other transactions were in the way. The same request may succeed when it is repeated.
     Conflict,
     /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing of

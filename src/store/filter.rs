@@ -1,12 +1,12 @@
 //! Which rows of a list are wanted.
 
-use entity::hero_team_link;
 use sea_orm::{
-    ColumnTrait, ColumnType, DbBackend, DynIden, IdenStatic,
+    DbBackend, DynIden,
     sea_query::{Condition, Expr, ExprTrait, Func, IntoIden, JoinType, Query},
 };
 
-use super::{Table, rows};
+use super::dialect;
+use crate::schema::{Column, Entity, Relation};
 
 /// A condition on the rows of an entity. Each is true or false for a row, never unknown as in SQL: a comparison with a
 /// column that is null is false, and what is not true is false.
@@ -19,23 +19,16 @@ pub enum Filter {
     /// It does not hold.
     Not(Box<Filter>),
     /// What a text column must be.
-    Text { column: Column, ignore_case: bool, test: TextTest },
+    Text { column: &'static Column, ignore_case: bool, test: TextTest },
     /// What a numeric column must be.
-    Int { column: Column, test: IntTest },
+    Int { column: &'static Column, test: IntTest },
     /// Whether a column is null.
-    IsNull { column: Column, is_null: bool },
-    /// What the rows on the other side of the memberships must be.
-    Linked { quantifier: Quantifier, filter: Box<Filter> },
+    IsNull { column: &'static Column, is_null: bool },
+    /// What the related rows must be.
+    Related { relation: &'static Relation, quantifier: Quantifier, filter: Box<Filter> },
 }
 
-/// A column as filters and orders name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Column {
-    pub name: &'static str,
-    pub is_nullable: bool,
-    pub is_text: bool,
-}
-
+/// What text must be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextTest {
     Eq(String),
@@ -47,6 +40,7 @@ pub enum TextTest {
     EndsWith(String),
 }
 
+/// What a whole number must be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IntTest {
     Eq(i64),
@@ -59,7 +53,7 @@ pub enum IntTest {
     Lte(i64),
 }
 
-/// How many of the linked rows a condition must hold for.
+/// How many of the related rows a condition must hold for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quantifier {
     /// At least one.
@@ -76,14 +70,6 @@ impl Default for Filter {
     }
 }
 
-impl<C: ColumnTrait> From<C> for Column {
-    fn from(column: C) -> Self {
-        let definition = column.def();
-        let is_text = matches!(definition.get_column_type(), ColumnType::String(_) | ColumnType::Text);
-        Self { name: column.as_str(), is_nullable: definition.is_null(), is_text }
-    }
-}
-
 impl Filter {
     /// Whether it holds for every row.
     #[must_use]
@@ -91,18 +77,19 @@ impl Filter {
         matches!(self, Self::All(filters) if filters.is_empty())
     }
 
-    /// The condition on the rows of `E`, which the statement has under its own name.
+    /// The condition on the rows of an entity, whose table has its own name in the statement.
     #[must_use]
-    pub fn condition<E: Table>(&self, backend: DbBackend) -> Condition {
-        let table = E::default().into_iden();
-        Condition::all().add(Scope { backend, table, depth: 0, is_negated: false }.expression::<E>(self))
+    pub fn condition(&self, entity: &'static Entity, backend: DbBackend) -> Condition {
+        let table = entity.table().into_iden();
+        Condition::all().add(Scope { backend, entity, table, depth: 0, is_negated: false }.expression(self))
     }
 }
 
 /// Where in a statement a condition stands.
 struct Scope {
     backend: DbBackend,
-    /// The name under which the rows of the condition are there.
+    entity: &'static Entity,
+    /// The name of its table in the statement.
     table: DynIden,
     /// How many relations lead here. It tells the names of nested tables apart.
     depth: usize,
@@ -112,41 +99,41 @@ struct Scope {
 }
 
 impl Scope {
-    fn expression<E: Table>(&self, filter: &Filter) -> Expr {
+    fn expression(&self, filter: &Filter) -> Expr {
         match filter {
-            Filter::All(filters) => self.join::<E>(filters, Condition::all(), true),
-            Filter::Any(filters) => self.join::<E>(filters, Condition::any(), false),
+            Filter::All(filters) => self.join(filters, Condition::all(), true),
+            Filter::Any(filters) => self.join(filters, Condition::any(), false),
             Filter::Not(filter) => {
-                Self { table: self.table.clone(), is_negated: true, ..*self }.expression::<E>(filter).not()
+                Self { table: self.table.clone(), is_negated: true, ..*self }.expression(filter).not()
             }
             Filter::Text { column, ignore_case, test } => {
-                let expression = self.text(self.column(*column), *ignore_case, test);
-                self.known(*column, matches!(test, TextTest::NotIn(_)), expression)
+                let expression = self.text(self.column(column), *ignore_case, test);
+                self.known(column, matches!(test, TextTest::NotIn(_)), expression)
             }
             Filter::Int { column, test } => {
-                let expression = self.int(self.column(*column), test);
-                self.known(*column, matches!(test, IntTest::NotIn(_)), expression)
+                let expression = self.int(self.column(column), test);
+                self.known(column, matches!(test, IntTest::NotIn(_)), expression)
             }
-            Filter::IsNull { column, is_null: true } => self.column(*column).is_null(),
-            Filter::IsNull { column, is_null: false } => self.column(*column).is_not_null(),
-            Filter::Linked { quantifier, filter } => self.linked::<E>(*quantifier, filter),
+            Filter::IsNull { column, is_null: true } => self.column(column).is_null(),
+            Filter::IsNull { column, is_null: false } => self.column(column).is_not_null(),
+            Filter::Related { relation, quantifier, filter } => self.related(relation, *quantifier, filter),
         }
     }
 
-    fn join<E: Table>(&self, filters: &[Filter], junction: Condition, empty: bool) -> Expr {
+    fn join(&self, filters: &[Filter], junction: Condition, empty: bool) -> Expr {
         if filters.is_empty() {
             return Expr::Constant(empty.into());
         }
-        filters.iter().fold(junction, |junction, filter| junction.add(self.expression::<E>(filter))).into()
+        filters.iter().fold(junction, |junction, filter| junction.add(self.expression(filter))).into()
     }
 
-    fn column(&self, column: Column) -> Expr {
-        Expr::col((self.table.clone(), column.name))
+    fn column(&self, column: &Column) -> Expr {
+        Expr::col((self.table.clone(), column.name()))
     }
 
     /// False where the column is null. The expression is unknown there, or true when it is that the column is not in a list which
     /// is empty. What is unknown does as well, but not below a NOT: `NULL AND FALSE` is false.
-    fn known(&self, column: Column, may_be_true: bool, expression: Expr) -> Expr {
+    fn known(&self, column: &Column, may_be_true: bool, expression: Expr) -> Expr {
         if column.is_nullable && (self.is_negated || may_be_true) {
             expression.and(self.column(column).is_not_null())
         } else {
@@ -161,7 +148,7 @@ impl Scope {
         let fold = |text: &String| if ignore_case { text.to_ascii_lowercase() } else { text.clone() };
         let is_in = |texts: &[String]| {
             let texts: Vec<_> = texts.iter().map(fold).collect();
-            rows::is_in(self.backend, column.clone(), &texts)
+            dialect::is_in(self.backend, column.clone(), &texts)
         };
         match comparison {
             TextTest::Eq(text) => column.eq(fold(text)),
@@ -197,8 +184,8 @@ impl Scope {
         match test {
             IntTest::Eq(number) => column.eq(*number),
             IntTest::Ne(number) => column.ne(*number),
-            IntTest::In(numbers) => rows::is_in(self.backend, column, numbers),
-            IntTest::NotIn(numbers) => rows::is_in(self.backend, column, numbers).not(),
+            IntTest::In(numbers) => dialect::is_in(self.backend, column, numbers),
+            IntTest::NotIn(numbers) => dialect::is_in(self.backend, column, numbers).not(),
             IntTest::Gt(number) => column.gt(*number),
             IntTest::Gte(number) => column.gte(*number),
             IntTest::Lt(number) => column.lt(*number),
@@ -206,37 +193,40 @@ impl Scope {
         }
     }
 
-    fn linked<E: Table>(&self, quantifier: Quantifier, filter: &Filter) -> Expr {
+    fn related(&self, relation: &'static Relation, quantifier: Quantifier, filter: &Filter) -> Expr {
         if filter.is_empty() && quantifier == Quantifier::Every {
             return Expr::Constant(true.into());
         }
+        let link = &**relation.link;
         let depth = self.depth + 1;
-        let link = format!("link_{depth}").into_iden();
-        let key = Expr::col((self.table.clone(), E::KEY));
-        let mut linked = Query::select();
-        linked.from_as(hero_team_link::Entity, link.clone());
+        let links = format!("link_{depth}").into_iden();
+        let near = Expr::col((links.clone(), link.near.clone()));
+        let key = Expr::col((self.table.clone(), self.entity.key.name()));
+        let mut related = Query::select();
+        related.from_as(link.table.clone(), links.clone());
         if !filter.is_empty() {
-            let other = format!("{}_{depth}", E::Other::default().as_str()).into_iden();
+            let entity = relation.to;
+            let table = format!("{}_{depth}", entity.table()).into_iden();
             let is_negated = quantifier == Quantifier::Every;
-            let inner = Self { backend: self.backend, table: other.clone(), depth, is_negated };
-            let expression = inner.expression::<E::Other>(filter);
-            let of_link = Expr::col((other.clone(), E::Other::KEY)).equals((link.clone(), E::Other::LINK));
-            linked.join_as(JoinType::InnerJoin, E::Other::default(), other, of_link);
-            linked.and_where(if is_negated { expression.not() } else { expression });
+            let inner = Self { backend: self.backend, entity, table: table.clone(), depth, is_negated };
+            let expression = inner.expression(filter);
+            let of_link = Expr::col((table.clone(), entity.key.name())).equals((links, link.far.clone()));
+            related.join_as(JoinType::InnerJoin, entity.table(), table, of_link);
+            related.and_where(if is_negated { expression.not() } else { expression });
         }
-        let is_linked = if self.backend == DbBackend::Sqlite {
+        let is_related = if self.backend == DbBackend::Sqlite {
             // SQLite runs an EXISTS again for each row, and one in another again for each row of that. This it runs once.
-            key.in_subquery(linked.column((link, E::LINK)).take())
+            key.in_subquery(related.expr(near).take())
         } else {
             // PostgreSQL makes a semi-join of it.
-            linked.expr(Expr::Constant(1.into())).and_where(Expr::col((link, E::LINK)).eq(key));
-            Expr::exists(linked)
+            related.expr(Expr::Constant(1.into())).and_where(near.eq(key));
+            Expr::exists(related)
         };
-        if quantifier == Quantifier::Some { is_linked } else { is_linked.not() }
+        if quantifier == Quantifier::Some { is_related } else { is_related.not() }
     }
 }
 
-/// The first text, in the order of code points, behind all that begin with `prefix`; none when there is no such text.
+/// The first text, in the order of code points, after all that begin with `prefix`; none when there is no such text.
 fn after_prefix(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {

@@ -22,7 +22,7 @@ impl Db {
     /// # Errors
     ///
     /// When the database has a migration that this program does not know, or a statement fails.
-    pub async fn migrate(&self) -> Result<(), DbErr> {
+    pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
         // A migration takes the time that it takes, so it is not a slow statement of a request.
         let txn = self.write.of(&Arc::default()).begin().await?;
         if txn.get_database_backend() == DbBackend::Postgres {
@@ -41,7 +41,7 @@ impl Db {
         // Migrations know no connections but those of SeaORM.
         let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(Proxy(Arc::clone(&txn)));
         let connection = Database::connect_proxy(txn.get_database_backend(), Arc::new(proxy)).await?;
-        migration::Migrator::up(&connection, None).await?;
+        M::up(&connection, None).await?;
         drop(connection);
         match Arc::into_inner(txn) {
             Some(txn) => txn.commit().await,
@@ -54,15 +54,15 @@ impl Db {
     /// # Errors
     ///
     /// When the database has a migration that this program does not know, or does not answer.
-    pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
+    pub async fn pending_migrations<M: MigratorTrait>(&self) -> Result<Vec<String>, DbErr> {
         let pending = if self.read.get_database_backend() == DbBackend::Postgres {
-            migration::Migrator::get_pending_migrations_read_only(&self.read).await?
+            M::get_pending_migrations_read_only(&self.read).await?
         } else {
             // SeaORM looks for a table of SQLite with its own driver alone.
             let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'";
             match self.read.query_one_raw(Statement::from_string(DbBackend::Sqlite, table)).await? {
-                Some(_) => migration::Migrator::get_pending_migrations(&self.read).await?,
-                None => migration::Migrator::get_migration_files(),
+                Some(_) => M::get_pending_migrations(&self.read).await?,
+                None => M::get_migration_files(),
             }
         };
         Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())

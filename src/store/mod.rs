@@ -5,24 +5,23 @@ mod connection;
 mod connector;
 mod create;
 mod delete;
+mod dialect;
 mod error;
 mod filter;
-pub mod hero;
-mod membership;
+mod insert;
+mod links;
 mod migrate;
 mod order;
+mod page;
 mod pool;
 mod queue;
-mod read;
 mod readiness;
-mod record;
 mod relate;
 mod request;
-mod rows;
+mod row;
 pub mod seed;
 mod session;
 mod sqlite;
-pub mod team;
 mod update;
 mod write;
 
@@ -36,18 +35,18 @@ use tokio::{sync::RwLock, time::Instant};
 
 use self::{connector::Connector, pool::Pool, queue::Queue, request::Request};
 pub use self::{
-    create::{Create, Creation, NewRow},
-    delete::Deletion,
+    create::{Create, Creation},
+    delete::PendingDelete,
     error::StoreError,
-    filter::{Column, Filter, IntTest, Quantifier, TextTest},
-    order::{Bound, Key, Order, OrderBy, Position},
-    read::{ListQuery, Rows, Slice, by_keys, count, linked_counts, linked_list, list},
-    record::Record,
+    filter::{Filter, IntTest, Quantifier, TextTest},
+    insert::Values,
+    order::{Bound, Order, OrderBy, position},
+    page::{ListQuery, Page, Slice, by_keys, count, page, related_counts, related_pages},
     relate::Relate,
     request::Usage,
-    rows::{Model, Row, Table},
+    row::{Row, Scalar},
     session::{Session, Transaction},
-    update::{Change, Changes, Update},
+    update::{Change, Update},
     write::UnitOfWork,
 };
 

@@ -1,10 +1,11 @@
 //! The tutorial's data.
 
-use super::{Create, Creation, Db, Relate, StoreError, Transaction, UnitOfWork, create, hero::NewHero, team::NewTeam};
+use super::{Create, Creation, Db, Relate, Scalar, StoreError, Transaction, UnitOfWork, insert};
+use crate::schema::HERO;
 
-/// Makes the tutorial's three heroes with their two teams. What is there already stays as it is.
+/// Creates the tutorial's three heroes with their two teams. Heroes that exist already stay as they are.
 ///
-/// Gives the number of heroes that were made.
+/// Gives the number of heroes that were created.
 ///
 /// # Errors
 ///
@@ -13,30 +14,32 @@ pub async fn tutorial(db: &Db) -> Result<usize, StoreError> {
     db.write(Tutorial(story())).await
 }
 
-struct Tutorial(Vec<Create<NewHero, NewTeam>>);
+struct Tutorial(Vec<Create>);
 
 impl UnitOfWork for Tutorial {
     type Output = usize;
 
     async fn run(&self, txn: &Transaction, attempt: u32) -> Result<usize, StoreError> {
         let Self(story) = self;
-        let present = create::find(txn, &story.iter().map(|new| &new.row).collect()).await?;
-        let new = story.iter().filter(|new| !present.contains_key(&new.row)).cloned().collect();
-        Ok(Creation { new }.run(txn, attempt).await?.len())
+        let present = insert::find(txn, &HERO, &story.iter().map(|new| &new.values).collect()).await?;
+        let new = story.iter().filter(|new| !present.contains_key(&new.values)).cloned().collect();
+        Ok(Creation { entity: &HERO, new }.run(txn, attempt).await?.len())
     }
 }
 
-fn story() -> Vec<Create<NewHero, NewTeam>> {
-    let team = |name: &str, headquarters: &str| NewTeam { name: name.into(), headquarters: headquarters.into() };
+/// The heroes, by their name, secret name and age, with their teams, by their name and headquarters.
+fn story() -> Vec<Create> {
+    let text = |text: &str| Scalar::Text(text.to_owned());
+    let team = |name, headquarters| vec![text(name), text(headquarters)];
     let z_force = team("Z-Force", "Sister Margaret's Bar");
     let preventers = team("Preventers", "Sharp Tower");
-    let hero = |name: &str, secret_name: &str, age, teams: &[&NewTeam]| Create {
-        row: NewHero { name: name.into(), secret_name: secret_name.into(), age },
-        related: Relate { connect_or_create: teams.iter().copied().cloned().collect(), ..Relate::default() },
+    let hero = |name, secret_name, age, teams| Create {
+        values: vec![text(name), text(secret_name), age],
+        related: vec![Relate { connect_or_create: teams, ..Relate::default() }],
     };
     vec![
-        hero("Deadpond", "Dive Wilson", None, &[&z_force, &preventers]),
-        hero("Rusty-Man", "Tommy Sharp", Some(48), &[&preventers]),
-        hero("Spider-Boy", "Pedro Parqueador", None, &[&preventers]),
+        hero("Deadpond", "Dive Wilson", Scalar::Null, vec![z_force, preventers.clone()]),
+        hero("Rusty-Man", "Tommy Sharp", Scalar::Int(48), vec![preventers.clone()]),
+        hero("Spider-Boy", "Pedro Parqueador", Scalar::Null, vec![preventers]),
     ]
 }

@@ -1,116 +1,95 @@
-//! Changes of rows, with instructions for their links. One piece of code for both sides.
+//! Changes of rows, with instructions for their links.
 
 use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
-    ConnectionTrait, EntityTrait,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    ConnectionTrait, DynIden,
+    sea_query::{Expr, ExprTrait, IntoIden, Query},
 };
-use serde::Serialize;
 
 use super::{
-    NewRow, Relate, StoreError, Table, Transaction, UnitOfWork,
-    relate::{self, missing},
-    rows,
+    Relate, Row, StoreError, Transaction, UnitOfWork,
+    dialect::{self, key},
+    insert::{Values, names},
+    relate::{self, missing_related},
+    row::Scalar,
 };
-
-/// New values for some of the columns of a row.
-pub trait Changes: Send + Sync + 'static {
-    type Row: NewRow;
-
-    /// Puts the new values in the place of the old ones.
-    fn apply(&self, row: &mut Self::Row);
-}
+use crate::schema::Entity;
 
 /// A row, what is to change of it, and what it is to be linked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change<C, R> {
+pub struct Change {
+    /// The primary key of the row.
     pub key: i64,
-    pub changes: C,
-    pub related: Relate<R>,
+    /// The new value of each column, in the order of the entity; none where the old one stays.
+    pub values: Vec<Option<Scalar>>,
+    /// What is to change along each relation of its entity, in their order.
+    pub related: Vec<Relate>,
 }
 
-/// Changes rows on one side of the memberships, makes the nested rows on the other, and unlinks and links.
+/// Changes rows of an entity, creates the rows nested in them, and unlinks and links.
 ///
-/// At most three statements look up and five write, whatever the number of rows. The output has the rows in the order of
-/// `changes`. No key may come twice.
+/// One statement looks up and one changes the rows, and at most three look up and four write for each relation, whatever the
+/// number of rows. The output has the rows in the order of `changes`. No key may come twice.
 ///
-/// It fails with [`StoreError::NotFound`] when rows to change, or to be linked to, are not there.
+/// It fails with [`StoreError::NotFound`] when rows to change, or to be linked to, do not exist.
 #[derive(Debug)]
-pub struct Update<C, R> {
-    pub changes: Arc<[Change<C, R>]>,
+pub struct Update {
+    /// What the rows are.
+    pub entity: &'static Entity,
+    /// The rows and their changes.
+    pub changes: Arc<[Change]>,
 }
 
-/// A row with its key, as a record.
-#[derive(Serialize)]
-struct Keyed<'a, N> {
-    id: i64,
-    #[serde(flatten)]
-    row: &'a N,
-}
+const NEW: &str = "new";
 
-impl<C, R> UnitOfWork for Update<C, R>
-where
-    C: Changes<Row: NewRow<Entity = <R::Entity as Table>::Other>>,
-    R: NewRow,
-{
-    type Output = Vec<<<C::Row as NewRow>::Entity as EntityTrait>::Model>;
+impl UnitOfWork for Update {
+    type Output = Vec<Row>;
 
     async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<Self::Output, StoreError> {
-        let keys: Vec<i64> = self.changes.iter().map(|change| change.key).collect();
-        let related: Vec<_> = self.changes.iter().map(|change| &change.related).collect();
-        let rows = rows::models::<<C::Row as NewRow>::Entity>(txn, &keys).await?;
-        let mut rows: HashMap<i64, _> =
-            rows.into_iter().map(|row| (<C::Row as NewRow>::Entity::key(&row), row)).collect();
-        let missing_keys: Vec<i64> = keys.iter().copied().filter(|key| !rows.contains_key(key)).collect();
-        let linked = missing::<R::Entity>(txn, related.iter().flat_map(|related| related.keys()).collect()).await?;
-        if !missing_keys.is_empty() || !linked.is_empty() {
-            return Err(StoreError::NotFound { keys: missing_keys, linked });
+        let Self { entity, changes } = self;
+        let keys: Vec<i64> = changes.iter().map(|change| change.key).collect();
+        let related: Vec<&[Relate]> = changes.iter().map(|change| &change.related[..]).collect();
+        let rows = dialect::by_keys(txn, entity, &keys).await?;
+        let mut rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.key(), row)).collect();
+        let missing: Vec<i64> = keys.iter().copied().filter(|key| !rows.contains_key(key)).collect();
+        let missing_related = missing_related(txn, entity, &related).await?;
+        if !missing.is_empty() || missing_related.iter().any(|keys| !keys.is_empty()) {
+            return Err(StoreError::NotFound { keys: missing, related: missing_related });
         }
 
-        let targets = relate::targets(txn, &related).await?;
-        rows.extend(self.update(txn, &rows).await?);
-        relate::link::<<C::Row as NewRow>::Entity, R>(txn, &keys, &related, targets).await?;
+        let targets = relate::targets(txn, entity, &related).await?;
+        let updated = self.update(txn, &rows).await?;
+        rows.extend(updated.into_iter().map(|row| (row.key(), row)));
+        relate::link(txn, &keys, &targets).await?;
         Ok(keys.iter().filter_map(|key| rows.remove(key)).collect())
     }
 }
 
-impl<C: Changes, R> Update<C, R> {
+impl Update {
     /// Updates the rows that are not yet as they should be, in one statement.
-    async fn update<E>(
-        &self,
-        txn: &Transaction,
-        rows: &HashMap<i64, E::Model>,
-    ) -> Result<HashMap<i64, E::Model>, StoreError>
-    where
-        E: Table,
-        C::Row: NewRow<Entity = E>,
-    {
-        let changed: Vec<(i64, C::Row)> = self
-            .changes
-            .iter()
-            .filter_map(|Change { key, changes, .. }| {
-                let old = C::Row::of(rows.get(key)?);
-                let mut new = old.clone();
-                changes.apply(&mut new);
-                (new != old).then_some((*key, new))
-            })
-            .collect();
+    async fn update(&self, txn: &Transaction, rows: &HashMap<i64, Row>) -> Result<Vec<Row>, StoreError> {
+        let entity = self.entity;
+        let changed = self.changes.iter().filter_map(|change| {
+            let old = rows.get(&change.key)?.values(entity);
+            let new: Values =
+                change.values.iter().zip(&old).map(|(new, old)| new.as_ref().unwrap_or(old).clone()).collect();
+            (new != old).then(|| [vec![Scalar::Int(change.key)], new].concat())
+        });
+        let changed: Vec<Values> = changed.collect();
         if changed.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Vec::new());
         }
-        let new = Alias::new("new");
-        let records: Vec<_> = changed.iter().map(|(id, row)| Keyed { id: *id, row }).collect();
-        let columns: Vec<_> = std::iter::once(E::KEY).chain(C::Row::COLUMNS.iter().copied()).collect();
-        let records = rows::records::<E>(txn.get_database_backend(), &records, &columns)?;
+        let backend = txn.get_database_backend();
+        let columns: Vec<DynIden> = std::iter::once(entity.key.name().into_iden()).chain(names(entity)).collect();
+        let records = dialect::records(backend, entity.table(), &columns, changed.iter().map(|values| &values[..]))?;
         let mut update = Query::update();
         update
-            .table(E::default())
-            .from(rows::subquery(records, new.clone()))
-            .values(C::Row::COLUMNS.iter().map(|column| (*column, Expr::col((new.clone(), *column)))))
-            .and_where(Expr::col((E::default(), E::KEY)).equals((new, E::KEY)))
-            .returning(rows::returning::<E>(txn.get_database_backend()));
-        let updated = rows::written::<E>(txn, &update).await?;
-        Ok(updated.into_iter().map(|row| (E::key(&row), row)).collect())
+            .table(entity.table())
+            .from(dialect::subquery(records, NEW))
+            .values(names(entity).into_iter().map(|column| (column.clone(), Expr::col((NEW, column)))))
+            .and_where(Expr::col(key(entity)).equals((NEW, entity.key.name())))
+            .returning(dialect::returning(backend, entity));
+        Ok(dialect::returned_rows(txn, entity, &update).await?)
     }
 }

@@ -63,7 +63,7 @@ async fn the_schema_for_tools() {
     let app = TestApp::new(TestDatabase::sqlite()).await;
     let response = app.get("/schema.graphql").await;
     assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
-    assert_eq!(text_body(response).await, hero_teams::graphql::sdl());
+    assert_eq!(text_body(response).await, hero_teams::graphql::sdl::<hero_teams::schema::HeroTeams>());
     app.close().await;
 }
 

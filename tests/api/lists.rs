@@ -80,7 +80,7 @@ on_both_databases! {
 
     async fn what_is_no_filter(app: TestApp) {
         seed(app).await;
-        let null = "must not be null: leave it out, or use `isNull` where there is one";
+        let null = "must not be null: leave it out, or use `isNull` where it exists";
         let deep = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({"not": inner}));
         let wide = |conditions: usize| json!({"or": vec![json!({"age": {"eq": 1}}); conditions]});
         let deepest = format!("where{}", ".not".repeat(13));

@@ -8,7 +8,7 @@ use crate::{databases::TestDatabase, support::TestApp};
 fn the_committed_schema_is_up_to_date() {
     let committed = include_str!("../../schema.graphql");
     assert!(
-        committed == hero_teams::graphql::sdl(),
+        committed == hero_teams::graphql::sdl::<hero_teams::schema::HeroTeams>(),
         "schema.graphql is out of date; run: cargo run -- schema > schema.graphql"
     );
 }

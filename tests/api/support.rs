@@ -13,7 +13,9 @@ use axum::{
 use clap::Parser;
 use hero_teams::{
     config::{Config, GraphQlSettings, Limits, ServeSettings},
+    graphql::Schema,
     http,
+    schema::{Api, HeroTeams},
     store::{Db, DbSettings},
 };
 use sea_orm::{ConnectionTrait, Statement};
@@ -64,12 +66,13 @@ pub fn router(db: Db) -> Router {
 
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
-    Settings { serve: settings(flags), ..Settings::new("") }.router(db)
+    Settings { serve: settings(flags), ..Settings::new("") }.router::<HeroTeams>(db)
 }
 
 impl Settings {
-    fn router(&self, db: Db) -> Router {
-        http::router(db, &self.serve, &self.graphql)
+    fn router<A: Api>(&self, db: Db) -> Router {
+        let schema = Schema::new::<A>(db.clone(), &self.graphql).expect("the declarations make a schema");
+        http::router(db, schema, &self.serve, &self.graphql)
     }
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
@@ -96,14 +99,19 @@ impl TestApp {
 
     /// A server with other settings.
     pub async fn with(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::of::<HeroTeams>(database, change).await
+    }
+
+    /// A server of an API with other settings.
+    pub async fn of<A: Api>(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new(&database.url);
         change(&mut settings);
         let mut db = Db::connect(&settings.db).await.expect("the database opens");
-        db.migrate().await.expect("the migrations apply");
+        db.migrate::<A::Migrator>().await.expect("the migrations apply");
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
-        Self { router: settings.router(db.clone()), db, database, statements }
+        Self { router: settings.router::<A>(db.clone()), db, database, statements }
     }
 
     /// The whole answer to a query.

@@ -2,10 +2,13 @@
 
 mod executable;
 mod measure;
+mod root;
 mod rows;
 mod scan;
 mod validate;
 mod values;
+
+pub use self::root::{RootFields, has_fields};
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,8 +22,8 @@ use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::Exe
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{
-    error::{ApiError, Code},
-    introspection::SCHEMA,
+    error::{ApiError, Code, quoted},
+    introspection::Definition,
     persisted::PersistedQueries,
     request::Params,
 };
@@ -62,6 +65,7 @@ type Checked = Result<Arc<Document>, Arc<[ServerError]>>;
 
 /// The documents of the server.
 pub struct Documents {
+    definition: Arc<Definition>,
     pub limits: Limits,
     suggest: bool,
     cache: Option<Cache<Arc<str>, Checked, Bytes>>,
@@ -70,11 +74,12 @@ pub struct Documents {
 
 impl Documents {
     #[must_use]
-    pub fn new(settings: &GraphQlSettings) -> Self {
+    pub fn new(definition: Arc<Definition>, settings: &GraphQlSettings) -> Self {
         let bytes = settings.document_cache;
         // A cache is divided for about this many documents.
         let cache = (bytes > 0).then(|| Cache::with_weighter(1_000, bytes, Bytes));
         Self {
+            definition,
             limits: settings.limits.clone(),
             suggest: !settings.no_suggestions,
             cache,
@@ -112,11 +117,7 @@ impl Documents {
     }
 
     fn check(&self, text: Arc<str>) -> Checked {
-        let Some(schema) = &*SCHEMA else {
-            let error = ApiError::new(Code::Internal, "the schema of the server is not valid");
-            return Err([error.at(None)].into());
-        };
-        match validate::checked(&text, schema, &self.limits, self.suggest) {
+        match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
             Ok(valid) => Ok(Arc::new(Document::new(text, valid))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
@@ -157,7 +158,7 @@ impl Document {
         match (name, &self.operations[..]) {
             (Some(name), operations) => {
                 let operation = operations.iter().find(|operation| operation.name.as_deref() == Some(name));
-                operation.map_or_else(|| wrong(format!("the document has no operation named {}", shown(name))), Ok)
+                operation.map_or_else(|| wrong(format!("the document has no operation named {}", quoted(name))), Ok)
             }
             (None, [operation]) => Ok(operation),
             (None, _) => wrong("the document has several operations; `operationName` must say which".to_owned()),
@@ -263,23 +264,5 @@ fn locate(text: &str, errors: &mut [ServerError]) {
                 if is_end { Pos { line: here.line + 1, column: 1 } } else { Pos { column: here.column + 1, ..here } };
         }
         *position = here;
-    }
-}
-
-/// What was sent, in quotation marks, as a message repeats it.
-pub fn shown(text: &str) -> String {
-    let abbreviated = abbreviated(text);
-    match abbreviated.strip_suffix('…') {
-        Some(beginning) if abbreviated.len() != text.len() => format!("{beginning:?}…"),
-        _ => format!("{text:?}"),
-    }
-}
-
-/// The beginning of what was sent: a message must not grow with it.
-pub fn abbreviated(text: &str) -> String {
-    const MAX_SHOWN: usize = 40;
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

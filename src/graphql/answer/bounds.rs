@@ -1,0 +1,87 @@
+//! What the execution of a request may take, counted while it goes on.
+//!
+//! The rows of an operation are estimated before it is executed, but an estimate may be wrong, and texts are of any length.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::time::Instant;
+
+use crate::{
+    config::Limits,
+    graphql::error::{ApiError, Code},
+};
+
+/// How often the bytes of an answer are written on the way to it, at most: once for each level of objects.
+const LEVELS: usize = 6;
+
+/// The bounds of one request: what is left of each.
+#[derive(Debug)]
+pub struct Bounds {
+    rows: AtomicUsize,
+    bytes: AtomicUsize,
+    written: AtomicUsize,
+    deadline: Instant,
+    limits: Limits,
+}
+
+impl Bounds {
+    /// The bounds of a new request.
+    #[must_use]
+    pub fn new(limits: &Limits, deadline: Instant) -> Self {
+        let (rows, bytes) = (limits.max_rows.into(), limits.max_answer_bytes.into());
+        let written = limits.max_answer_bytes.saturating_mul(LEVELS).into();
+        Self { rows, bytes, written, deadline, limits: limits.clone() }
+    }
+
+    /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes its own.
+    ///
+    /// # Errors
+    ///
+    /// `TIMEOUT`.
+    pub fn in_time(&self) -> Result<(), ApiError> {
+        if self.deadline < Instant::now() {
+            return Err(ApiError::new(Code::Timeout, "the request took too long; ask for less"));
+        }
+        Ok(())
+    }
+
+    /// Takes rows for the answer.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
+    pub fn take_rows(&self, rows: usize) -> Result<(), ApiError> {
+        self.in_time()?;
+        let max_rows = self.limits.max_rows;
+        take(&self.rows, rows, || format!("the answer would have more than {max_rows} rows; ask for less"))
+    }
+
+    /// Takes bytes for the answer.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
+    pub fn take_bytes(&self, bytes: usize) -> Result<(), ApiError> {
+        self.in_time()?;
+        take(&self.bytes, bytes, || self.too_many_bytes())
+    }
+
+    /// Takes bytes that are written on the way to the answer, once for each level of it, so that lists side by side are
+    /// bounded before they come together.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` when there are not so many left.
+    pub fn write(&self, bytes: usize) -> Result<(), ApiError> {
+        take(&self.written, bytes, || self.too_many_bytes())
+    }
+
+    fn too_many_bytes(&self) -> String {
+        format!("the answer would have more than {} bytes; ask for less", self.limits.max_answer_bytes)
+    }
+}
+
+fn take(left: &AtomicUsize, number: usize, message: impl FnOnce() -> String) -> Result<(), ApiError> {
+    let taken = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(number));
+    taken.map(drop).map_err(|_| ApiError::new(Code::QueryTooComplex, message()))
+}

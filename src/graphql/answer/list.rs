@@ -1,0 +1,151 @@
+//! Plain lists, and how long lists are.
+
+use std::sync::Arc;
+
+use async_graphql::{
+    Context, PathSegment,
+    futures_util::{
+        FutureExt,
+        future::{BoxFuture, ready},
+    },
+};
+
+use super::{
+    connection::connections,
+    fields::{Answered, Batch, EntityRows, Fault, objects},
+    json::Values,
+};
+use crate::{
+    graphql::{
+        context::RequestContext,
+        error::ApiError,
+        loaders::Source,
+        types::{Arguments, Input, filter, order},
+    },
+    schema::Entity,
+    store::{Filter, ListQuery, Page, Slice},
+};
+
+/// The number of objects in a list when the query does not say how many.
+pub const DEFAULT_LIMIT: i32 = 100;
+/// The greatest number of objects in a list.
+pub const MAX_LIMIT: i32 = 1_000;
+
+/// A field of a relation, for all objects of an entity with these keys.
+pub fn answer_related<'a>(
+    ctx: &'a Context<'_>,
+    entity: &'static Entity,
+    keys: impl Fn() -> Vec<i64>,
+) -> BoxFuture<'a, Answered> {
+    let name = ctx.item.node.name.node.as_str();
+    for relation in entity.relations {
+        let source = Source::Related(relation);
+        if name == relation.field {
+            return lists(ctx, source, keys()).boxed();
+        }
+        if name == relation.count {
+            return counts(ctx, source, keys()).boxed();
+        }
+        if name.strip_suffix("Connection") == Some(relation.field) {
+            return connections(ctx, entity.name, source, keys()).boxed();
+        }
+    }
+    // Validation has refused all other names.
+    ready(Ok(Values::default())).boxed()
+}
+
+/// The plain lists of a field, for many parents.
+pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+    let request = RequestContext::of(ctx);
+    let arguments = Arguments::of(ctx);
+    let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
+    let query = query.map_err(|error| Fault::new(error, ctx))?;
+    let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
+    let pages = pages.map_err(|error| Fault::new(error, ctx))?;
+    answer_pages(ctx, &pages, |pages| EntityRows {
+        entity: source.entity(),
+        rows: pages.iter().flat_map(|page| &page.rows).collect(),
+    })
+    .await
+}
+
+fn list_query(request: &RequestContext, entity: &'static Entity, arguments: &Arguments) -> Result<ListQuery, ApiError> {
+    let limit = bounded(arguments.get("limit"), DEFAULT_LIMIT)?;
+    let offset = arguments.get("offset");
+    let number = offset.present().map_or(Ok(0), |offset| offset.int())?;
+    let negative = |_| offset.path().bad_input(format_args!("must be 0 or more, not {number}"));
+    let slice = Slice::Offset { limit, offset: u64::try_from(number).map_err(negative)? };
+    query(request, entity, arguments, slice)
+}
+
+/// The query of a list with these arguments `where` and `orderBy`.
+pub fn query(
+    request: &RequestContext,
+    entity: &'static Entity,
+    arguments: &Arguments,
+    slice: Slice,
+) -> Result<ListQuery, ApiError> {
+    let order = order(entity, arguments.get("orderBy"))?;
+    Ok(ListQuery { filter: filter(request.entities, entity, arguments.get("where"))?, order, slice })
+}
+
+/// A number of objects that is in its range.
+pub fn bounded(argument: Input<'_>, default: i32) -> Result<u64, ApiError> {
+    let number = argument.present().map_or(Ok(default), |argument| argument.int())?;
+    match u64::try_from(number) {
+        Ok(limit) if number <= MAX_LIMIT => Ok(limit),
+        _ => Err(argument.path().bad_input(format_args!("must be from 0 to {MAX_LIMIT}, not {number}"))),
+    }
+}
+
+/// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their relations are
+/// loaded together.
+pub async fn answer_pages<'p, B: Batch>(
+    ctx: &Context<'_>,
+    pages: &'p [Arc<Page>],
+    batch: impl FnOnce(&'p [Arc<Page>]) -> B,
+) -> Answered {
+    let rows = pages.iter().map(|page| page.rows.len()).sum();
+    RequestContext::of(ctx).bounds.take_rows(rows).map_err(|error| Fault::new(error, ctx))?;
+    let all = objects(&batch(pages), ctx).await.map_err(|fault| in_list(fault, pages))?;
+    let mut lists = Values::default();
+    let mut start = 0;
+    for page in pages {
+        let end = start + page.rows.len();
+        lists.push(|json| json.list(start..end, |json, index| json.raw(all.get(index))));
+        start = end;
+    }
+    Ok(lists)
+}
+
+/// An error in one of the objects of all lists, as one in an entry of a list.
+fn in_list(mut fault: Fault, pages: &[Arc<Page>]) -> Fault {
+    let mut index = fault.object;
+    for (list, page) in pages.iter().enumerate() {
+        if index < page.rows.len() {
+            fault.object = list;
+            return fault.below(PathSegment::Index(index));
+        }
+        index -= page.rows.len();
+    }
+    fault
+}
+
+/// The numbers of objects in the lists of a field, for many parents.
+async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+    let arguments = Arguments::of(ctx);
+    let filter = arguments
+        .and_then(|arguments| filter(RequestContext::of(ctx).entities, source.entity(), arguments.get("where")));
+    let filter = filter.map_err(|error| Fault::new(error, ctx))?;
+    numbers(ctx, source, parents, filter).await
+}
+
+/// The numbers of objects that match a filter in the lists of many parents.
+pub async fn numbers(ctx: &Context<'_>, source: Source, parents: Vec<i64>, filter: Filter) -> Answered {
+    let counts = RequestContext::of(ctx).loaders.counts(source, parents, Arc::new(filter)).await;
+    let mut values = Values::default();
+    for count in counts.map_err(|error| Fault::new(error, ctx))? {
+        values.push(|json| json.scalar(i32::try_from(count).unwrap_or(i32::MAX)));
+    }
+    Ok(values)
+}

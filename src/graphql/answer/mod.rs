@@ -1,0 +1,19 @@
+//! How fields are answered: for all objects of a level together.
+
+mod bounds;
+mod connection;
+mod fields;
+mod json;
+mod list;
+mod mutation;
+mod node;
+mod root;
+mod settle;
+
+pub use self::{
+    bounds::Bounds,
+    json::Json,
+    list::{DEFAULT_LIMIT, MAX_LIMIT},
+    root::{MutationRoot, QueryRoot},
+    settle::settle,
+};

@@ -1,0 +1,274 @@
+//! Mutations: the input is checked, written in one transaction, and what was read before is forgotten.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use async_graphql::{
+    Context, PathSegment, ServerResult, Value,
+    futures_util::{FutureExt, future::BoxFuture},
+};
+use tokio::time::timeout;
+
+use super::{
+    Json,
+    fields::{Answered, Batch, EntityRows, Fault, objects},
+    json::Values,
+    node::or_null,
+};
+use crate::{
+    graphql::{
+        context::RequestContext,
+        error::{ApiError, Code},
+        types::{ArgumentPath, Arguments, Input, InputReader, bounded, global_id},
+    },
+    schema::Entity,
+    store::{Creation, PendingDelete, Relate, Row, StoreError, UnitOfWork, Update},
+};
+
+const INPUT: &str = "input";
+/// How long the payload of a deletion may read while the deletion waits for it.
+const MAX_READ: Duration = Duration::from_secs(2);
+
+/// A mutation of an entity: of one object or of several.
+#[derive(Clone, Copy, Debug)]
+struct Mutation {
+    entity: &'static Entity,
+    is_list: bool,
+}
+
+/// The value of a mutation. It is null when nothing was written, and the errors say why.
+pub async fn answer(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> ServerResult<Option<Value>> {
+    let name = ctx.item.node.name.node.as_str();
+    let Some((verb, what)) =
+        ["create", "update", "delete"].into_iter().find_map(|verb| Some((verb, name.strip_prefix(verb)?)))
+    else {
+        return Ok(None);
+    };
+    let mutation = entities.iter().find_map(|entity| {
+        let is_list = what == entity.plural();
+        (is_list || what == entity.name).then_some(Mutation { entity, is_list })
+    });
+    let Some(mutation) = mutation else { return Ok(None) };
+    let answered = match verb {
+        "create" => mutation.create(ctx).await,
+        "update" => mutation.update(ctx).await,
+        _ => mutation.delete(ctx).await,
+    };
+    let values = answered.unwrap_or_else(|errors| {
+        for error in errors {
+            ctx.add_error(Fault::new(error, ctx).into_server_error(ctx));
+        }
+        Values::null()
+    });
+    Ok(Some(values.into_value()))
+}
+
+/// The payload, or what is wrong. Nothing is written then.
+type Answer = Result<Values, Vec<ApiError>>;
+
+impl Mutation {
+    async fn create(self, ctx: &Context<'_>) -> Answer {
+        let new: Arc<[_]> =
+            self.read(ctx, |reader, input| reader.create(self.entity, input), |new| &new.related)?.into();
+        let work = Creation { entity: self.entity, new: Arc::clone(&new) };
+        let rows = write(ctx, work).await.map_err(|error| match error {
+            StoreError::NotFound { related: missing, .. } => {
+                bounded(self.related_not_found(new.iter().map(|new| &new.related[..]), &missing))
+            }
+            error => vec![error.into()],
+        })?;
+        self.payload(ctx, "Create", &rows).await
+    }
+
+    async fn update(self, ctx: &Context<'_>) -> Answer {
+        let mut seen = HashSet::new();
+        let read = |reader: &mut InputReader, input: Input<'_>| {
+            let change = reader.update(self.entity, input)?;
+            if !seen.insert(change.key) && change.key != 0 {
+                reader.note(input.path().field("id"), "must not be the id of an earlier entry");
+            }
+            Some(change)
+        };
+        let changes: Arc<[_]> = self.read(ctx, read, |change| &change.related)?.into();
+        let work = Update { entity: self.entity, changes: Arc::clone(&changes) };
+        let rows = write(ctx, work).await.map_err(|error| match error {
+            StoreError::NotFound { keys, related: missing } => {
+                let mut errors = self.not_found(changes.iter().map(|change| change.key), &keys);
+                errors.extend(self.related_not_found(changes.iter().map(|change| &change.related[..]), &missing));
+                bounded(errors)
+            }
+            error => vec![error.into()],
+        })?;
+        self.payload(ctx, "Update", &rows).await
+    }
+
+    /// Deletes objects while they are answered: the payload has them as they were, so what it selects of them is read between the
+    /// lock of the transaction and its commit.
+    async fn delete(self, ctx: &Context<'_>) -> Answer {
+        let keys = self.read(ctx, |reader, input| reader.delete(self.entity, input), |_| &[])?;
+        let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported_before = reported().len();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let result = self.attempt_delete(ctx, &keys, attempt).await;
+            if result.is_err() {
+                // What the payload had to report is of an attempt that was rolled back.
+                reported().truncate(reported_before);
+            }
+            return match result {
+                Ok(values) => Ok(values),
+                Err(StoreError::Conflict) if RequestContext::of(ctx).db.may_try_again(attempt).await => continue,
+                Err(StoreError::NotFound { keys: missing, .. }) => {
+                    Err(bounded(self.not_found(keys.iter().copied(), &missing)))
+                }
+                Err(error) => Err(vec![error.into()]),
+            };
+        }
+    }
+
+    async fn attempt_delete(self, ctx: &Context<'_>, keys: &[i64], attempt: u32) -> Result<Values, StoreError> {
+        let RequestContext { db, loaders, .. } = RequestContext::of(ctx);
+        let mut pending = PendingDelete::begin(db, self.entity, keys, attempt).await?;
+        loaders.clear().await;
+        let rows = pending.take_rows();
+        // Others wait to write meanwhile, so what the payload selects must not take for ever.
+        let payload = timeout(MAX_READ, self.payload(ctx, "Delete", &rows)).await;
+        let payload = payload.map_err(|_| StoreError::Timeout)?.unwrap_or_else(|_| Values::null());
+        pending.commit().await?;
+        loaders.clear().await;
+        Ok(payload)
+    }
+
+    /// What the argument asks for: one entry for each object.
+    fn read<T>(
+        self,
+        ctx: &Context<'_>,
+        mut read: impl FnMut(&mut InputReader, Input<'_>) -> Option<T>,
+        related: impl Fn(&T) -> &[Relate],
+    ) -> Result<Vec<T>, Vec<ApiError>> {
+        let arguments = Arguments::of(ctx).map_err(|error| vec![error])?;
+        let input = arguments.get(INPUT);
+        let mut reader = InputReader::new(RequestContext::of(ctx).entities);
+        let entries =
+            if self.is_list { reader.list(input, read) } else { read(&mut reader, input).into_iter().collect() };
+        let objects = entries.iter().map(|entry| 1 + related(entry).iter().map(Relate::objects).sum::<usize>()).sum();
+        reader.check_objects(objects, input.path());
+        reader.finish()?;
+        Ok(entries)
+    }
+
+    async fn payload(self, ctx: &Context<'_>, verb: &str, rows: &[Row]) -> Answer {
+        let Self { entity, is_list } = self;
+        let what = if is_list { entity.plural() } else { entity.name.to_owned() };
+        let payload = Payload {
+            name: format!("{verb}{what}Payload"),
+            is_list,
+            rows: EntityRows { entity, rows: rows.iter().collect() },
+        };
+        if !is_list && rows.is_empty() {
+            return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
+        }
+        // Its fields can be null, so none of them fails it.
+        Ok(or_null(ctx, objects(&payload, ctx).await))
+    }
+
+    /// The path of the n-th input object, for a function.
+    fn at<T>(self, index: usize, read: impl FnOnce(ArgumentPath<'_>) -> T) -> T {
+        let input = ArgumentPath::argument(INPUT);
+        if self.is_list { read(input.entry(index)) } else { read(input) }
+    }
+
+    /// An error for each input object whose row is missing.
+    fn not_found(self, keys: impl Iterator<Item = i64>, missing: &[i64]) -> Vec<ApiError> {
+        let missing: HashSet<&i64> = missing.iter().collect();
+        let named = keys.enumerate().filter(|(_, key)| missing.contains(key));
+        named.map(|(index, key)| self.at(index, |path| no_such(self.entity, key, path.field("id")))).collect()
+    }
+
+    /// An error for each place that names one of the missing rows of a relation.
+    fn related_not_found<'r>(self, related: impl Iterator<Item = &'r [Relate]>, missing: &[Vec<i64>]) -> Vec<ApiError> {
+        let missing: Vec<HashSet<&i64>> = missing.iter().map(|keys| keys.iter().collect()).collect();
+        let mut errors = Vec::new();
+        for (index, related) in related.enumerate() {
+            for ((relation, related), missing) in self.entity.relations.iter().zip(related).zip(&missing) {
+                let set = related.set.as_deref().unwrap_or_default();
+                for (name, keys) in [("connect", &*related.connect), ("disconnect", &*related.disconnect), ("set", set)]
+                {
+                    for (entry, key) in keys.iter().enumerate().filter(|(_, key)| missing.contains(key)) {
+                        errors.push(self.at(index, |path| {
+                            no_such(relation.to, *key, path.field(relation.field).field(name).entry(entry))
+                        }));
+                    }
+                }
+            }
+        }
+        errors
+    }
+}
+
+/// Writes, and forgets what was read before.
+async fn write<W: UnitOfWork<Output = Vec<Row>>>(ctx: &Context<'_>, work: W) -> Result<Vec<Row>, StoreError> {
+    let RequestContext { db, loaders, .. } = RequestContext::of(ctx);
+    let rows = db.write(work).await?;
+    loaders.clear().await;
+    Ok(rows)
+}
+
+fn no_such(entity: &Entity, key: i64, path: ArgumentPath<'_>) -> ApiError {
+    path.error(Code::NotFound, format!("there is no {} with the id \"{}\"", entity.name, global_id(entity, key)))
+}
+
+/// The payload of a mutation. It is answered whatever the bounds of the request say, because it tells what was written; the
+/// objects in it are not.
+#[derive(Debug)]
+struct Payload<'a> {
+    name: String,
+    is_list: bool,
+    rows: EntityRows<'a>,
+}
+
+impl Payload<'_> {
+    /// The object, or the list of them.
+    async fn objects(&self, ctx: &Context<'_>) -> Answered {
+        let all = objects(&self.rows, ctx).await.map_err(|mut fault| {
+            let index = std::mem::take(&mut fault.object);
+            if self.is_list { fault.below(PathSegment::Index(index)) } else { fault }
+        })?;
+        RequestContext::of(ctx).bounds.take_bytes(all.bytes()).map_err(|error| Fault::new(error, ctx))?;
+        if !self.is_list {
+            return Ok(all);
+        }
+        let mut list = Values::default();
+        list.push(|json| json.list(0..all.len(), |json, index| json.raw(all.get(index))));
+        Ok(list)
+    }
+}
+
+impl Batch for Payload<'_> {
+    fn type_name(&self) -> Cow<'_, str> {
+        (&*self.name).into()
+    }
+
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    fn scalar(&self, _field: &str) -> Option<usize> {
+        None
+    }
+
+    fn write(&self, _object: usize, _scalar: usize, _json: &mut Json) {}
+
+    fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
+        async move { Ok(or_null(ctx, self.objects(ctx).await)) }.boxed()
+    }
+}

@@ -1,0 +1,56 @@
+//! The types of connections (Relay Cursor Connections Specification).
+
+use super::register::{Registry, item, object};
+use crate::schema::Entity;
+
+pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+    for Entity { name, one, many, .. } in entities {
+        object(
+            registry,
+            &format!("{name}Connection"),
+            format!("A page of a list of {many}."),
+            vec![
+                item(
+                    "edges",
+                    format!("[{name}Edge!]!"),
+                    format!("The {many} of the page with their cursors, in the order of the list, also with `last`."),
+                ),
+                item("nodes", format!("[{name}!]!"), format!("The {many} of the page without cursors.")),
+                item("pageInfo", "PageInfo!", "The position of the page in its list."),
+                item(
+                    "totalCount",
+                    "Int!",
+                    format!("The number of {many} in the whole list. Counted only if it is selected."),
+                ),
+            ],
+        );
+        object(
+            registry,
+            &format!("{name}Edge"),
+            format!("One entry of a `{name}Connection`."),
+            vec![
+                item("cursor", "String!", "The position in the list, for `after` and `before`. An opaque value."),
+                item("node", format!("{name}!"), format!("The {one}.")),
+            ],
+        );
+    }
+    object(
+        registry,
+        "PageInfo",
+        "The position of a page in its list.",
+        vec![
+            item(
+                "hasNextPage",
+                "Boolean!",
+                "Whether the list has objects after this page. With `first`, only objects before the cursor `before` count.",
+            ),
+            item(
+                "hasPreviousPage",
+                "Boolean!",
+                "Whether the list has objects before this page. With `last`, only objects after the cursor `after` count.",
+            ),
+            item("startCursor", "String", "The cursor of the first object of the page. Null if the page is empty."),
+            item("endCursor", "String", "The cursor of the last object of the page. Null if the page is empty."),
+        ],
+    );
+}

@@ -1,0 +1,268 @@
+//! What can be declared of an entity, a column and a relation.
+//!
+//! Declarations are statics. Entities, columns and relations are equal when they are the same static.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::RangeInclusive,
+    ptr,
+    sync::LazyLock,
+};
+
+use sea_orm::{
+    ColumnTrait, DynIden, EntityName, Identity, Linked,
+    sea_query::{TableName, TableRef},
+};
+
+/// A table of SeaORM, by its entity.
+pub trait DbTable: Sync {
+    /// The name of the table.
+    fn name(&self) -> &'static str;
+}
+
+impl<E: EntityName + Sync> DbTable for E {
+    fn name(&self) -> &'static str {
+        self.table_name()
+    }
+}
+
+/// A column of a SeaORM entity.
+pub trait DbColumn: Sync {
+    /// The name of the column.
+    fn name(&self) -> &'static str;
+}
+
+impl<C: ColumnTrait + Sync> DbColumn for C {
+    fn name(&self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// An entity: a table, and the object type that clients see.
+pub struct Entity {
+    /// The name of the object type, which begins the global ids: `Hero`.
+    pub name: &'static str,
+    /// The name of the query field for one object, and the noun for it: `hero`.
+    pub one: &'static str,
+    /// The name of the query field for a list, and the noun for several: `heroes`.
+    pub many: &'static str,
+    /// The description of the object type.
+    pub about: &'static str,
+    /// The SeaORM entity.
+    pub table: &'static dyn DbTable,
+    /// The primary key: [`Column::key`].
+    pub key: Column,
+    /// The other columns, in the order in which the schema has their fields.
+    pub columns: &'static [Column],
+    /// The relations, in the order in which the schema has their fields.
+    pub relations: &'static [Relation],
+}
+
+/// A column, which is a field of the object type, of its filter, its order and its inputs.
+pub struct Column {
+    /// The name of the field: `secretName`.
+    pub field: &'static str,
+    /// The description of the field: a sentence with the unit, and what null means.
+    pub about: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// Whether it may be null.
+    pub is_nullable: bool,
+    db: &'static dyn DbColumn,
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A 64-bit primary key, which clients see as a global id.
+    Key,
+    /// Text that is not blank.
+    Text {
+        /// The greatest number of characters.
+        max_characters: usize,
+    },
+    /// A whole number in a range.
+    Int {
+        /// The least number.
+        min: i32,
+        /// The greatest number.
+        max: i32,
+    },
+}
+
+/// A many-to-many relation, seen from one of its sides.
+pub struct Relation {
+    /// The name of the field with the related objects: `teams`.
+    pub field: &'static str,
+    /// The name of the field with their number: `teamCount`.
+    pub count: &'static str,
+    /// What the related objects are, as it follows "The": `teams that the hero belongs to`.
+    pub about: &'static str,
+    /// The entity that it leads to.
+    pub to: &'static Entity,
+    /// The link table that it goes through.
+    pub link: &'static LazyLock<Link>,
+}
+
+/// A link table, seen from one side of a relation.
+#[derive(Debug)]
+pub struct Link {
+    /// The name of the link table.
+    pub table: DynIden,
+    /// The column with the key of the row that the relation starts from.
+    pub near: DynIden,
+    /// The column with the key of the row that the relation leads to.
+    pub far: DynIden,
+    /// Whether `near` is the first of its columns.
+    is_near_first: bool,
+}
+
+/// The greatest number of characters of a text column.
+const MAX_CHARACTERS: usize = 200;
+
+impl Entity {
+    /// The name of the table.
+    #[must_use]
+    pub fn table(&self) -> &'static str {
+        self.table.name()
+    }
+
+    /// All columns: the primary key, and then the others.
+    pub fn all_columns(&'static self) -> impl Iterator<Item = &'static Column> {
+        std::iter::once(&self.key).chain(self.columns)
+    }
+
+    /// The plural with a capital: `Heroes`.
+    #[must_use]
+    pub fn plural(&self) -> String {
+        capitalized(self.many)
+    }
+}
+
+impl Column {
+    /// The 64-bit primary key of an entity.
+    #[must_use]
+    pub const fn key(column: &'static dyn DbColumn) -> Self {
+        Self { field: "id", about: "The global id.", kind: Kind::Key, is_nullable: false, db: column }
+    }
+
+    /// A column of text that is not blank and has at most 200 characters.
+    #[must_use]
+    pub const fn text(column: &'static dyn DbColumn, field: &'static str, about: &'static str) -> Self {
+        let kind = Kind::Text { max_characters: MAX_CHARACTERS };
+        Self { field, about, kind, is_nullable: false, db: column }
+    }
+
+    /// A column of whole numbers in a range.
+    #[must_use]
+    pub const fn int(
+        column: &'static dyn DbColumn,
+        field: &'static str,
+        range: RangeInclusive<i32>,
+        about: &'static str,
+    ) -> Self {
+        let kind = Kind::Int { min: *range.start(), max: *range.end() };
+        Self { field, about, kind, is_nullable: false, db: column }
+    }
+
+    /// The same column, which may be null.
+    #[must_use]
+    pub const fn nullable(self) -> Self {
+        Self { is_nullable: true, ..self }
+    }
+
+    /// The name of the column in its table.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.db.name()
+    }
+}
+
+impl Link {
+    /// The link table on a path of SeaORM: from a row to its links, and from a link to the other row.
+    ///
+    /// # Panics
+    ///
+    /// When the path has another form. Schemas look at all of their links when they are made, so no request comes to it.
+    #[must_use]
+    pub fn along(path: &impl Linked) -> Self {
+        match &path.link()[..] {
+            [to_link, to_row] => {
+                let (TableRef::Table(TableName(_, table), _), Identity::Unary(near), Identity::Unary(far)) =
+                    (&to_link.to_tbl, &to_link.to_col, &to_row.from_col)
+                else {
+                    panic!("a link table has a name and one column for each side: {to_link:?}");
+                };
+                let is_near_first = near.inner() < far.inner();
+                Self { table: table.clone(), near: near.clone(), far: far.clone(), is_near_first }
+            }
+            steps => panic!("the path of a relation has two steps: {steps:?}"),
+        }
+    }
+
+    /// Its two columns, in the same order for both sides of the relation.
+    #[must_use]
+    pub fn columns(&self) -> [&DynIden; 2] {
+        if self.is_near_first { [&self.near, &self.far] } else { [&self.far, &self.near] }
+    }
+
+    /// A link in the order of [`Link::columns`].
+    #[must_use]
+    pub fn pair(&self, near: i64, far: i64) -> [i64; 2] {
+        if self.is_near_first { [near, far] } else { [far, near] }
+    }
+}
+
+/// A name with a capital.
+fn capitalized(name: &str) -> String {
+    let mut characters = name.chars();
+    characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
+}
+
+impl Relation {
+    /// A relation: its field, the field with the number of related objects, what they are, as it follows "The", their entity,
+    /// and the link table.
+    #[must_use]
+    pub const fn new(
+        field: &'static str,
+        count: &'static str,
+        about: &'static str,
+        to: &'static Entity,
+        link: &'static LazyLock<Link>,
+    ) -> Self {
+        Self { field, count, about, to, link }
+    }
+
+    /// The name of the field with a capital: `Teams`.
+    #[must_use]
+    pub fn capitalized(&self) -> String {
+        capitalized(self.field)
+    }
+}
+
+macro_rules! compared_by_address {
+    ($($declared:ident . $name:ident),+) => {$(
+        impl PartialEq for $declared {
+            fn eq(&self, other: &Self) -> bool {
+                ptr::eq(self, other)
+            }
+        }
+
+        impl Eq for $declared {}
+
+        impl Hash for $declared {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                ptr::hash(self, state);
+            }
+        }
+
+        impl fmt::Debug for $declared {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, concat!(stringify!($declared), "({})"), self.$name)
+            }
+        }
+    )+};
+}
+
+compared_by_address!(Entity.name, Column.field, Relation.field);

@@ -1,0 +1,8 @@
+use std::sync::LazyLock;
+
+use entity::{hero::TeamsOfHero, team::HeroesOfTeam};
+
+use super::Link;
+
+pub static TEAMS_OF_HERO: LazyLock<Link> = LazyLock::new(|| Link::along(&TeamsOfHero));
+pub static HEROES_OF_TEAM: LazyLock<Link> = LazyLock::new(|| Link::along(&HeroesOfTeam));

@@ -1,0 +1,242 @@
+//! Pages of lists, and how long lists are: of all rows, and of related rows for many parents at once.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ConnectionTrait, DbBackend,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+};
+
+use super::{
+    Bound, Db, Filter, Order, OrderBy, Row, StoreError,
+    dialect::{self, columns, count_name, key},
+    order::{after, related_count},
+};
+use crate::schema::{Entity, Relation};
+
+/// Which rows of a list, in which order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListQuery {
+    /// The rows of the whole list.
+    pub filter: Filter,
+    /// The order of the list. It ends with the key, so that no two rows are equal.
+    pub order: Vec<Order>,
+    /// The part of the list.
+    pub slice: Slice,
+}
+
+/// The part of an ordered list that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Slice {
+    /// At most `limit` rows after the first `offset`.
+    Offset { limit: u64, offset: u64 },
+    /// At most `limit` rows between two bounds: the first of them, or the last.
+    Keyset { after: Option<Bound>, before: Option<Bound>, limit: u64, last: bool },
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The rows, in the order of the list.
+    pub rows: Vec<Row>,
+    /// Whether the list has more rows between the bounds: after these, or before them when they are the last. Only known of
+    /// [`Slice::Keyset`].
+    pub has_more: bool,
+}
+
+/// The rows with these keys, in no order. A key without a row is left out.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn by_keys(db: &Db, entity: &'static Entity, keys: &[i64]) -> Result<Vec<Row>, StoreError> {
+    Ok(dialect::by_keys(&db.read, entity, keys).await?)
+}
+
+/// A page of the list of all rows.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn page(db: &Db, entity: &'static Entity, query: &ListQuery) -> Result<Page, StoreError> {
+    let backend = db.read.get_database_backend();
+    let mut select = all(entity);
+    select.columns(columns(entity));
+    let counts = select_page(backend, &mut select, entity, query, None);
+    let rows = dialect::rows(&db.read, entity, select, counts).await?;
+    Ok(query.slice.cut(rows))
+}
+
+/// The same page of the list of rows that are related to each of `parents`, in one statement however many there are. The
+/// page is cut in the database. A parent without such rows may have no entry.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn related_pages(
+    db: &Db,
+    relation: &'static Relation,
+    parents: &[i64],
+    query: &ListQuery,
+) -> Result<HashMap<i64, Page>, StoreError> {
+    let backend = db.read.get_database_backend();
+    let entity = relation.to;
+    let pages = if backend == DbBackend::Postgres && query.is_of_links(entity) {
+        let far = &relation.link.far;
+        let mut links = links(backend, relation, Expr::col(far.clone()));
+        select_slice(&mut links, entity, query, Some(relation));
+        let is_descending = query.read_order().iter().any(|step| step.descending);
+        dialect::per_parent_with_keys(&db.read, (entity, far), parents, links, is_descending).await?
+    } else {
+        let mut select = related(backend, relation);
+        select.columns(columns(entity));
+        let counts = select_page(backend, &mut select, entity, query, Some(relation));
+        dialect::per_parent(&db.read, entity, parents, select, counts).await?
+    };
+    Ok(pages.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
+}
+
+/// The number of rows that match a filter.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(db: &Db, entity: &'static Entity, filter: &Filter) -> Result<i64, StoreError> {
+    let mut select = all(entity);
+    select.expr(Expr::col(key(entity)).count());
+    select_matching(db.read.get_database_backend(), &mut select, entity, filter);
+    let row = db.read.query_one(&select).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
+}
+
+/// The number of rows that match a filter among those that are related to each of `parents`, in one statement.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn related_counts(
+    db: &Db,
+    relation: &'static Relation,
+    parents: &[i64],
+    filter: &Filter,
+) -> Result<HashMap<i64, i64>, StoreError> {
+    let backend = db.read.get_database_backend();
+    let select = if filter.is_empty() {
+        // Each link has its row, so the links alone are counted.
+        links(backend, relation, Expr::col(relation.link.far.clone()).count())
+    } else {
+        let mut select = related(backend, relation);
+        select.expr(Expr::col(key(relation.to)).count());
+        select_matching(backend, &mut select, relation.to, filter);
+        select
+    };
+    Ok(dialect::count_per_parent(&db.read, parents, select).await?)
+}
+
+fn all(entity: &'static Entity) -> SelectStatement {
+    Query::select().from(entity.table()).take()
+}
+
+/// What is selected of the links of the parent of [`dialect::parent_key`].
+fn links(backend: DbBackend, relation: &Relation, selected: Expr) -> SelectStatement {
+    let link = &**relation.link;
+    let of_parent = Expr::col(link.near.clone()).eq(dialect::parent_key(backend));
+    Query::select().expr(selected).from(link.table.clone()).and_where(of_parent).take()
+}
+
+/// The rows that are related to the parent of [`dialect::parent_key`].
+fn related(backend: DbBackend, relation: &'static Relation) -> SelectStatement {
+    let link = &**relation.link;
+    let column = |name: &sea_orm::DynIden| Expr::col((link.table.clone(), name.clone()));
+    let mut select = all(relation.to);
+    select
+        .inner_join(link.table.clone(), Expr::col(key(relation.to)).eq(column(&link.far)))
+        .and_where(column(&link.near).eq(dialect::parent_key(backend)));
+    select
+}
+
+fn select_matching(backend: DbBackend, select: &mut SelectStatement, entity: &'static Entity, filter: &Filter) {
+    if !filter.is_empty() {
+        select.cond_where(filter.condition(entity, backend));
+    }
+}
+
+/// Leaves the page of a query in a statement that selects a whole list. Gives how many numbers of related rows it selects.
+fn select_page(
+    backend: DbBackend,
+    select: &mut SelectStatement,
+    entity: &'static Entity,
+    query: &ListQuery,
+    relation: Option<&'static Relation>,
+) -> usize {
+    select_matching(backend, select, entity, &query.filter);
+    let mut counts = 0;
+    for step in &query.order {
+        if let OrderBy::RelatedCount(relation) = step.by {
+            select.expr_as(related_count(entity, relation), count_name(counts));
+            counts += 1;
+        }
+    }
+    select_slice(select, entity, query, relation);
+    counts
+}
+
+/// Leaves the slice of a query in a statement that selects a whole list, or all links to its rows, and orders it.
+fn select_slice(
+    select: &mut SelectStatement,
+    entity: &'static Entity,
+    query: &ListQuery,
+    relation: Option<&'static Relation>,
+) {
+    match &query.slice {
+        Slice::Offset { limit, offset } => {
+            select.limit(*limit).offset(*offset);
+        }
+        Slice::Keyset { after: start, before: end, limit, .. } => {
+            if let Some(bound) = start {
+                select.and_where(after(entity, &query.order, bound));
+            }
+            if let Some(bound) = end {
+                select.and_where(after(entity, &query.reversed_order(), bound));
+            }
+            // One row more than is wanted tells whether there are more.
+            select.limit(limit + 1);
+        }
+    }
+    for step in query.read_order() {
+        step.apply(select, entity, relation);
+    }
+}
+
+impl ListQuery {
+    /// Whether the links of a parent alone tell which rows are wanted.
+    fn is_of_links(&self, entity: &'static Entity) -> bool {
+        let is_unbounded = matches!(self.slice, Slice::Offset { .. } | Slice::Keyset { after: None, before: None, .. });
+        let is_by_key = matches!(self.order[..], [step] if step.by == OrderBy::Column(&entity.key));
+        self.filter.is_empty() && is_unbounded && is_by_key
+    }
+
+    /// The order in which the rows are read: the opposite one where the last of them are wanted.
+    fn read_order(&self) -> Vec<Order> {
+        if let Slice::Keyset { last: true, .. } = self.slice { self.reversed_order() } else { self.order.clone() }
+    }
+
+    fn reversed_order(&self) -> Vec<Order> {
+        self.order.iter().map(|step| step.reversed()).collect()
+    }
+}
+
+impl Slice {
+    fn cut(&self, mut rows: Vec<Row>) -> Page {
+        let Self::Keyset { limit, last, .. } = self else {
+            return Page { rows, has_more: false };
+        };
+        let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        if *last {
+            rows.reverse();
+        }
+        Page { rows, has_more }
+    }
+}
