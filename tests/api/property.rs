@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-fn text_holds(filter: &Value, text: &str) -> bool {
+pub fn text_holds(filter: &Value, text: &str) -> bool {
     let ignore_case = filter["ignoreCase"] == json!(true);
     let fold = |text: &str| if ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
     let text = fold(text);
@@ -125,7 +125,7 @@ fn text_holds(filter: &Value, text: &str) -> bool {
     })
 }
 
-fn int_holds(filter: &Value, number: Option<i64>) -> bool {
+pub fn int_holds(filter: &Value, number: Option<i64>) -> bool {
     filter.as_object().expect("an object").iter().all(|(test, operand)| {
         if test == "isNull" {
             return operand.as_bool().expect("a Boolean") == number.is_none();
@@ -183,7 +183,7 @@ fn compare(order: &Value, a: &Row, b: &Row) -> Ordering {
 }
 
 /// Short texts of few characters, so that they often meet, with those that mean something to LIKE and to JSON.
-fn text(rng: &mut Rng) -> String {
+pub fn text(rng: &mut Rng) -> String {
     let characters = ['a', 'A', 'b', 'B', '%', '_', '\\', '\'', '"', 'é', 'É', ' ', '\u{d7ff}', '🦸', '\u{10ffff}'];
     loop {
         let text: String = (0..=rng.usize(0..4)).map(|_| characters[rng.usize(0..characters.len())]).collect();
@@ -193,7 +193,7 @@ fn text(rng: &mut Rng) -> String {
     }
 }
 
-fn age(rng: &mut Rng) -> i64 {
+pub fn age(rng: &mut Rng) -> i64 {
     [0, 1, 17, 18, 48, 1_000_000][rng.usize(0..6)]
 }
 
@@ -233,7 +233,7 @@ fn filter(rng: &mut Rng, side: Side, depth: usize) -> Value {
     filter
 }
 
-fn text_filter(rng: &mut Rng) -> Value {
+pub fn text_filter(rng: &mut Rng) -> Value {
     let mut filter = json!({});
     if rng.bool() {
         filter["ignoreCase"] = json!(rng.bool());
@@ -249,7 +249,7 @@ fn text_filter(rng: &mut Rng) -> Value {
     filter
 }
 
-fn int_filter(rng: &mut Rng) -> Value {
+pub fn int_filter(rng: &mut Rng) -> Value {
     let mut filter = json!({});
     for _ in 0..rng.usize(0..3) {
         let test = ["eq", "ne", "in", "notIn", "gt", "gte", "lt", "lte", "isNull"][rng.usize(0..9)];
