@@ -13,6 +13,7 @@ mod log;
 mod refusal;
 
 mod body;
+mod coding;
 mod endpoint;
 mod health;
 mod media_type;
