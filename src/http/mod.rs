@@ -10,6 +10,7 @@ mod stream;
 mod host;
 mod layers;
 mod log;
+mod origin;
 mod refusal;
 
 mod body;
@@ -32,9 +33,11 @@ use tokio::{
 use self::endpoint::Endpoint;
 pub use self::{
     body::{BodyLimits, Refusal, read_body},
+    host::HostName,
     layers::around,
     listener::{ListenAddress, Listener},
     log::Measured,
+    origin::Origin,
     refusal::refusal,
     server::serve_until,
 };
