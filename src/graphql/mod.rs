@@ -35,7 +35,7 @@ pub use self::error::{Code, code};
 pub use self::request::{Answer, Outcome, Params, PersistedQuery};
 use self::{
     bounds::Bounds,
-    document::{Document, Documents, Operation},
+    document::{Document, Documents, Nulls, Operation},
     error::{ApiError, shortened},
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
@@ -120,9 +120,14 @@ impl Schema {
         if let Err(error) = self.documents.check_rows(document, operation, &variables) {
             return error.into();
         }
+        let mut nulls = document.nulls(operation, &variables);
+        if !nulls.conditions.is_empty() {
+            document.locate(&mut nulls.conditions);
+            return Answer::refused(nulls.conditions);
+        }
         let mut executable = operation.executable.clone();
         variables::remove_unset(operation, &variables, &mut executable);
-        let fields = RootFields::collect(&mut executable, &variables);
+        let mut fields = RootFields::collect(&mut executable, &variables, &nulls);
         let mut values = IndexMap::new();
         if fields.introspects {
             if !self.introspection {
@@ -136,7 +141,7 @@ impl Schema {
                 Err(error) => return Answer::refused(vec![error]),
             }
         }
-        let mut errors = Vec::new();
+        let mut errors = fields.fail(&mut values);
         let db = self.db.for_request(deadline);
         if root::has_fields(&executable) {
             let request = Request::new("").variables(variables).data(db.clone()).data(Loaders::new(&db));
@@ -146,10 +151,13 @@ impl Schema {
             if let Value::Object(executed) = response.data {
                 values.extend(executed);
             }
-            errors = bounded(response.errors);
-            document.locate(&mut errors);
-            errors.iter_mut().for_each(with_code);
+            errors.extend(response.errors);
         }
+        errors = bounded(errors);
+        for error in &mut errors {
+            with_code(error, &nulls);
+        }
+        document.locate(&mut errors);
         Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
     }
 }
@@ -180,10 +188,18 @@ fn bounded(mut errors: Vec<ServerError>) -> Vec<ServerError> {
     errors
 }
 
-/// The server's own errors all have a code. Those without one are async-graphql's: a variable that is null where it cannot be.
-fn with_code(error: &mut ServerError) {
+/// The server's own errors all have a code. Those without one are async-graphql's: a variable that is null where nothing may be,
+/// which it tells in words of its own.
+fn with_code(error: &mut ServerError, nulls: &Nulls) {
     let extensions = error.extensions.get_or_insert_default();
-    if extensions.get("code").is_none() {
+    if extensions.get("code").is_some() {
+        return;
+    }
+    let null = error.locations.first().and_then(|position| nulls.of_argument(position.column));
+    if let Some(null) = null {
+        let path = std::mem::take(&mut error.path);
+        *error = ServerError { path, ..null.clone() };
+    } else {
         extensions.set("code", Code::BadUserInput.as_str());
         error.message = shortened(std::mem::take(&mut error.message));
     }

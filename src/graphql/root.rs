@@ -5,11 +5,13 @@
 //! and the answer has them in the order of the query.
 
 use async_graphql::{
-    Name, Positioned, Value, Variables,
+    Name, PathSegment, Positioned, ServerError, Value, Variables,
     indexmap::{IndexMap, map::Entry},
-    parser::types::{Directive, DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
+    parser::types::{Directive, DocumentOperations, ExecutableDocument, Field, OperationType, Selection, SelectionSet},
 };
 use async_graphql_value::Value as ExecutableValue;
+
+use super::{document::Nulls, introspection::SCHEMA};
 
 /// The fields of the root.
 pub struct RootFields {
@@ -17,29 +19,63 @@ pub struct RootFields {
     keys: Vec<Name>,
     /// Whether some of them ask for the schema.
     pub introspects: bool,
+    /// The errors of those that are not executed, with their response keys.
+    failed: Vec<(Name, ServerError)>,
+    /// Whether one of those may not be null, so that the root is.
+    is_null: bool,
 }
 
 impl RootFields {
     /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and no
-    /// fragment or condition is left.
-    pub fn collect(document: &mut ExecutableDocument, variables: &Variables) -> Self {
+    /// fragment or condition is left, nor a field with a variable that is null where nothing may be.
+    pub fn collect(document: &mut ExecutableDocument, variables: &Variables, nulls: &Nulls) -> Self {
         let mut fields = IndexMap::new();
+        let mut root = "Query";
         if let DocumentOperations::Single(operation) = &mut document.operations {
+            if operation.node.ty == OperationType::Mutation {
+                root = "Mutation";
+            }
             let selection_set = std::mem::take(&mut operation.node.selection_set.node);
             collect(selection_set, document, variables, &mut fields);
         }
-        let keys = fields.keys().cloned().collect();
-        let introspects = fields.values().any(is_introspection);
+        let mut collected = Self {
+            keys: fields.keys().cloned().collect(),
+            introspects: fields.values().any(is_introspection),
+            failed: Vec::new(),
+            is_null: false,
+        };
+        fields.retain(|key, field| {
+            let mut arguments = field.node.arguments.iter();
+            let error = arguments.find_map(|(_, value)| nulls.of_argument(value.pos.column));
+            let Some(error) = error.cloned() else { return true };
+            let error = ServerError { path: vec![PathSegment::Field(key.to_string())], ..error };
+            collected.failed.push((key.clone(), error));
+            let definition = SCHEMA.as_ref().and_then(|schema| schema.type_field(root, &field.node.name.node).ok());
+            collected.is_null |= definition.is_some_and(|definition| definition.ty.is_non_null());
+            false
+        });
         if let DocumentOperations::Single(operation) = &mut document.operations {
-            let others = fields.into_values().filter(|field| !is_introspection(field));
+            let others = fields.into_values().filter(|field| !is_introspection(field) && !collected.is_null);
             let selection = |field: Positioned<Field>| Positioned { pos: field.pos, node: Selection::Field(field) };
             operation.node.selection_set.node.items = others.map(selection).collect();
         }
-        Self { keys, introspects }
+        collected
+    }
+
+    /// Takes the errors of the fields that are not executed, whose values are null.
+    pub fn fail(&mut self, values: &mut IndexMap<Name, Value>) -> Vec<ServerError> {
+        let failed = std::mem::take(&mut self.failed).into_iter().map(|(key, error)| {
+            values.insert(key, Value::Null);
+            error
+        });
+        failed.collect()
     }
 
     /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves out.
     pub fn in_order(&self, mut values: IndexMap<Name, Value>) -> Value {
+        if self.is_null {
+            return Value::Null;
+        }
         let in_order = self.keys.iter().map(|key| Some((key.clone(), values.swap_remove(key)?)));
         in_order.collect::<Option<IndexMap<_, _>>>().map_or(Value::Null, Value::Object)
     }
