@@ -10,9 +10,11 @@ mod stream;
 mod host;
 mod layers;
 mod log;
+mod origin;
 mod refusal;
 
 mod body;
+mod coding;
 mod endpoint;
 mod health;
 mod media_type;
@@ -31,9 +33,11 @@ use tokio::{
 use self::endpoint::Endpoint;
 pub use self::{
     body::{BodyLimits, Refusal, read_body},
+    host::HostName,
     layers::around,
     listener::{ListenAddress, Listener},
     log::Measured,
+    origin::Origin,
     refusal::refusal,
     server::serve_until,
 };

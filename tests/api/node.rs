@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     databases::{TestDatabase, skip},
     sockets::Served,
-    support::TestApp,
+    support::{TestApp, router_with},
 };
 
 /// A folder with scripts and the packages that they need.
@@ -23,12 +23,17 @@ pub fn folder(name: &str) -> PathBuf {
 /// Runs a script against a server of its own, and gives the last line of what it says. `{url}` among the arguments stands for
 /// the address of the server. None, after saying so, where there is no Node.js.
 pub async fn run(folder: &Path, script: &str, arguments: &[&OsStr]) -> Option<Value> {
+    run_with(folder, script, arguments, &[]).await
+}
+
+/// Runs a script against a server with these flags.
+pub async fn run_with(folder: &Path, script: &str, arguments: &[&OsStr], flags: &[&str]) -> Option<Value> {
     if !is_installed(folder) {
         skip("the tests with scripts need Node.js and npm");
         return None;
     }
     let app = TestApp::new(TestDatabase::sqlite()).await;
-    let server = Served::start(app.router.clone(), &[]).await;
+    let server = Served::start(router_with(app.db.clone(), flags), &[]).await;
     let mut command = Command::new("node");
     let url = OsStr::new(&server.url);
     command
