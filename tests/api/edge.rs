@@ -1,10 +1,6 @@
 //! What is around the routes: headers, ids, other sites, other hosts, compression, faults, the log.
 
-use std::{
-    io::{self, Read as _},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io::Read as _, time::Duration};
 
 use axum::{
     Router,
@@ -19,6 +15,7 @@ use tower::ServiceExt;
 
 use crate::{
     databases::TestDatabase,
+    log::Log,
     support::{TestApp, json_body, router_with, settings},
 };
 
@@ -279,37 +276,19 @@ async fn a_fault_is_the_answer_to_its_request_only() {
     assert_eq!(send(&router, Method::GET, "/small", &[]).await.status(), StatusCode::OK);
 }
 
-/// A log that can be read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no test has panicked").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn lines(&self) -> Vec<Value> {
-        let text = std::mem::take(&mut *self.0.lock().expect("no test has panicked"));
-        text.split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .map(|line: Value| {
-                let mut fields = line["fields"].clone();
-                fields["id"] = line["span"]["id"].clone();
-                for time in ["ms", "statement_ms"] {
-                    if fields.get(time).is_some() {
-                        assert!(fields[time].take().is_f64(), "{line}");
-                    }
-                }
-                fields
-            })
-            .collect()
-    }
+/// The fields of what is logged, with the id of the request, and without the times.
+fn fields(log: &Log) -> Vec<Value> {
+    let of_line = |line: Value| {
+        let mut fields = line["fields"].clone();
+        fields["id"] = line["span"]["id"].clone();
+        for time in ["ms", "statement_ms"] {
+            if fields.get(time).is_some() {
+                assert!(fields[time].take().is_f64(), "{line}");
+            }
+        }
+        fields
+    };
+    log.lines().into_iter().map(of_line).collect()
 }
 
 #[tokio::test]
@@ -325,11 +304,15 @@ async fn what_is_logged_of_a_request() {
         .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
         .route("/health/live", get("live"));
     let router = http::around(pages, &settings(&[]));
-    let written = Log::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_this_test();
 
+    // What happens in other tests, who may be the first to come to a place that logs, is logged for them.
+    let other = router.clone();
+    let another_test = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(send(&other, Method::GET, "/clean", &[]));
+    });
+    another_test.join().expect("it does not panic");
     let id = [("x-request-id", "i")];
     send(&router, Method::GET, "/measured?secret", &id).await;
     send(&router, Method::GET, "/clean", &id).await;
@@ -346,5 +329,5 @@ async fn what_is_logged_of_a_request() {
     clean["statements"] = json!(0);
     clean["statement_ms"] = Value::Null;
     let long = answered("POST", &format!("/{}", "x".repeat(199)), 404);
-    assert_eq!(written.lines(), [full, clean, long, answered("GET", "/clean", 421)]);
+    assert_eq!(fields(&log), [full, clean, long, answered("GET", "/clean", 421)]);
 }
