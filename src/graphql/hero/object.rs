@@ -54,7 +54,7 @@ impl Hero {
         #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
             TeamFilter,
         >,
-        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        #[graphql(desc = "The order; by id when absent. Equal ones come by id, in the direction of the last step.")]
         order_by: Option<Vec<TeamOrder>>,
         #[graphql(
             desc = "Teams at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
@@ -75,7 +75,7 @@ impl Hero {
         #[graphql(name = "where", desc = "Which teams are wanted; all when absent or null.")] filter: Option<
             TeamFilter,
         >,
-        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        #[graphql(desc = "The order; by id when absent. Equal ones come by id, in the direction of the last step.")]
         order_by: Option<Vec<TeamOrder>>,
         #[graphql(
             desc = "The first teams behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."

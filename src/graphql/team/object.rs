@@ -49,7 +49,7 @@ impl Team {
         #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
             HeroFilter,
         >,
-        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        #[graphql(desc = "The order; by id when absent. Equal ones come by id, in the direction of the last step.")]
         order_by: Option<Vec<HeroOrder>>,
         #[graphql(
             desc = "Heroes at most, from 0 to 1,000; more is refused with `BAD_USER_INPUT`.",
@@ -70,7 +70,7 @@ impl Team {
         #[graphql(name = "where", desc = "Which heroes are wanted; all when absent or null.")] filter: Option<
             HeroFilter,
         >,
-        #[graphql(desc = "In which order they come; by id when absent, and by id where all else is equal.")]
+        #[graphql(desc = "The order; by id when absent. Equal ones come by id, in the direction of the last step.")]
         order_by: Option<Vec<HeroOrder>>,
         #[graphql(
             desc = "The first heroes behind `after`, this many at most, from 0 to 1,000; 100 when neither `first` nor `last` is given."
