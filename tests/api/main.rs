@@ -7,6 +7,7 @@ mod support;
 mod atomicity;
 mod batching;
 mod browser;
+mod clients;
 mod command_line;
 mod conformance;
 mod connections;
