@@ -8,6 +8,7 @@ mod support;
 mod atomicity;
 mod batching;
 mod browser;
+mod clients;
 mod command_line;
 mod conformance;
 mod connections;
