@@ -77,9 +77,8 @@ pub fn introspect(
     let failed = || ApiError::new(Code::Internal, "the introspection failed");
     let Definition { schema, implementers, .. } = definition;
     let definition = &operation.definition;
-    introspection::check_max_depth(&document.valid, definition).map_err(|_| {
-        ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep")
-    })?;
+    introspection::check_max_depth(&document.valid, definition)
+        .map_err(|_| ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep"))?;
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
