@@ -4,7 +4,7 @@ use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 
 use crate::store::StoreError;
 
-/// The codes in `extensions.code`. The README lists them for clients.
+/// The codes in `extensions.code`. docs/api.md lists them for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request is wrong and stays wrong however often it is sent.

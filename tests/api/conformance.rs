@@ -17,7 +17,7 @@ async fn documents_have_the_verdict_of_graphql_js() {
     let arguments = [schema.as_ref(), documents.as_os_str(), "{url}".as_ref()];
     let Some(said) = node::run(&folder, "validate.mjs", &arguments).await else { return };
     assert!(said["valid"].as_u64() > Some(300) && said["invalid"].as_u64() > Some(600), "{said}");
-    // The README lists them.
+    // docs/architecture.md lists them.
     assert_eq!(said["quirks"], json!(8));
 }
 

@@ -26,6 +26,7 @@ mod missions;
 mod model;
 mod node;
 mod outages;
+mod pages;
 mod plans;
 mod property;
 mod races;

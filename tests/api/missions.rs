@@ -5,7 +5,7 @@ mod entities;
 #[path = "../../examples/missions/migration.rs"]
 mod migration;
 #[path = "../../examples/missions/schema.rs"]
-mod schema;
+pub mod schema;
 
 use std::{
     cmp::Ordering,

@@ -143,13 +143,18 @@ impl TestApp {
 
     /// The number of statements that the server has sent since this was asked last.
     pub fn seen(&self) -> usize {
-        std::mem::take(&mut *self.statements.lock().expect("no test has panicked")).len()
+        self.take_statements().len()
+    }
+
+    /// The statements that the server has sent since this was asked last.
+    pub fn take_statements(&self) -> Vec<Statement> {
+        std::mem::take(&mut *self.statements.lock().expect("no test has panicked"))
     }
 
     async fn statements_with_values_of(&self, query: &str, variables: Value) -> Vec<Statement> {
-        self.statements.lock().expect("no test has panicked").clear();
+        self.take_statements();
         self.data(query, variables).await;
-        std::mem::take(&mut *self.statements.lock().expect("no test has panicked"))
+        self.take_statements()
     }
 
     /// Everything that is in the tables.
