@@ -188,8 +188,8 @@ fn bounded(mut errors: Vec<ServerError>) -> Vec<ServerError> {
     errors
 }
 
-/// The server's own errors all have a code. Those without one are async-graphql's: a variable that is null where nothing may be,
-/// which it tells in words of its own.
+/// The server's own errors all have a code. Those without one are async-graphql's, of a variable that is null where
+/// nothing may be, which it tells in words of its own.
 fn with_code(error: &mut ServerError, nulls: &Nulls) {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get("code").is_some() {

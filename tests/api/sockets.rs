@@ -394,7 +394,8 @@ async fn http2_without_asking_first() {
     let expected = |n: usize| json!({"data": {format!("n{n}"): "Query"}});
     assert_eq!(answers, (expected(1), expected(2), expected(3)));
     for (path, status) in [("schema.graphql", StatusCode::MISDIRECTED_REQUEST), ("health/live", StatusCode::OK)] {
-        let foreign = Request::get(format!("http://evil.example/{path}")).body(Full::default()).expect("it is a request");
+        let foreign =
+            Request::get(format!("http://evil.example/{path}")).body(Full::default()).expect("it is a request");
         let response = client.requests.clone().send_request(foreign).await.expect("the server answers");
         assert_eq!(response.status(), status, "{path}");
     }
