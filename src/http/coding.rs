@@ -1,5 +1,4 @@
-//! Content codings: what the body of a request is compressed with, and whether its answer can be sent as the client takes it
-//! (RFC 9110, 8.4 and 12.5.3).
+//! Content codings: what the body of a request is compressed with, and what its answer may be (RFC 9110, 8.4, 12.5.3).
 
 use std::io::Read;
 
@@ -11,7 +10,7 @@ use flate2::bufread::GzDecoder;
 
 use super::{body::Refusal, media_type::parts};
 
-/// The coding that a request may have, for the header `Accept-Encoding` of an answer to another one (RFC 9110, 15.5.16).
+/// The header `Accept-Encoding` of an answer to a request with another coding (RFC 9110, 15.5.16).
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Members of one gzip, at most. Each takes time, also when it is empty.
@@ -66,10 +65,11 @@ impl Coding {
     }
 }
 
-/// Leaves in `Accept-Encoding` the coding that the client likes best of those that an answer may have. False when it takes
-/// none of them.
+/// Leaves in `Accept-Encoding` the coding that the client likes best of those that an answer may have. False when it
+/// takes none of them.
 ///
-/// The layer that compresses would find that out after the request has been executed, and answer 406 to what is written.
+/// The layer that compresses would find that out after the request has been executed, and answer 406 to what is
+/// written.
 pub fn choose(headers: &mut HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING);
     // What says nothing of quality excludes nothing.

@@ -4,7 +4,7 @@
 //! cannot change the name, which comes in each request. A server without authentication on a port that browsers can reach
 //! therefore answers for names that no page on the web has, and for those that it was told.
 
-use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::http::{HeaderValue, Request, Version, header::HOST, uri::Authority};
 use url::{Host, Url};
@@ -39,12 +39,6 @@ impl FromStr for HostName {
     }
 }
 
-impl fmt::Display for HostName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Whether it is an address, or a name that there may be in the domain name system.
 fn is_name(name: &str) -> bool {
     name.starts_with('[') || name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()))
@@ -57,8 +51,8 @@ pub struct Hosts {
     listed: Arc<[HostName]>,
 }
 
-/// Marks a request over HTTP/1.1 that does not have one header `Host`, with a host or empty, which it must (RFC 9112, 3.2).
-/// hyper lets it pass.
+/// Marks a request over HTTP/1.1 that does not have one header `Host`, with a host or empty, which it must (RFC 9112,
+/// 3.2). hyper lets it pass.
 #[derive(Clone, Copy, Debug)]
 pub struct UnclearHost;
 
@@ -85,8 +79,8 @@ impl Hosts {
         Self { is_checked, listed: settings.allowed_hosts.clone().into() }
     }
 
-    /// The first host of a request that the server does not answer for. A request need not have one, and it may be empty:
-    /// browsers name it.
+    /// The first host of a request that the server does not answer for. A request need not have one, and it may be
+    /// empty: browsers name it.
     #[must_use]
     pub fn foreign<B>(&self, request: &Request<B>) -> Option<String> {
         if !self.is_checked {

@@ -1,5 +1,5 @@
-//! The playground: the page and its files, which `build.rs` has put into the binary. All their addresses are relative to the
-//! page, so that a proxy may serve it below a path.
+//! The playground: the page and its files, which `build.rs` has put into the binary. All their addresses are relative
+//! to the page, so that a proxy may serve it below a path.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! Clients of others, as their users have them, against the live server: tools that read its schema, and libraries that send
-//! queries and mutations and tell of errors. `tests/clients` has their scripts, and what each of them must be answered.
+//! Clients of others, as their users have them, against the live server: tools that read its schema, and libraries that
+//! send queries and mutations and tell of errors. `tests/clients` has their scripts, and what they must be answered.
 
 use std::{
     ffi::OsStr,
@@ -74,8 +74,8 @@ async fn gql_of_python() {
     assert_says_on_both_databases(python.as_os_str(), "python.py", json!({"heroes": 41})).await;
 }
 
-/// A Python with the packages that `requirements.txt` names, which are installed once. None where there is no Python that
-/// could have them.
+/// A Python with the packages that `requirements.txt` names, which are installed once. None where there is no Python
+/// that could have them.
 fn python() -> Option<PathBuf> {
     let requirements = node::folder("clients").join("requirements.txt");
     let mut hasher = DefaultHasher::new();

@@ -33,7 +33,15 @@ const address = `http://127.0.0.1:${proxy.address().port}${PATH}`;
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
 });
 
 try {
@@ -83,8 +91,14 @@ try {
   });
   assert.equal(favicon, `${address}/favicon.svg`);
   const workers = page.workers().map((worker) => worker.url());
-  assert.ok(workers.every((url) => url.startsWith(`${address}/playground/`)), workers.join());
-  assert.ok(workers.some((url) => url.includes("graphql.worker")), "GraphQL has no web worker.");
+  assert.ok(
+    workers.every((url) => url.startsWith(`${address}/playground/`)),
+    workers.join(),
+  );
+  assert.ok(
+    workers.some((url) => url.includes("graphql.worker")),
+    "GraphQL has no web worker.",
+  );
   assert.deepEqual(faults, []);
   console.log(JSON.stringify({ heroes: data.createHeroes.heroes.map(({ name }) => name) }));
 } catch (error) {

@@ -33,7 +33,15 @@ const headers = {
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
 });
 
 try {
@@ -41,11 +49,19 @@ try {
   await page.goto(pageUrl);
   const create = 'mutation { createHero(input: {name: "Deadpond", secretName: "Dive Wilson"}) { hero { id } } }';
   const created = await page.evaluate(send, { endpoint, headers, query: create });
-  assert.deepEqual(created, { status: 200, id: "page-1", answer: { data: { createHero: { hero: { id: "Hero:1" } } } } });
+  assert.deepEqual(created, {
+    status: 200,
+    id: "page-1",
+    answer: { data: { createHero: { hero: { id: "Hero:1" } } } },
+  });
   const listed = await page.evaluate(send, { endpoint, headers, query: "query Heroes { heroes { name } }" });
   assert.deepEqual(listed, { status: 200, id: "page-1", answer: { data: { heroes: [{ name: "Deadpond" }] } } });
   // What is refused can be read, too.
-  const refused = await page.evaluate(send, { endpoint, headers: { ...headers, "content-type": "text/plain" }, query: create });
+  const refused = await page.evaluate(send, {
+    endpoint,
+    headers: { ...headers, "content-type": "text/plain" },
+    query: create,
+  });
   assert.equal(refused.status, 415);
   assert.equal(refused.answer.errors[0].extensions.code, "BAD_USER_INPUT");
   const heroes = listed.answer.data.heroes.map(({ name }) => name);

@@ -1,5 +1,5 @@
-// graphql-codegen makes types and typed documents of the live server's schema, and a program that uses them is compiled and
-// run: node codegen.mjs <base-url>
+// graphql-codegen makes types and typed documents of the live server's schema, and a program that uses them is compiled
+// and run: node codegen.mjs <base-url>
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -20,7 +20,18 @@ const folder = makeFolder({
     },
   },
   "package.json": { type: "module" },
-  "tsconfig.json": { compilerOptions: { module: "nodenext", noEmitOnError: true, outDir: "out", rootDir: ".", strict: true, target: "es2022", types: ["node"], verbatimModuleSyntax: true } },
+  "tsconfig.json": {
+    compilerOptions: {
+      module: "nodenext",
+      noEmitOnError: true,
+      outDir: "out",
+      rootDir: ".",
+      strict: true,
+      target: "es2022",
+      types: ["node"],
+      verbatimModuleSyntax: true,
+    },
+  },
   "typed.ts": readFileSync(path.join(import.meta.dirname, "typed.ts"), "utf8"),
 });
 
@@ -28,5 +39,9 @@ for (const [program, ...args] of [["graphql-codegen", "--config", "codegen.json"
   const { status, said } = await run(folder, program, ...args);
   assert.equal(status, 0, `${program} ${args.join(" ")}: ${said}`);
 }
-assert.match(readFileSync(path.join(folder, "schema.ts"), "utf8"), /The name that everybody knows: not blank/, "The descriptions are missing.");
+assert.match(
+  readFileSync(path.join(folder, "schema.ts"), "utf8"),
+  /The name that everybody knows: not blank/,
+  "The descriptions are missing.",
+);
 process.stdout.write(execFileSync("node", ["out/typed.js", endpoint], { cwd: folder }));

@@ -21,7 +21,10 @@ export function makeFolder(files) {
 export async function run(folder, program, ...args) {
   const file = path.join(import.meta.dirname, "node_modules/.bin", program);
   try {
-    const { stdout, stderr } = await promisify(execFile)(file, args, { cwd: folder, env: { ...process.env, NO_COLOR: "1", CI: "true" } });
+    const { stdout, stderr } = await promisify(execFile)(file, args, {
+      cwd: folder,
+      env: { ...process.env, NO_COLOR: "1", CI: "true" },
+    });
     return { status: 0, said: stdout + stderr };
   } catch (error) {
     return { status: error.code, said: `${error.stdout}${error.stderr}` };

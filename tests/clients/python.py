@@ -24,7 +24,8 @@ def execute(name, variables):
     try:
         return client.execute(GraphQLRequest(document, variable_values=variables, operation_name=name))
     except TransportQueryError as error:
-        return {"data": error.data, "errors": [{"message": one["message"], "path": one.get("path"), "extensions": one["extensions"]} for one in error.errors]}
+        keys = ("message", "path", "extensions")
+        return {"data": error.data, "errors": [{key: one.get(key) for key in keys} for one in error.errors]}
 
 
 def check(actual, expected):
@@ -42,7 +43,8 @@ created = execute("CreateHero", {"input": {
 }})
 deadpond = {"id": "Hero:1", "name": "Deadpond", "age": None, "teams": teams}
 check(created, {"createHero": {"hero": {**deadpond, "secretName": "Dive Wilson"}}})
-check(execute("Heroes", {"where": {"teams": {"some": {"name": {"endsWith": "Force"}}}}, "limit": None}), {"heroes": [deadpond]})
+where = {"teams": {"some": {"name": {"endsWith": "Force"}}}}
+check(execute("Heroes", {"where": where, "limit": None}), {"heroes": [deadpond]})
 
 # More than a kilobyte, so that the answer is compressed.
 others = [{"name": f"Hero {index + 10}", "secretName": "Nobody", "age": index} for index in range(40)]

@@ -15,16 +15,22 @@ const input: CreateHeroInput = {
 const { createHero } = await client.request(CreateHeroDocument, { input });
 const hero: HeroPartsFragment | null | undefined = createHero?.hero;
 const age: number | null | undefined = hero?.age;
-assert.deepEqual({ ...hero, age }, {
-  id: "Hero:1",
-  name: "Deadpond",
-  age: null,
-  secretName: "Dive Wilson",
-  teams: [{ id: "Team:1", name: "Z-Force" }],
-});
+assert.deepEqual(
+  { ...hero, age },
+  {
+    id: "Hero:1",
+    name: "Deadpond",
+    age: null,
+    secretName: "Dive Wilson",
+    teams: [{ id: "Team:1", name: "Z-Force" }],
+  },
+);
 
 const { heroes } = await client.request(HeroesDocument, { where: { name: { startsWith: "Dead", ignoreCase: true } } });
-assert.deepEqual(heroes.map(({ id, teams }) => [id, teams.length]), [["Hero:1", 1]]);
+assert.deepEqual(
+  heroes.map(({ id, teams }) => [id, teams.length]),
+  [["Hero:1", 1]],
+);
 const { nodes } = await client.request(NodesDocument, { ids: ["Hero:1", "Team:1", "Team:2"] });
 assert.deepEqual(nodes, [{ id: "Hero:1", age: null }, { id: "Team:1", headquarters: "Sister Margaret's Bar" }, null]);
 

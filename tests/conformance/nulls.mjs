@@ -1,9 +1,20 @@
-// Sends null for a variable at each place of the schema where nothing may be null, and compares the answers with those of
-// graphql-js: node nulls.mjs <schema.graphql> <base-url>
+// Sends null for a variable at each place of the schema where nothing may be null, and compares the answers with those
+// of graphql-js: node nulls.mjs <schema.graphql> <base-url>
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { buildSchema, execute, getNullableType, isEnumType, isInputObjectType, isListType, isNonNullType, isRequiredInputField, parse, validate } from "graphql";
+import {
+  buildSchema,
+  execute,
+  getNullableType,
+  isEnumType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  isRequiredInputField,
+  parse,
+  validate,
+} from "graphql";
 
 const [schemaFile, baseUrl] = process.argv.slice(2);
 if (!schemaFile || !baseUrl) {
@@ -15,22 +26,42 @@ const MAX_DEPTH = 2;
 const AT_ONCE = 8;
 
 const schema = buildSchema(readFileSync(schemaFile, "utf8"));
-const { hero } = (await post('mutation { createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }')).data.createHero;
+const { hero } = (
+  await post(
+    `mutation {
+      createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } }
+    }`,
+  )
+).data.createHero;
 assert.equal(hero.id, "Hero:1");
 
-const documents = [...rootDocuments("query", schema.getQueryType()), ...rootDocuments("mutation", schema.getMutationType())];
+const documents = [
+  ...rootDocuments("query", schema.getQueryType()),
+  ...rootDocuments("mutation", schema.getMutationType()),
+];
 // What is in an object makes it null.
-for (const [field, name] of [["hero", "Hero"], ["team", "Team"]]) {
-  documents.push(...fieldDocuments("query", schema.getType(name), (selection) => `${field}(id: 1) { ${selection} } other: ${field}(id: 1) { id }`));
+for (const [field, name] of [
+  ["hero", "Hero"],
+  ["team", "Team"],
+]) {
+  documents.push(
+    ...fieldDocuments(
+      "query",
+      schema.getType(name),
+      (selection) => `${field}(id: 1) { ${selection} } other: ${field}(id: 1) { id }`,
+    ),
+  );
 }
 
 const differences = [];
 const queue = documents.values();
-await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-  for (const document of queue) {
-    await compare(document);
-  }
-}));
+await Promise.all(
+  Array.from({ length: AT_ONCE }, async () => {
+    for (const document of queue) {
+      await compare(document);
+    }
+  }),
+);
 if (differences.length > 0) {
   console.error(differences.slice(0, 10).join("\n"));
   process.exitCode = 1;
@@ -44,7 +75,10 @@ async function compare(document) {
   const expected = await execute({ schema, document: source, rootValue, variableValues: { n: null } });
   const answer = await post(document, { n: null });
   const shape = ({ data, errors }) => JSON.stringify({ data, paths: errors?.map(({ path }) => path) });
-  if (shape(answer) !== shape(expected) || answer.errors.some(({ extensions }) => extensions.code !== "BAD_USER_INPUT")) {
+  if (
+    shape(answer) !== shape(expected) ||
+    answer.errors.some(({ extensions }) => extensions.code !== "BAD_USER_INPUT")
+  ) {
     differences.push(`${document}\n  graphql-js: ${JSON.stringify(expected)}\n  server: ${JSON.stringify(answer)}`);
   }
 }

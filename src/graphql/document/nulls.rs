@@ -1,8 +1,8 @@
 //! Variables that are null where nothing may be.
 //!
 //! A variable that may be null may stand where nothing may, when one of the two has a default (All Variable Usages Are
-//! Allowed). Null that is sent for it is an error then: of the field whose argument it stands in (Coercing Field Arguments),
-//! or of the request, as the condition of a directive, which decides about more than one field.
+//! Allowed). Null that is sent for it is an error then: of the field whose argument it stands in (Coercing Field
+//! Arguments), or of the request, as the condition of a directive, which decides about more than one field.
 
 use std::collections::{HashMap, HashSet};
 
