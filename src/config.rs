@@ -1,13 +1,16 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
+mod host_name;
+mod listen_address;
+mod origin;
+
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{
-    http::{HostName, ListenAddress, Origin},
-    store::DbSettings,
-};
+use crate::store::DbSettings;
+
+pub use self::{host_name::HostName, listen_address::ListenAddress, origin::Origin};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]

@@ -24,13 +24,14 @@ use tower_http::{
 use tracing::Instrument;
 
 use super::{
-    coding, health,
-    host::{Hosts, UnclearHost},
+    coding,
+    cors::cors,
+    health,
+    host::Hosts,
     log::{Asked, Measured},
-    origin::cors,
     refusal::refusal,
 };
-use crate::{config::ServeSettings, graphql::Code};
+use crate::{config::ServeSettings, graphql::Code, server::UnclearHost};
 
 /// What tells a request from all others, in its answer and in the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

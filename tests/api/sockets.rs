@@ -8,7 +8,11 @@ use axum::{
     http::{Request, StatusCode, Version},
     routing::get,
 };
-use hero_teams::http::{self, ListenAddress, Listener, serve_until};
+use hero_teams::{
+    config::ListenAddress,
+    http,
+    server::{Listener, serve_until},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Frame, SizeHint},
