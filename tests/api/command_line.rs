@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
+    time::Duration,
 };
 
 use axum::http::StatusCode;
@@ -17,9 +18,18 @@ use tokio::{
 
 use crate::databases::TestDatabase;
 
+/// As much time as a busy machine may need, where a flag does not say how much.
+const TIMES: [(&str, &str); 5] = [
+    ("HERO_TEAMS_ACQUIRE_TIMEOUT", "60"),
+    ("HERO_TEAMS_BODY_TIMEOUT", "600"),
+    ("HERO_TEAMS_REQUEST_TIMEOUT", "600"),
+    ("HERO_TEAMS_SHUTDOWN_TIMEOUT", "60"),
+    ("HERO_TEAMS_STATEMENT_TIMEOUT", "60"),
+];
+
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hero-teams"));
-    command.args(arguments).current_dir(folder).env_remove("DATABASE_URL");
+    command.args(arguments).current_dir(folder).env_remove("DATABASE_URL").envs(TIMES);
     command
 }
 
@@ -61,6 +71,7 @@ impl Server {
             .args(arguments)
             .current_dir(folder)
             .env_remove("DATABASE_URL")
+            .envs(TIMES)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
@@ -83,7 +94,8 @@ impl Server {
 
     /// The next line of the log that has these words.
     fn logged(&self, words: &[&str]) -> String {
-        self.log.iter().find(|line| words.iter().all(|word| line.contains(word))).expect("the server goes on")
+        let line = || self.log.recv_timeout(Duration::from_mins(5)).expect("the server goes on, and says it");
+        std::iter::repeat_with(line).find(|line| words.iter().all(|word| line.contains(word))).expect("it has no end")
     }
 
     /// Waits until the server has ended in order.
@@ -365,13 +377,12 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
         assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
         server.signal(signal);
         // The listener closes first.
-        while TcpStream::connect(&server.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        crate::support::until(async || TcpStream::connect(&server.address).await.is_err()).await;
         stream.write_all(body.as_bytes()).await.expect("the body is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("the answer comes");
         assert!(answer.ends_with(r#"{"data":{"createHero":{"hero":{"name":"A"}}}}"#), "{answer}");
+        drop(stream);
         server.ended().await;
     }
     // The write-ahead log is folded into the file when the server has ended in peace.

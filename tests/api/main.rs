@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
-mod log;
+mod logged;
 mod support;
 
 mod atomicity;

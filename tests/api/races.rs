@@ -201,9 +201,9 @@ on_both_databases! {
     async fn several_servers_start_at_once(app: TestApp) {
         // Another database than the one of the app, which is migrated.
         let database = if app.database.is_postgres() {
-            crate::databases::TestDatabase::postgres().await.expect("it is there")
+            crate::databases::TestDatabase::empty_postgres().await.expect("it is there")
         } else {
-            crate::databases::TestDatabase::sqlite()
+            crate::databases::TestDatabase::empty_sqlite()
         };
         let servers: Vec<_> = (0..12)
             .map(|_| {

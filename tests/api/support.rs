@@ -18,11 +18,12 @@ use hero_teams::{
     schema::{Api, HeroTeams},
     store::{Db, DbSettings},
 };
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::{databases::TestDatabase, log};
+use crate::{databases::TestDatabase, logged};
 
 /// Runs each test on SQLite and on PostgreSQL.
 macro_rules! on_both_databases {
@@ -164,20 +165,22 @@ impl TestApp {
         self.data(query, json!({})).await
     }
 
-    /// The number of heroes, teams and links.
+    /// The number of heroes, teams and links, at one moment.
     pub async fn counts(&self) -> [i64; 3] {
-        let mut counts = [0; 3];
-        for (table, count) in ["hero", "team", "hero_team_link"].into_iter().zip(&mut counts) {
-            *count = self.count(&format!("SELECT COUNT(*) FROM {table}")).await;
-        }
-        counts
+        let tables = ["hero", "team", "hero_team_link"];
+        let count = |table: &str| format!("(SELECT COUNT(*) FROM {table}) AS {table}");
+        let row = self.row(&format!("SELECT {}", tables.map(count).join(", "))).await;
+        tables.map(|table| row.try_get("", table).expect("it is a number"))
     }
 
     /// The one number that a statement gives.
     pub async fn count(&self, sql: &str) -> i64 {
+        self.row(sql).await.try_get_by_index(0).expect("it is a number")
+    }
+
+    async fn row(&self, sql: &str) -> QueryResult {
         let statement = Statement::from_string(self.db.read.get_database_backend(), sql);
-        let row = self.db.read.query_one_raw(statement).await.expect("the statement runs").expect("there is a row");
-        row.try_get_by_index(0).expect("it is a number")
+        self.db.read.query_one_raw(statement).await.expect("the statement runs").expect("there is a row")
     }
 
     /// Runs a statement behind the server's back.
@@ -196,10 +199,13 @@ impl TestApp {
     }
 }
 
-/// The settings that these flags make.
+/// The settings that these flags make. Whoever has a time by default has as much as a busy machine may need.
 pub fn settings(flags: &[&str]) -> ServeSettings {
-    log::listen();
-    Config::try_parse_from([&["hero-teams"], flags].concat()).expect("they are settings").serve
+    logged::listen();
+    let times = ["--header-timeout", "--body-timeout", "--request-timeout", "--write-timeout"];
+    let times = times.into_iter().filter(|time| !flags.contains(time)).flat_map(|time| [time, "600"]);
+    let arguments = ["hero-teams"].into_iter().chain(times).chain(flags.iter().copied());
+    Config::try_parse_from(arguments).expect("they are settings").serve
 }
 
 /// A database with few connections, so that many tests can run at once.
@@ -208,7 +214,7 @@ pub async fn connect(url: &str) -> Db {
 }
 
 fn db_settings(url: &str) -> DbSettings {
-    log::listen();
+    logged::listen();
     DbSettings {
         url: url.to_owned(),
         read_connections: 4,
@@ -216,6 +222,15 @@ fn db_settings(url: &str) -> DbSettings {
         acquire_timeout: Duration::from_mins(1),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
+    }
+}
+
+/// Waits until something is so, for longer than a busy machine may take.
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(5);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "what is waited for does not come");
+        sleep(Duration::from_millis(2)).await;
     }
 }
 
