@@ -43,6 +43,38 @@ impl StoreError {
     }
 }
 
+impl std::error::Error for StoreError {}
+
+/// For the log and for those who start the program. Clients are told less.
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { keys, linked } => {
+                write!(formatter, "there are no rows with these keys: {keys:?} {linked:?}")
+            }
+            Self::Conflict => formatter.write_str("other transactions were in the way"),
+            Self::Timeout => formatter.write_str("it took too long"),
+            Self::Unavailable(cause) | Self::Database(cause) => formatter.write_str(&reason(cause)),
+        }
+    }
+}
+
+/// What an error says, once: each layer that it came through repeats the text of the one below.
+fn reason(error: &DbErr) -> String {
+    let cause = match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return "no connection could be had in time".to_owned(),
+        DbErr::Custom(text) | DbErr::Migration(text) => return text.clone(),
+        DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause) => cause,
+        error => return error.to_string(),
+    };
+    let RuntimeErr::SqlxError(error) = cause else { return cause.to_string() };
+    let mut cause: &dyn std::error::Error = &**error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) = error {
@@ -55,6 +87,8 @@ impl From<DbErr> for StoreError {
             return Self::Database(error);
         };
         match &**cause {
+            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
+            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
@@ -69,8 +103,6 @@ impl From<DbErr> for StoreError {
                 Self::Unavailable(error)
             }
             sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
-            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
-            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             // Whatever keeps a connection from being opened.
             _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),

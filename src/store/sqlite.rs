@@ -10,6 +10,8 @@
 
 use std::{
     collections::HashSet,
+    error::Error,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -18,13 +20,18 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Row, Rows, Statement, ToSql, params_from_iter,
+    Connection, ErrorCode, OpenFlags, Row, Rows, Statement, ToSql,
+    ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE},
+    params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 use sea_orm::{
     ExecResult, ProxyExecResult, ProxyRow, QueryResult, Value,
     sea_query::Values,
-    sqlx::{self, error::BoxDynError},
+    sqlx::{
+        self,
+        error::{BoxDynError, DatabaseError, ErrorKind},
+    },
 };
 use tokio::{
     sync::oneshot,
@@ -363,13 +370,65 @@ fn may_take_longer(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// It travels as the cause of SQLx's error, which is the one that SeaORM knows.
+/// An error of SQLite as SQLx has those of other databases, which is the one that SeaORM knows.
 fn error(cause: rusqlite::Error) -> sqlx::Error {
-    sqlx::Error::AnyDriverError(Box::new(cause))
+    sqlx::Error::Database(Box::new(SqliteError::from(cause)))
 }
 
 /// SQLite's extended result code, when the error is one of SQLite.
 pub fn code(error: &sqlx::Error) -> Option<i32> {
-    let sqlx::Error::AnyDriverError(cause) = error else { return None };
-    cause.downcast_ref::<rusqlite::Error>()?.sqlite_error().map(|error| error.extended_code)
+    error.as_database_error()?.try_downcast_ref::<SqliteError>()?.code
+}
+
+/// What SQLite says. It has no SQLSTATE.
+#[derive(Debug)]
+struct SqliteError {
+    message: String,
+    code: Option<i32>,
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(cause: rusqlite::Error) -> Self {
+        let code = cause.sqlite_error().map(|error| error.extended_code);
+        let message = match cause {
+            // Without the statement, which the log has when it is asked for.
+            rusqlite::Error::SqlInputError { msg, .. } => msg,
+            cause => cause.to_string(),
+        };
+        Self { message, code }
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Error for SqliteError {}
+
+impl DatabaseError for SqliteError {
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self.code {
+            Some(SQLITE_CONSTRAINT_FOREIGNKEY) => ErrorKind::ForeignKeyViolation,
+            Some(SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE) => ErrorKind::UniqueViolation,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
 }
