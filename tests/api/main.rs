@@ -20,6 +20,7 @@ mod graphql_over_http;
 mod http;
 mod input;
 mod lists;
+mod log;
 mod model;
 mod node;
 mod outages;
