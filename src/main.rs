@@ -4,7 +4,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use hero_teams::{
     config::{Command, Config, DatabaseSettings},
     graphql, http,
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match Config::try_parse() {
+    let result = match Config::read() {
         Ok(config) => {
             log::init(&log, &config.log, config.database.log_sql);
             start(config).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}")))

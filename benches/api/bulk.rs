@@ -79,7 +79,7 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
 /// A database with the teams, and with heroes to update.
 async fn open(url: &str) -> Db {
     let settings = DbSettings {
-        url: url.to_owned(),
+        url: url.parse().expect("the URL of a database"),
         read_connections: 4,
         write_connections: 4,
         acquire_timeout: Duration::from_secs(5),

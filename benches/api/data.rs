@@ -40,7 +40,7 @@ impl Data {
         let folder = tempfile::tempdir().expect("a folder for the database");
         let path = folder.path().join("heroes.db");
         let settings = DbSettings {
-            url: format!("sqlite://{}", path.display()),
+            url: format!("sqlite://{}", path.display()).parse().expect("the URL of a database"),
             read_connections: READ_CONNECTIONS,
             write_connections: 1,
             acquire_timeout: Duration::from_secs(5),

@@ -10,6 +10,9 @@ mod m20261122_000002_create_team;
 mod m20261122_000003_create_hero_team_link;
 mod text;
 
+/// The tables that there are when all migrations are applied.
+pub const TABLES: [&str; 3] = ["hero", "team", "hero_team_link"];
+
 /// The ordered list of migrations.
 #[derive(Debug)]
 pub struct Migrator;

@@ -68,6 +68,9 @@ fn reason(error: &DbErr) -> String {
         error => return error.to_string(),
     };
     let RuntimeErr::SqlxError(error) = cause else { return cause.to_string() };
+    if let Some(error) = error.as_database_error() {
+        return error.message().to_owned();
+    }
     let mut cause: &dyn std::error::Error = &**error;
     while let Some(source) = cause.source() {
         cause = source;

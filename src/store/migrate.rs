@@ -2,27 +2,123 @@
 
 use std::sync::Arc;
 
-use migration::MigratorTrait;
+use migration::{MigratorTrait, TABLES};
 use sea_orm::{
     ConnectionTrait, Database, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement,
     from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, Transaction};
+use super::{Db, StoreError, Transaction};
+
+/// The table in which SeaORM notes the migrations that were applied.
+const MIGRATIONS: &str = "seaql_migrations";
+
+pub const TABLES_OF_SQLITE: &str = "SELECT name FROM sqlite_schema
+    WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+
+/// Another program may have tables of other names in the same schema.
+const TABLES_OF_POSTGRES: &str = "SELECT relname::text FROM pg_catalog.pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+    AND relname IN ('hero', 'team', 'hero_team_link', 'seaql_migrations') ORDER BY relname";
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
 
+/// What a database has before this program uses it.
+#[derive(Debug)]
+pub struct Found {
+    pub backend: DbBackend,
+    /// On PostgreSQL those of the schema that this program would take for its own, on SQLite all of them.
+    pub tables: Vec<String>,
+    /// The migrations that were applied.
+    pub migrations: Vec<String>,
+    /// How text is encoded.
+    pub encoding: String,
+}
+
+/// Names in a message, at most.
+const MAX_NAMES: usize = 5;
+
+impl Found {
+    /// Refuses a database that this program did not make, or in which it would answer wrongly.
+    ///
+    /// # Errors
+    ///
+    /// A message that goes on after the name of the database.
+    pub fn check(&self) -> Result<(), String> {
+        let is_sqlite = self.backend == DbBackend::Sqlite;
+        let elsewhere = if is_sqlite {
+            "it stays as it is; name another file, such as sqlite://hero-teams.db"
+        } else {
+            "it stays as it is; name another database, or another schema with options=-c%20search_path%3DNAME"
+        };
+        let names = known();
+        let unknown = |name: &&String| !names.contains(name);
+        if self.migrations.iter().any(|name| unknown(&name)) {
+            let names = list(self.migrations.iter().filter(unknown));
+            return Err(format!(
+                "was made by another program, or by a newer version of this one (it has the migrations {names}); {elsewhere}"
+            ));
+        }
+        if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
+            let tables = list(&self.tables);
+            return Err(format!("has tables that this program did not make ({tables}); {elsewhere}"));
+        }
+        if self.pending().is_empty()
+            && let Some(table) = TABLES.iter().find(|table| !self.tables.iter().any(|name| name == *table))
+        {
+            return Err(format!("has no table {table}, although the migration that makes it was applied"));
+        }
+        match self.encoding.as_str() {
+            "UTF-8" | "UTF8" => Ok(()),
+            encoding if is_sqlite => Err(format!(
+                "has text in {encoding}, with which comparisons are wrong; copy it into one in UTF-8: `sqlite3 OLD .dump | sqlite3 NEW`"
+            )),
+            encoding => Err(format!(
+                "has text in {encoding}, with which comparisons are wrong; make one in UTF-8: `createdb --template template0 --encoding UTF8 NAME`"
+            )),
+        }
+    }
+
+    /// The migrations that are to be applied.
+    fn pending(&self) -> Vec<String> {
+        let is_pending = |name: &String| !self.migrations.contains(name);
+        known().into_iter().filter(is_pending).collect()
+    }
+}
+
+/// The migrations of this program.
+fn known() -> Vec<String> {
+    migration::Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let mut names: Vec<_> = names.into_iter().map(String::as_str).collect();
+    if names.len() > MAX_NAMES {
+        names.truncate(MAX_NAMES);
+        names.push("…");
+    }
+    names.join(", ")
+}
+
 impl Db {
-    /// Applies the migrations that are pending, all or none.
+    /// Applies the migrations that are pending, all or none. Where none is, nothing is written.
     ///
     /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
     /// in, and the later ones find nothing to do.
     ///
     /// # Errors
     ///
-    /// When the database has a migration that this program does not know, or a statement fails.
-    pub async fn migrate(&self) -> Result<(), DbErr> {
+    /// When the database may only be read, or a statement fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let pending = self.pending_migrations().await?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        if self.write.is_read_only() {
+            let message = format!("the database is outdated and may only be read (pending: {})", pending.join(", "));
+            return Err(StoreError::Database(DbErr::Migration(message)));
+        }
         // A migration takes the time that it takes, so it is not a slow statement of a request.
         let txn = self.write.of(&Arc::default()).begin().await?;
         if txn.get_database_backend() == DbBackend::Postgres {
@@ -44,8 +140,8 @@ impl Db {
         migration::Migrator::up(&connection, None).await?;
         drop(connection);
         match Arc::into_inner(txn) {
-            Some(txn) => txn.commit().await,
-            None => Err(DbErr::Custom("the migrations have not come to their end".to_owned())),
+            Some(txn) => Ok(txn.commit().await?),
+            None => Err(DbErr::Custom("the migrations have not come to their end".to_owned()).into()),
         }
     }
 
@@ -53,19 +149,34 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// When the database has a migration that this program does not know, or does not answer.
-    pub async fn pending_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let pending = if self.read.get_database_backend() == DbBackend::Postgres {
-            migration::Migrator::get_pending_migrations_read_only(&self.read).await?
-        } else {
-            // SeaORM looks for a table of SQLite with its own driver alone.
-            let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'";
-            match self.read.query_one_raw(Statement::from_string(DbBackend::Sqlite, table)).await? {
-                Some(_) => migration::Migrator::get_pending_migrations(&self.read).await?,
-                None => migration::Migrator::get_migration_files(),
-            }
+    /// When the database does not answer.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.found().await?.pending())
+    }
+
+    /// Refuses a database that this program did not make, or in which it would answer wrongly.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let found = self.found().await?.check();
+        found.map_err(|reason| StoreError::Database(DbErr::Custom(format!("the database {reason}"))))
+    }
+
+    async fn found(&self) -> Result<Found, StoreError> {
+        let backend = self.read.get_database_backend();
+        // It is no statement of a request, that may be too slow.
+        let read = self.read.of(&Arc::default());
+        let texts = async |sql: &str| {
+            let rows = read.query_all_raw(Statement::from_string(backend, sql)).await?;
+            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()
         };
-        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+        let (tables, encoding) = match backend {
+            DbBackend::Sqlite => (TABLES_OF_SQLITE, "SELECT encoding FROM pragma_encoding"),
+            _ => (TABLES_OF_POSTGRES, "SELECT current_setting('server_encoding')"),
+        };
+        let tables = texts(tables).await?;
+        let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
+        let migrations = if has_migrations { texts("SELECT version FROM seaql_migrations").await? } else { Vec::new() };
+        let encoding = texts(encoding).await?.into_iter().next().unwrap_or_default();
+        Ok(Found { backend, tables, migrations, encoding })
     }
 }
 

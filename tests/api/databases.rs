@@ -38,13 +38,18 @@ impl TestDatabase {
 
     /// None, after saying so, where there is no PostgreSQL.
     pub async fn postgres() -> Option<Self> {
+        Self::postgres_with("").await
+    }
+
+    /// The same, made with these options.
+    pub async fn postgres_with(options: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let server = server()?;
         let name = format!("hero_teams_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        execute(server, &format!("CREATE DATABASE {name}")).await;
-        let (address, options) = server.split_once('?').unwrap_or((server, ""));
+        execute(server, &format!("CREATE DATABASE {name} {options}")).await;
+        let (address, parameters) = server.split_once('?').unwrap_or((server, ""));
         let (address, _) = address.rsplit_once('/').expect("an address with the name of a database");
-        Some(Self { url: format!("{address}/{name}?{options}"), kind: Kind::PostgreSQL { server, name } })
+        Some(Self { url: format!("{address}/{name}?{parameters}"), kind: Kind::PostgreSQL { server, name } })
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -59,7 +64,7 @@ impl TestDatabase {
     }
 }
 
-async fn execute(server: &str, statement: &str) {
+pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
     db.close().await.expect("the connection closes");

@@ -14,6 +14,8 @@ use tokio::{
     task::{spawn_blocking, yield_now},
 };
 
+use crate::command_line::command;
+
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
 const BINARY: &str = env!("CARGO_BIN_EXE_hero-teams");
 
@@ -27,12 +29,6 @@ fn unread() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     writer.into()
-}
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.args(arguments).current_dir(folder).env_remove("DATABASE_URL");
-    command
 }
 
 /// A server on a socket file, because its log may not say where it listens. It is killed when the test ends.

@@ -64,7 +64,7 @@ pub fn router(db: Db) -> Router {
 
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
-    Settings { serve: settings(flags), ..Settings::new("") }.router(db)
+    http::router(db, &settings(flags), &graphql_settings())
 }
 
 impl Settings {
@@ -74,10 +74,12 @@ impl Settings {
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
-        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
-        let graphql = GraphQlSettings { limits, ..GraphQlSettings::default() };
-        Self { db: db_settings(url), graphql, serve: settings(&[]) }
+        Self { db: db_settings(url), graphql: graphql_settings(), serve: settings(&[]) }
     }
+}
+
+fn graphql_settings() -> GraphQlSettings {
+    GraphQlSettings { limits: Limits { max_rows: usize::MAX, ..Limits::DEFAULT }, ..GraphQlSettings::default() }
 }
 
 /// A server with the real router on a fresh, migrated database.
@@ -195,7 +197,7 @@ pub async fn connect(url: &str) -> Db {
 
 fn db_settings(url: &str) -> DbSettings {
     DbSettings {
-        url: url.to_owned(),
+        url: url.parse().expect("the URL of a database"),
         read_connections: 4,
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
