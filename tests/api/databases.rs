@@ -55,19 +55,24 @@ impl TestDatabase {
     /// One to which the migrations have been applied, unless it is on a server that the tests have not started. None, after saying
     /// so, where there is no PostgreSQL.
     pub async fn postgres() -> Option<Self> {
-        Self::copy_of("template1").await
+        Self::made("TEMPLATE template1").await
     }
 
     /// One without tables.
     pub async fn empty_postgres() -> Option<Self> {
-        Self::copy_of("template0").await
+        Self::made("TEMPLATE template0").await
     }
 
-    async fn copy_of(template: &str) -> Option<Self> {
+    /// One without tables, made with these options.
+    pub async fn postgres_with(options: &str) -> Option<Self> {
+        Self::made(options).await
+    }
+
+    async fn made(options: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let server = server()?;
         let name = format!("hero_teams_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        execute(server, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        execute(server, &format!("CREATE DATABASE {name} {options}")).await;
         Some(Self { url: named(server, &name), kind: Kind::PostgreSQL { server, name } })
     }
 
@@ -106,7 +111,7 @@ fn named(server: &str, name: &str) -> String {
     format!("{address}/{name}?{options}")
 }
 
-async fn execute(server: &str, statement: &str) {
+pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
     db.close().await.expect("the connection closes");

@@ -34,7 +34,7 @@ async fn a_full_disk_is_told_and_gotten_over() {
         app.data(CREATE, heroes(1)).await;
         app.data(CREATE, heroes(1)).await;
         let other = connect(&app.database.url).await;
-        other.migrate::<hero_teams::schema::Migrator>().await.expect("nobody holds the write lock");
+        other.migrate().await.expect("nobody holds the write lock");
         other.close().await.expect("the database closes");
         assert_eq!(app.counts().await, [1 + 2 * round, 0, 0]);
     }

@@ -210,7 +210,7 @@ on_both_databases! {
                 let url = database.url.clone();
                 tokio::spawn(async move {
                     let db = crate::support::connect(&url).await;
-                    db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply once");
+                    db.migrate().await.expect("the migrations apply once");
                     db.close().await.expect("the database closes");
                 })
             })
@@ -219,7 +219,7 @@ on_both_databases! {
             server.await.expect("the server starts");
         }
         let late = crate::support::connect(&database.url).await;
-        assert_eq!(late.pending_migrations::<hero_teams::schema::Migrator>().await.expect("the state is known"), Vec::<String>::new());
+        assert_eq!(late.pending_migrations().await.expect("the state is known"), Vec::<String>::new());
         late.close().await.expect("the database closes");
         database.remove().await;
     }

@@ -16,7 +16,7 @@ use hero_teams::{
     graphql::Schema,
     http,
     schema::{Api, HeroTeams},
-    store::{Db, DbSettings},
+    store::{self, Db, DbSettings},
 };
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub fn router(db: Db) -> Router {
 
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
-    Settings { serve: settings(flags), ..Settings::new("") }.router::<HeroTeams>(db)
+    Settings { serve: settings(flags), ..Settings::new("sqlite://none.db") }.router::<HeroTeams>(db)
 }
 
 impl Settings {
@@ -78,10 +78,12 @@ impl Settings {
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
-        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
-        let graphql = GraphQlSettings { limits, ..GraphQlSettings::default() };
-        Self { db: db_settings(url), graphql, serve: settings(&[]) }
+        Self { db: db_settings(url), graphql: graphql_settings(), serve: settings(&[]) }
     }
+}
+
+fn graphql_settings() -> GraphQlSettings {
+    GraphQlSettings { limits: Limits { max_rows: usize::MAX, ..Limits::DEFAULT }, ..GraphQlSettings::default() }
 }
 
 /// A server with the real router on a fresh, migrated database.
@@ -106,9 +108,10 @@ impl TestApp {
     /// A server of an API with other settings.
     pub async fn of<A: Api>(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new(&database.url);
+        settings.db.migrations = store::migrations::<A>();
         change(&mut settings);
         let mut db = Db::connect(&settings.db).await.expect("the database opens");
-        db.migrate::<A::Migrator>().await.expect("the migrations apply");
+        db.migrate().await.expect("the migrations apply");
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
@@ -216,7 +219,8 @@ pub async fn connect(url: &str) -> Db {
 fn db_settings(url: &str) -> DbSettings {
     logged::listen();
     DbSettings {
-        url: url.to_owned(),
+        migrations: store::migrations::<HeroTeams>(),
+        url: url.parse().expect("the URL of a database"),
         read_connections: 4,
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
