@@ -311,6 +311,37 @@ async fn what_may_have_been_meant() {
     assert_eq!(app.graphql(of_argument).await, fault(&format!("{argument}; did you mean `where`?"), 9));
     assert_eq!(app.graphql(of_class).await, fault(&format!("{class}; did you mean `Hero`?"), 9));
     assert_eq!(app.graphql("{ heroes {\n xyz } }").await, fault("type `Hero` does not have a field `xyz`", 2));
+    for (document, message, column) in [
+        (
+            "mutation { createHero(input: {}) {\n heros { id } } }",
+            "type `CreateHeroPayload` does not have a field `heros`; did you mean `hero`?",
+            2,
+        ),
+        (
+            "{ node(id: 1) {\n ... on Team { a: heroes { nam } } } }",
+            "type `Hero` does not have a field `nam`; did you mean `name`?",
+            28,
+        ),
+        (
+            "query(\n$a: [Boolan!]) { __typename }",
+            "cannot find type `Boolan` in this document; did you mean `Boolean`?",
+            1,
+        ),
+        (
+            "{ ...F } fragment F on\nQuerry { __typename }",
+            "type condition `Querry` of fragment `F` is not a type defined in the schema; did you mean `Query`?",
+            1,
+        ),
+    ] {
+        let answer = app.graphql(document).await;
+        let errors = answer["errors"].as_array().expect("a list");
+        assert!(errors.contains(&fault(message, column)["errors"][0]), "{answer}");
+    }
+    // What else is wrong at the same place is said of names that are not mistaken.
+    let answer = app.graphql("query(\n$a: Int, $a: Boolan) { heroes(were: 1, were: 2) { id } }").await;
+    let messages = answer["errors"].as_array().expect("a list").iter().map(|error| error["message"].as_str());
+    let suggesting = messages.filter(|message| message.is_some_and(|message| message.contains("did you mean")));
+    assert_eq!(suggesting.count(), 3, "{answer}");
     app.close().await;
 
     let app = TestApp::with(TestDatabase::sqlite(), |settings| {

@@ -5,6 +5,7 @@ mod measure;
 mod root;
 mod rows;
 mod scan;
+mod suggestion;
 mod validate;
 mod values;
 

@@ -1,25 +1,20 @@
 //! Validation as the specification has it, by apollo-compiler.
 
 use apollo_compiler::{
-    ExecutableDocument, Name, Schema,
+    ExecutableDocument, Schema,
     diagnostic::ToCliReport as _,
     parser::Parser,
-    schema::ExtendedType,
-    validation::{DiagnosticList, Valid},
+    validation::{DiagnosticData, DiagnosticList, Valid},
 };
 use async_graphql::{Pos, ServerError};
 
-use super::{Limits, measure::measure, scan::scan, values};
+use super::{Limits, measure::measure, scan::scan, suggestion::UnknownNames, values};
 use crate::graphql::error::{ApiError, Code, shortened};
 
 /// Faults of a document that are reported, at most.
 const MAX_FAULTS: usize = 20;
 /// How deep the parser may go. The scan has counted brackets, so nothing reaches this.
 const RECURSION_LIMIT: usize = 500;
-/// Longer names are not compared with others, which takes time for each pair of characters.
-const MAX_COMPARED: usize = 100;
-/// Names that differ in more than a third of their characters are not mistaken for each other.
-const MIN_SIMILARITY: f64 = 0.66;
 
 /// Parses, measures and validates a document.
 ///
@@ -34,63 +29,38 @@ pub fn checked(
 ) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
     scan(text, limits).map_err(|error| vec![error])?;
     let parsed = Parser::new().recursion_limit(RECURSION_LIMIT).parse_ast(text, "request");
-    let document = parsed.map_err(|invalid| faults(&invalid.errors, |_| None))?;
+    let document = parsed.map_err(|invalid| faults(&invalid.errors, None))?;
     measure(&document, limits).map_err(|error| vec![error.at(None)])?;
-    let valid = document
-        .to_executable_validate(schema)
-        .map_err(|invalid| faults(&invalid.errors, |fault| if suggest { suggestion(schema, fault) } else { None }))?;
+    let validated = document.to_executable_validate(schema);
+    let unknown = || suggest.then(|| UnknownNames::new(&document, schema));
+    let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()))?;
     let faults = values::faults(schema, &valid, text, MAX_FAULTS);
     if faults.is_empty() { Ok(valid) } else { Err(faults) }
 }
 
-fn faults(faults: &DiagnosticList, suggestion: impl Fn(&str) -> Option<String>) -> Vec<ServerError> {
-    let fault = |message: String, position| {
-        let suggestion = suggestion(&message).unwrap_or_default();
-        ApiError::new(Code::BadUserInput, shortened(message + &suggestion)).at(position)
+fn faults(faults: &DiagnosticList, unknown: Option<&UnknownNames>) -> Vec<ServerError> {
+    let fault = |diagnostic: &DiagnosticData| {
+        let offset = diagnostic.location().map(|span| span.offset());
+        let suggestion = offset.filter(|_| is_unknown(diagnostic)).and_then(|offset| unknown?.suggestion(offset));
+        let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        let error = ApiError::new(Code::BadUserInput, shortened(diagnostic.to_string() + &suggestion));
+        error.at(offset.map(|column| Pos { line: 0, column }))
     };
     // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its own.
-    let is_empty = |message: &str| message.ends_with("must have a subselection set");
-    let has_others = faults.iter().any(|diagnostic| !is_empty(&diagnostic.error.to_string()));
-    let counts = |message: &str| !(has_others && is_empty(message));
-    let messages = faults.iter().map(|diagnostic| (diagnostic.error.to_string(), diagnostic.error.location()));
-    let mut messages = messages.filter(|(message, _)| counts(message));
-    let mut first: Vec<_> = messages
-        .by_ref()
-        .take(MAX_FAULTS)
-        .map(|(message, location)| fault(message, location.map(|span| Pos { line: 0, column: span.offset() })))
-        .collect();
-    let more = messages.count();
-    first.extend((more > 0).then(|| fault(format!("and {more} more faults"), None)));
+    let is_empty = |diagnostic: &DiagnosticData| diagnostic.unstable_error_name() == Some("MissingSubselection");
+    let has_others = faults.iter().any(|diagnostic| !is_empty(diagnostic.error));
+    let diagnostics = faults.iter().map(|diagnostic| diagnostic.error);
+    let mut diagnostics = diagnostics.filter(|diagnostic| !(has_others && is_empty(diagnostic)));
+    let mut first: Vec<_> = diagnostics.by_ref().take(MAX_FAULTS).map(fault).collect();
+    let more = diagnostics.count();
+    first.extend((more > 0).then(|| {
+        let message = format!("and {more} more faults");
+        ApiError::new(Code::BadUserInput, message).at(None)
+    }));
     first
 }
 
-/// What may have been meant. The library names what is unknown in its messages alone, between backticks.
-fn suggestion(schema: &Schema, fault: &str) -> Option<String> {
-    let named: Vec<&str> = fault.split('`').skip(1).step_by(2).collect();
-    let (unknown, known): (&str, Vec<&str>) = match named[..] {
-        [class, field] if fault.contains("does not have a field") => (field, fields(schema, class)),
-        [argument, coordinate] if fault.contains("is not supported by") => {
-            let (class, field) = coordinate.split_once('.')?;
-            let arguments = &schema.type_field(class, field).ok()?.arguments;
-            (argument, arguments.iter().map(|argument| argument.name.as_str()).collect())
-        }
-        [class] | [class, _] if fault.contains("cannot find type") || fault.contains("not a type defined") => {
-            (class, schema.types.keys().map(Name::as_str).collect())
-        }
-        _ => return None,
-    };
-    if unknown.len() > MAX_COMPARED {
-        return None;
-    }
-    let similarity = |known: &&str| strsim::jaro_winkler(unknown, known);
-    let best = known.into_iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
-    (similarity(&best) >= MIN_SIMILARITY).then(|| format!("; did you mean `{best}`?"))
-}
-
-fn fields<'s>(schema: &'s Schema, class: &str) -> Vec<&'s str> {
-    match schema.types.get(class) {
-        Some(ExtendedType::Object(object)) => object.fields.keys().map(Name::as_str).collect(),
-        Some(ExtendedType::Interface(interface)) => interface.fields.keys().map(Name::as_str).collect(),
-        _ => Vec::new(),
-    }
+/// Whether it is about a name that is not known, and not about something else at the same place.
+fn is_unknown(diagnostic: &DiagnosticData) -> bool {
+    diagnostic.unstable_error_name().is_some_and(|name| name.starts_with("Undefined"))
 }
