@@ -4,7 +4,6 @@ mod executable;
 mod measure;
 mod root;
 mod rows;
-mod scan;
 mod suggestion;
 mod validate;
 mod values;

@@ -6,15 +6,17 @@ use apollo_compiler::{
     parser::Parser,
     validation::{DiagnosticData, DiagnosticList, Valid},
 };
+use apollo_parser::{Lexer, TokenKind};
 use async_graphql::{Pos, ServerError};
 
-use super::{Limits, measure::measure, scan::scan, suggestion::UnknownNames, values};
+use super::{Limits, check, measure::measure, suggestion::UnknownNames, values};
 use crate::graphql::error::{ApiError, Code, shortened};
 
 /// Faults of a document that are reported, at most.
 const MAX_FAULTS: usize = 20;
-/// How deep the parser may go. The scan has counted brackets, so nothing reaches this.
-const RECURSION_LIMIT: usize = 500;
+/// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are not too
+/// deep stay far below.
+const MAX_NESTING: usize = 64;
 
 /// Parses, measures and validates a document.
 ///
@@ -27,8 +29,11 @@ pub fn checked(
     limits: &Limits,
     suggest: bool,
 ) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
-    scan(text, limits).map_err(|error| vec![error])?;
-    let parsed = Parser::new().recursion_limit(RECURSION_LIMIT).parse_ast(text, "request");
+    // The parser counts blank space, once before each token and before the end, and the end itself.
+    let token_limit = limits.max_tokens.saturating_mul(2).saturating_add(2);
+    let mut parser = Parser::new().token_limit(token_limit).recursion_limit(MAX_NESTING);
+    let parsed = parser.parse_ast(text, "request");
+    check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
     let document = parsed.map_err(|invalid| faults(&invalid.errors, None))?;
     measure(&document, limits).map_err(|error| vec![error.at(None)])?;
     let validated = document.to_executable_validate(schema);
@@ -36,6 +41,29 @@ pub fn checked(
     let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()))?;
     let faults = values::faults(schema, &valid, text, MAX_FAULTS);
     if faults.is_empty() { Ok(valid) } else { Err(faults) }
+}
+
+/// Checks the number of tokens, comments and commas among them, and how deep brackets are nested.
+///
+/// The parser has stopped at its limits. Only of a text that is beyond them all tokens are counted.
+fn check_text(text: &str, parser: &Parser, limits: &Limits) -> Result<(), ApiError> {
+    let is_deep = parser.recursion_reached() > MAX_NESTING;
+    if parser.tokens_reached() <= limits.max_tokens && !is_deep {
+        return Ok(());
+    }
+    let (mut tokens, mut depth, mut deepest) = (0_usize, 0_usize, parser.recursion_reached());
+    for token in Lexer::new(text) {
+        match token.map(|token| token.kind()) {
+            Ok(TokenKind::Whitespace | TokenKind::Eof) => continue,
+            Ok(TokenKind::LCurly | TokenKind::LBracket | TokenKind::LParen) => depth += 1,
+            Ok(TokenKind::RCurly | TokenKind::RBracket | TokenKind::RParen) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        tokens += 1;
+        deepest = deepest.max(depth);
+    }
+    check("tokens", tokens, limits.max_tokens)?;
+    if is_deep { check("brackets in brackets", deepest, MAX_NESTING) } else { Ok(()) }
 }
 
 fn faults(faults: &DiagnosticList, unknown: Option<&UnknownNames>) -> Vec<ServerError> {
