@@ -409,7 +409,7 @@ fn number_from<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Resul
 }
 
 /// The largest number that a setting takes.
-const MAX_NUMBER: u64 = 1_000_000_000;
+const MAX_NUMBER: u64 = 1_000_000_000_000;
 
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("the name of a host is expected".to_owned()) } else { Ok(text.to_owned()) }
