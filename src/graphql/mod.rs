@@ -36,7 +36,7 @@ pub use self::request::{Answer, Outcome, Params, PersistedQuery};
 use self::{
     bounds::Bounds,
     document::{Document, Documents, Operation},
-    error::{ApiError, shortened},
+    error::{ApiError, shortened, tell_written},
     hero::{HeroMutation, HeroQuery},
     loaders::Loaders,
     node::NodeQuery,
@@ -149,6 +149,9 @@ impl Schema {
             errors = bounded(response.errors);
             document.locate(&mut errors);
             errors.iter_mut().for_each(with_code);
+            if operation.is_mutation {
+                errors.iter_mut().for_each(tell_written);
+            }
         }
         Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
     }
