@@ -136,6 +136,14 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%cause, "the database is unavailable");
                 Self::new(Code::Unavailable, "the database is not available at the moment; try again later")
             }
+            StoreError::Busy(cause) => {
+                tracing::warn!(%cause, "no connection to the database was free");
+                Self::new(Code::Unavailable, "no connection to the database was free in time; try again later")
+            }
+            StoreError::Unanswered(cause) => {
+                tracing::error!(%cause, "the database is unavailable");
+                Self::new(Code::Unavailable, "the database did not answer the commit; this may be written, or not")
+            }
             StoreError::Database(cause) => {
                 tracing::error!(%cause, "the database failed");
                 Self::new(Code::Internal, "the server failed to do this; its log has the reason")

@@ -8,7 +8,7 @@ use sea_orm::{
     from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, Transaction};
+use super::{Db, Transaction, connection::Isolation, sqlite::Place};
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
@@ -24,10 +24,9 @@ impl Db {
     /// When the database has a migration that this program does not know, or a statement fails.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         // A migration takes the time that it takes, so it is not a slow statement of a request.
-        let txn = self.write.of(&Arc::default()).begin().await?;
+        // Read committed: a snapshot from before the wait would not show what the other server has done.
+        let txn = self.write.of(&Arc::default()).begin_in(Place::Thread, Isolation::ReadCommitted).await?;
         if txn.get_database_backend() == DbBackend::Postgres {
-            // Read committed: a snapshot from before the wait would not show what the other server has done.
-            txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
             // The wait for the other server takes its time, too.
             txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             txn.execute_raw(Statement::from_sql_and_values(

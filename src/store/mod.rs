@@ -1,6 +1,7 @@
 //! What the database holds: rows in and out, plain functions over a connection. Every query is here.
 
 mod cancel;
+mod claim;
 mod connection;
 mod connector;
 mod create;
@@ -62,6 +63,8 @@ pub struct DbSettings {
     pub write_connections: u32,
     /// How long a request waits for a connection that is free.
     pub acquire_timeout: Duration,
+    /// How long a commit is waited for past the deadline of its request, before its connection is given up.
+    pub commit_timeout: Duration,
     /// How long a statement may take on PostgreSQL before it is cancelled. Zero for no end.
     pub statement_timeout: Duration,
     /// How long a statement may take before it is warned of. Zero for as long as it likes.
@@ -70,9 +73,8 @@ pub struct DbSettings {
 
 /// The database: connections that read, and connections that write.
 ///
-/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a
-/// pool of its own for writes because their isolation level is an option of the connection, which saves each
-/// transaction a statement.
+/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a pool of its
+/// own for writes, so that neither reads nor writes wait until the others have ended.
 ///
 /// A clone is cheap, and goes on counting with the one that it was made of.
 #[derive(Clone, Debug)]
@@ -80,6 +82,11 @@ pub struct Db {
     pub read: Session,
     pub write: Session,
     shared: Arc<Shared>,
+}
+
+/// How many of the connections that read are kept for what is likely to be short ([`claim::Claim`]).
+fn reserved(connections: u32) -> u32 {
+    if connections < 4 { 0 } else { (connections / 8).max(1) }
 }
 
 /// What all requests have in common.
@@ -101,19 +108,18 @@ impl Db {
     /// When the address is wrong or the database does not answer.
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
         let is_sqlite = settings.url.starts_with("sqlite:");
-        let connector = |writes| match (is_sqlite, writes) {
-            (true, writes) => Ok(Connector::sqlite(settings, writes)),
-            (false, true) => Connector::postgres(settings, "serializable"),
-            (false, false) => Connector::postgres(settings, "read committed"),
-        };
-        let open = async |writes, connections| {
-            let connector = connector(writes).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-            Pool::open(connector, connections, settings.acquire_timeout).await
+        let long = Arc::default();
+        let open = async |writes, connections: u32, reserved| {
+            let connector =
+                if is_sqlite { Ok(Connector::sqlite(settings, writes)) } else { Connector::postgres(settings) };
+            let connector = connector.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+            Pool::open(connector, connections, reserved, &long, settings).await
         };
         // The writer comes first: it creates the file that the readers expect.
-        let write = open(true, if is_sqlite { 1 } else { settings.write_connections }).await?;
-        let read = open(false, settings.read_connections).await?;
-        let request = Arc::new(Request::new(settings.slow_statement));
+        let write = open(true, if is_sqlite { 1 } else { settings.write_connections }, 0).await?;
+        let read = open(false, settings.read_connections, reserved(settings.read_connections)).await?;
+        Pool::pair(&read, &write);
+        let request = Arc::new(Request::new(settings.slow_statement, long));
         Ok(Self {
             read: Session::new(read, Arc::clone(&request)),
             write: Session::new(write, request),

@@ -23,7 +23,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("the binary runs")
 }
 
@@ -33,7 +33,7 @@ fn stdout(output: &Output) -> String {
 }
 
 /// The one line with which a program ends that cannot do what it was asked.
-fn refusal(output: &Output) -> String {
+pub fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).expect("it is text");
     let errors: Vec<_> = said.lines().filter(|line| !line.contains("INFO")).collect();
@@ -82,7 +82,7 @@ impl Server {
     }
 
     /// The next line of the log that has these words.
-    fn logged(&self, words: &[&str]) -> String {
+    pub fn logged(&self, words: &[&str]) -> String {
         self.log.iter().find(|line| words.iter().all(|word| line.contains(word))).expect("the server goes on")
     }
 

@@ -51,15 +51,27 @@ impl TestDatabase {
         matches!(self.kind, Kind::PostgreSQL { .. })
     }
 
+    /// Runs a statement as whoever the server belongs to.
+    pub async fn administrate(&self, statement: &str) {
+        let Kind::PostgreSQL { server, name } = &self.kind else { panic!("SQLite has no administrator") };
+        execute(server, &statement.replace("DATABASE_NAME", name)).await;
+    }
+
     /// Removes what would be left behind.
     pub async fn remove(self) {
+        self.remove_with("").await;
+    }
+
+    /// Removes what would be left behind, with something that belongs to it.
+    pub async fn remove_with(self, statement: &str) {
         if let Kind::PostgreSQL { server, name } = self.kind {
             execute(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            execute(server, statement).await;
         }
     }
 }
 
-async fn execute(server: &str, statement: &str) {
+pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
     db.close().await.expect("the connection closes");

@@ -2,12 +2,15 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
+mod line;
 mod support;
 
 mod atomicity;
 mod batching;
 mod browser;
+mod changed_tables;
 mod command_line;
+mod commits;
 mod conformance;
 mod connections;
 mod create;
@@ -16,6 +19,7 @@ mod delete;
 mod documents;
 mod edge;
 mod faults;
+mod few_connections;
 mod graphql_over_http;
 mod http;
 mod input;
@@ -24,6 +28,7 @@ mod model;
 mod node;
 mod outages;
 mod plans;
+mod poolers;
 mod property;
 mod races;
 mod read;
