@@ -8,7 +8,7 @@ use sea_orm::{
     from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, Transaction, connection::Isolation, sqlite::Place};
+use super::{Db, Transaction, connection::Isolation, readiness::is_read_only, sqlite::Place};
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
@@ -17,15 +17,28 @@ impl Db {
     /// Applies the migrations that are pending, all or none.
     ///
     /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
-    /// in, and the later ones find nothing to do.
+    /// in, and the later ones find nothing to do. Where PostgreSQL may only be read, because it is a standby, there must be
+    /// nothing to do.
     ///
     /// # Errors
     ///
-    /// When the database has a migration that this program does not know, or a statement fails.
+    /// When the database has a migration that this program does not know, a statement fails, or the database does not
+    /// answer any more.
     pub async fn migrate(&self) -> Result<(), DbErr> {
+        tokio::select! {
+            migrated = self.apply_migrations() => migrated,
+            silent = self.write.until_silent(), if self.write.get_database_backend() == DbBackend::Postgres => Err(silent),
+        }
+    }
+
+    async fn apply_migrations(&self) -> Result<(), DbErr> {
         // A migration takes the time that it takes, so it is not a slow statement of a request.
+        let write = self.write.of(&Arc::default());
+        if write.get_database_backend() == DbBackend::Postgres && is_read_only(&write).await? {
+            return self.refuse_pending_migrations().await;
+        }
         // Read committed: a snapshot from before the wait would not show what the other server has done.
-        let txn = self.write.of(&Arc::default()).begin_in(Place::Thread, Isolation::ReadCommitted).await?;
+        let txn = write.begin_in(Place::Thread, Isolation::ReadCommitted).await?;
         if txn.get_database_backend() == DbBackend::Postgres {
             // The wait for the other server takes its time, too.
             txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
@@ -46,6 +59,16 @@ impl Db {
             Some(txn) => txn.commit().await,
             None => Err(DbErr::Custom("the migrations have not come to their end".to_owned())),
         }
+    }
+
+    async fn refuse_pending_migrations(&self) -> Result<(), DbErr> {
+        let pending = self.pending_migrations().await?;
+        if !pending.is_empty() {
+            let pending = pending.join(", ");
+            return Err(DbErr::Custom(format!("the database may only be read, and migrations are pending: {pending}")));
+        }
+        tracing::warn!("the database may only be read, so mutations are refused");
+        Ok(())
     }
 
     /// Names the migrations that are pending, and changes nothing.

@@ -34,5 +34,6 @@ mod races;
 mod read;
 mod schema;
 mod sockets;
+mod standby;
 mod story;
 mod update;
