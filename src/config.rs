@@ -255,6 +255,16 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub acquire_timeout: Duration,
+    /// Seconds that a commit is waited for past the deadline of its request, before its connection is given up
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_COMMIT_TIMEOUT",
+        default_value = "5",
+        value_name = "SECONDS",
+        value_parser = seconds
+    )]
+    pub commit_timeout: Duration,
     /// Seconds that a statement may take on PostgreSQL before it is cancelled; 0 for no end
     #[arg(
         long,
@@ -318,6 +328,7 @@ impl DatabaseSettings {
             read_connections: self.read_connections,
             write_connections: self.write_connections,
             acquire_timeout: self.acquire_timeout,
+            commit_timeout: self.commit_timeout,
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
         }

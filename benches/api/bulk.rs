@@ -85,6 +85,7 @@ async fn open(url: &str) -> Db {
         read_connections: 4,
         write_connections: 4,
         acquire_timeout: Duration::from_secs(5),
+        commit_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
     };

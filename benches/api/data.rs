@@ -48,6 +48,7 @@ impl Data {
             read_connections: READ_CONNECTIONS,
             write_connections: 1,
             acquire_timeout: Duration::from_secs(5),
+            commit_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             slow_statement: Duration::ZERO,
         };

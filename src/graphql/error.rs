@@ -21,6 +21,8 @@ pub enum Code {
     PersistedQueryNotFound,
     /// The database cannot be reached at the moment.
     Unavailable,
+    /// A mutation is written, and its payload could not be read.
+    PayloadUnavailable,
     /// A fault of the server.
     Internal,
 }
@@ -37,6 +39,7 @@ impl Code {
             Self::Timeout => "TIMEOUT",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::Unavailable => "UNAVAILABLE",
+            Self::PayloadUnavailable => "PAYLOAD_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }
@@ -91,6 +94,16 @@ pub fn code(error: &ServerError) -> Option<String> {
     match error.extensions.as_ref()?.get("code")? {
         Value::String(code) => Some(code.clone()),
         _ => None,
+    }
+}
+
+/// Tells an error in the payload of a mutation from one of the mutation itself: this one is written. A code that lets clients
+/// repeat the request gives way to [`Code::PayloadUnavailable`].
+pub fn tell_written(error: &mut ServerError) {
+    let may_be_repeated = [Code::Conflict, Code::Timeout, Code::Unavailable].map(Code::as_str);
+    if error.path.len() > 1 && code(error).is_some_and(|code| may_be_repeated.contains(&code.as_str())) {
+        error.extensions.get_or_insert_default().set("code", Code::PayloadUnavailable.as_str());
+        error.message = format!("this is written, but could not be read: {}", error.message);
     }
 }
 
@@ -156,6 +169,14 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(cause) => {
                 tracing::error!(%cause, "the database is unavailable");
                 Self::new(Code::Unavailable, "the database is not available at the moment; try again later")
+            }
+            StoreError::Busy(cause) => {
+                tracing::warn!(%cause, "no connection to the database was free");
+                Self::new(Code::Unavailable, "no connection to the database was free in time; try again later")
+            }
+            StoreError::Unanswered(cause) => {
+                tracing::error!(%cause, "the database is unavailable");
+                Self::new(Code::Unavailable, "the database did not answer the commit; this may be written, or not")
             }
             StoreError::Database(cause) => {
                 tracing::error!(%cause, "the database failed");

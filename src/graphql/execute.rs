@@ -14,7 +14,7 @@ use super::{
     answer::{Bounds, MutationRoot, QueryRoot, settle},
     context::RequestContext,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
-    error::{ApiError, Code, shortened},
+    error::{ApiError, Code, shortened, tell_written},
     introspection::{self, Definition},
     loaders::Loaders,
     request::{Answer, Outcome, Params},
@@ -121,7 +121,7 @@ impl Schema {
         } else {
             IndexMap::new()
         };
-        Ok(Prepared { executable, variables, nulls, fields, introspected })
+        Ok(Prepared { is_mutation: operation.is_mutation, executable, variables, nulls, fields, introspected })
     }
 
     /// What an operation asks of the schema, by response keys.
@@ -143,7 +143,7 @@ impl Schema {
 
     /// Executes an operation, and puts its answer together.
     async fn run(&self, prepared: Prepared, document: &Document, deadline: Instant) -> Answer {
-        let Prepared { executable, variables, nulls, mut fields, introspected: mut values } = prepared;
+        let Prepared { is_mutation, executable, variables, nulls, mut fields, introspected: mut values } = prepared;
         let mut errors = fields.fail(&mut values);
         let db = self.db.for_request(deadline);
         if document::has_fields(&executable) {
@@ -163,6 +163,9 @@ impl Schema {
         }
         errors = bounded(errors);
         errors.iter_mut().for_each(with_code);
+        if is_mutation {
+            errors.iter_mut().for_each(tell_written);
+        }
         document.locate(&mut errors);
         Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
     }
@@ -170,6 +173,7 @@ impl Schema {
 
 /// An operation that can be executed.
 struct Prepared {
+    is_mutation: bool,
     executable: ExecutableDocument,
     variables: Variables,
     nulls: Nulls,

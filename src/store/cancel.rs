@@ -15,7 +15,8 @@ pub struct Canceller(Mutex<Option<PgConnection>>);
 const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 impl Canceller {
-    /// Cancels what runs in a connection, and waits until it has ended.
+    /// Cancels what runs in a connection, and waits until it has ended. When this is dropped before its end, a signal may
+    /// still be on its way, so the connection must not be used again.
     pub async fn cancel(
         &self,
         connector: &Connector,
@@ -25,7 +26,7 @@ impl Canceller {
         loop {
             // It is waited for, so that the signal has arrived before anything else is sent over the connection.
             if let Err(error) = self.signal(connector, pid).await {
-                tracing::warn!(%error, "a statement cannot be cancelled");
+                tracing::debug!(%error, "a statement cannot be cancelled");
             }
             if let Ok(idle) = timeout(CANCEL_AGAIN, answered(connection)).await {
                 return idle;
@@ -33,13 +34,14 @@ impl Canceller {
         }
     }
 
-    async fn signal(&self, connector: &Connector, pid: i32) -> Result<(), sqlx::Error> {
-        let Connector::Postgres(options) = connector else { return Ok(()) };
+    /// Cancels what runs in a connection, once.
+    pub async fn signal(&self, connector: &Connector, pid: i32) -> Result<(), sqlx::Error> {
+        let Connector::Postgres(asked) = connector else { return Ok(()) };
         // One connection is enough, however many statements are cancelled at once: each takes less than a millisecond.
         let mut kept = self.0.lock().await;
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => PgConnection::connect_with(options).await?,
+            None => PgConnection::connect_with(&asked.options).await?,
         };
         sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut connection).await?;
         *kept = Some(connection);

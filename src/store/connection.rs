@@ -21,6 +21,7 @@ use tracing::{
 use super::{
     cancel::Canceller,
     connector::Connector,
+    error::{is_lost, is_not_supported, is_outdated, unanswered_commit},
     sqlite::{Place, Sqlite},
 };
 
@@ -29,13 +30,23 @@ use super::{
 pub struct Connection {
     driver: Driver,
     opened: Instant,
+    generation: u64,
     /// When it was taken for use last.
     pub taken: Instant,
     /// A statement was sent, and its answer has not come.
     running: bool,
     in_transaction: bool,
+    health: Health,
+}
+
+/// What is known of a connection from its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Well,
     /// The last answer was an error, so it may not stand any more.
-    failed: bool,
+    Failed,
+    /// It does not stand any more, or what it keeps is out of date.
+    Outdated,
 }
 
 #[derive(Debug)]
@@ -45,35 +56,67 @@ enum Driver {
     Postgres(PgConnection, i32),
 }
 
+/// How long a connection lives.
+const MAX_LIFETIME: Duration = Duration::from_mins(30);
+/// How long after its last use a connection is asked whether it still stands.
+const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
+
+/// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was before. So none
+/// may be from the moment on that the transaction looks at, which is that of the first statement after this.
+const SERIALIZABLE: &str =
+    "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE hero, team, hero_team_link IN ACCESS SHARE MODE";
+
 /// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
 #[derive(Clone, Copy, Debug)]
 pub enum Isolation {
-    /// As the connections that write have it when nothing is said.
     Serializable,
     ReadCommitted,
 }
 
 impl Connection {
-    pub async fn open(connector: &Connector) -> Result<Self, sqlx::Error> {
+    /// Opens a connection, which is given up when its generation is no longer the latest one.
+    pub async fn open(connector: &Connector, generation: u64) -> Result<Self, sqlx::Error> {
         let driver = match connector {
             Connector::Sqlite(file) => Driver::Sqlite(Box::new(Sqlite::open(Arc::clone(file)).await?)),
-            Connector::Postgres(options) => {
-                let mut connection = PgConnection::connect_with(options).await?;
-                let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+            Connector::Postgres(asked) => {
+                let mut connection = PgConnection::connect_with(&asked.options).await?;
+                let pid = asked.check(&mut connection).await?;
                 Driver::Postgres(connection, pid)
             }
         };
         let now = Instant::now();
-        Ok(Self { driver, opened: now, taken: now, running: false, in_transaction: false, failed: false })
+        let (running, in_transaction, health) = (false, false, Health::Well);
+        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health })
     }
 
-    pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.opened)
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether it has lived long enough.
+    pub fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.opened) >= MAX_LIFETIME
     }
 
     /// Whether nothing is left in it of what it was used for.
     pub fn is_settled(&self) -> bool {
-        !self.running && !self.in_transaction && !self.failed
+        !self.running && !self.in_transaction && self.health == Health::Well
+    }
+
+    /// Whether it is of no use any more, while another one may be: PostgreSQL has ended it, does not know its prepared
+    /// statements any more, or serves it as one that may only read.
+    pub fn is_outdated(&self) -> bool {
+        self.health == Health::Outdated
+    }
+
+    /// Gives it up for such a reason.
+    pub fn outdate(&mut self) {
+        self.health = Health::Outdated;
+    }
+
+    /// Whether it was used a moment ago, so that it needs no question whether it still stands.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.taken) < IDLE_BEFORE_PING && !self.is_old(now)
     }
 
     pub async fn execute(&mut self, place: Place, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {
@@ -136,28 +179,45 @@ impl Connection {
         let begin = match isolation {
             // It takes the lock at once, so that what a transaction has read cannot change before it writes.
             _ if self.is_sqlite() => "BEGIN IMMEDIATE",
-            Isolation::Serializable => "BEGIN",
+            Isolation::Serializable => SERIALIZABLE,
             Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
         };
-        self.command(place, begin).await.map_err(|error| DbErr::Exec(runtime(error)))
+        self.command(place, begin).await.map_err(|error| {
+            // A standby has no serializable transactions. It may be one that is no longer what its address leads to.
+            if is_not_supported(&error) {
+                self.outdate();
+            }
+            DbErr::Conn(runtime(error))
+        })
     }
 
     /// Commits what was begun, unless a statement in it has failed or was cut off.
     pub async fn commit(&mut self, place: Place) -> Result<(), DbErr> {
-        if self.running || self.failed {
+        if self.running || self.health != Health::Well {
             return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
         }
         let result = self.command(place, "COMMIT").await;
         // PostgreSQL ends a transaction when its commit fails, SQLite may keep it.
         self.in_transaction = result.is_err() && self.is_sqlite();
-        result.map_err(|error| DbErr::Exec(runtime(error)))
+        result.map_err(|error| if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) })
     }
 
     /// Asks for a sign of life.
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        match &mut self.driver {
+        self.running = true;
+        let result = match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.ping(),
             Driver::Postgres(connection, _) => connection.ping().await,
+        };
+        self.ended(result)
+    }
+
+    /// Has what runs in it cancelled, and does not wait until it has ended. It is not to be used afterwards.
+    pub async fn cancel(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
+        match &self.driver {
+            // Its thread is interrupted when it is dropped.
+            Driver::Sqlite(_) => Ok(()),
+            Driver::Postgres(_, pid) => canceller.signal(connector, *pid).await,
         }
     }
 
@@ -177,7 +237,7 @@ impl Connection {
         } else {
             self.ping().await?;
         }
-        self.failed = false;
+        self.health = Health::Well;
         Ok(())
     }
 
@@ -207,7 +267,11 @@ impl Connection {
 
     fn ended<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.running = false;
-        self.failed |= result.is_err();
+        match &result {
+            Err(error) if is_outdated(error) => self.outdate(),
+            Err(_) if self.health == Health::Well => self.health = Health::Failed,
+            _ => {}
+        }
         result
     }
 

@@ -1,9 +1,12 @@
 //! What can go wrong in the database, and what a broken constraint means.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use rusqlite::ffi::{SQLITE_BUSY, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT};
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+use sea_orm::{
+    ConnAcquireErr, DbErr, RuntimeErr,
+    sqlx::{self, postgres::PgDatabaseError},
+};
 use tokio::task::JoinError;
 
 use super::sqlite;
@@ -19,8 +22,12 @@ pub enum StoreError {
     /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing of
     /// its transaction is written.
     Timeout,
-    /// The database cannot be reached, or has no connection free.
+    /// The database cannot be reached.
     Unavailable(DbErr),
+    /// No connection to the database was free in time.
+    Busy(DbErr),
+    /// The answer to a commit did not come. What it was to write may be written.
+    Unanswered(DbErr),
     /// Anything else that the database says.
     Database(DbErr),
 }
@@ -44,7 +51,7 @@ impl StoreError {
     }
 }
 
-impl std::error::Error for StoreError {}
+impl Error for StoreError {}
 
 /// For the log and for those who start the program. Clients are told less.
 impl fmt::Display for StoreError {
@@ -55,7 +62,9 @@ impl fmt::Display for StoreError {
             }
             Self::Conflict => formatter.write_str("other transactions were in the way"),
             Self::Timeout => formatter.write_str("it took too long"),
-            Self::Unavailable(cause) | Self::Database(cause) => formatter.write_str(&reason(cause)),
+            Self::Unavailable(cause) | Self::Busy(cause) | Self::Unanswered(cause) | Self::Database(cause) => {
+                formatter.write_str(&reason(cause))
+            }
         }
     }
 }
@@ -81,8 +90,10 @@ fn reason(error: &DbErr) -> String {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) = error {
-            return Self::Unavailable(error);
+        match error {
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return Self::Busy(error),
+            DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => return Self::Unavailable(error),
+            _ => {}
         }
         let (DbErr::Conn(RuntimeErr::SqlxError(cause))
         | DbErr::Exec(RuntimeErr::SqlxError(cause))
@@ -93,6 +104,9 @@ impl From<DbErr> for StoreError {
         match &**cause {
             cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
             cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
+            // The statement was planned for tables that have been changed since. Nothing of it was done.
+            cause if is_stale(cause) => Self::Conflict,
+            cause if is_without_room(cause) => Self::Busy(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
@@ -107,6 +121,7 @@ impl From<DbErr> for StoreError {
                 Self::Unavailable(error)
             }
             sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
+            sqlx::Error::AnyDriverError(cause) if cause.is::<UnansweredCommit>() => Self::Unanswered(error),
             // Whatever keeps a connection from being opened.
             _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),
@@ -117,6 +132,63 @@ impl From<DbErr> for StoreError {
 /// Whether SQLite has met a lock that somebody else has.
 pub fn is_busy(error: &sqlx::Error) -> bool {
     sqlite::code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+/// Whether PostgreSQL has as many connections as it, the database or the user may have.
+pub fn is_without_room(error: &sqlx::Error) -> bool {
+    // too_many_connections
+    sql_state(error).is_some_and(|code| code == "53300")
+}
+
+/// Whether a connection to PostgreSQL is of no use any more after an error, while another one may be.
+pub fn is_outdated(error: &sqlx::Error) -> bool {
+    // read_only_sql_transaction: it leads to what has become a standby.
+    is_lost(error) || is_stale(error) || sql_state(error).is_some_and(|code| code == "25006")
+}
+
+/// Whether PostgreSQL does not do such a thing.
+pub fn is_not_supported(error: &sqlx::Error) -> bool {
+    // feature_not_supported
+    sql_state(error).is_some_and(|code| code == "0A000")
+}
+
+/// Whether a connection to PostgreSQL has ended.
+pub fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        error => sql_state(error).is_some_and(is_end_of_session),
+    }
+}
+
+/// Whether PostgreSQL does not know a prepared statement any more, or cannot use it, because the columns that it gives have
+/// other types than when it was prepared.
+fn is_stale(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
+    // invalid_sql_statement_name; feature_not_supported has many reasons, and the one that is meant here has no code of its own.
+    error.code() == "26000" || (error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
+}
+
+fn sql_state(error: &sqlx::Error) -> Option<&str> {
+    let sqlx::Error::Database(error) = error else { return None };
+    error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code)
+}
+
+/// What a commit fails with whose answer did not come: because the connection broke, or because it took too long.
+pub fn unanswered_commit(cause: impl Into<Box<dyn Error + Send + Sync>>) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(UnansweredCommit(cause.into()))))))
+}
+
+/// It travels as the cause of a [`DbErr`], too.
+#[derive(Debug)]
+struct UnansweredCommit(Box<dyn Error + Send + Sync>);
+
+impl Error for UnansweredCommit {}
+
+impl fmt::Display for UnansweredCommit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a commit was not answered, so what it was to write may be written: {}", self.0)
+    }
 }
 
 /// What a statement fails with whose request has no time left.
@@ -133,7 +205,7 @@ pub fn time_is_over() -> sqlx::Error {
 #[derive(Debug)]
 struct DeadlineExceeded;
 
-impl std::error::Error for DeadlineExceeded {}
+impl Error for DeadlineExceeded {}
 
 impl fmt::Display for DeadlineExceeded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,12 +220,17 @@ fn is_sqlite_unavailable(code: i32) -> bool {
     matches!(code & 0xff, 5..=8 | 10 | 11 | 13..=15 | 26)
 }
 
+/// Whether an SQLSTATE of PostgreSQL comes with the end of the session.
+fn is_end_of_session(code: &str) -> bool {
+    // Connection exceptions and operator interventions, and the time-outs of sessions and their transactions.
+    code.starts_with("08") || code.starts_with("57P") || matches!(code, "25P03" | "25P04")
+}
+
 /// Whether an SQLSTATE of PostgreSQL says that it cannot work at the moment, whatever it is asked.
 fn is_unavailable(code: &str) -> bool {
-    // Connection exceptions, insufficient resources and operator interventions, read_only_sql_transaction,
-    // the time-outs that end a session, and a database that is gone. A statement that was cancelled (57014) is not one.
-    let is_class = |class| code.starts_with(class);
-    (is_class("08") || is_class("53") || is_class("57P")) || matches!(code, "25006" | "25P03" | "25P04" | "3D000")
+    // Insufficient resources, read_only_sql_transaction and a database that is gone. A statement that was cancelled (57014)
+    // is not one.
+    is_end_of_session(code) || code.starts_with("53") || matches!(code, "25006" | "3D000")
 }
 
 #[cfg(test)]

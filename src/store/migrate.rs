@@ -8,7 +8,7 @@ use sea_orm::{
     Statement, Value, from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, StoreError, Transaction};
+use super::{Db, StoreError, Transaction, connection::Isolation, readiness::is_read_only, sqlite::Place};
 
 /// The table in which SeaORM notes the migrations that were applied.
 const MIGRATIONS: &str = "seaql_migrations";
@@ -125,25 +125,34 @@ impl Db {
     /// Applies the migrations that are pending, all or none. Where none is, nothing is written.
     ///
     /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
-    /// in, and the later ones find nothing to do.
+    /// in, and the later ones find nothing to do. Where PostgreSQL may only be read, because it is a standby, there must be
+    /// nothing to do.
     ///
     /// # Errors
     ///
-    /// When the database may only be read, or a statement fails.
+    /// When the database may only be read, a statement fails, or the database does not answer any more.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let is_postgres = self.write.get_database_backend() == DbBackend::Postgres;
+        tokio::select! {
+            migrated = self.apply_migrations() => migrated,
+            silent = self.write.until_silent(), if is_postgres => Err(silent.into()),
+        }
+    }
+
+    async fn apply_migrations(&self) -> Result<(), StoreError> {
         let pending = self.pending_migrations().await?;
+        // A migration takes the time that it takes, so it is not a slow statement of a request.
+        let write = self.write.of(&Arc::default());
+        let is_postgres = write.get_database_backend() == DbBackend::Postgres;
+        if if is_postgres { is_read_only(&write).await? } else { write.is_read_only() } {
+            return refuse(&pending);
+        }
         if pending.is_empty() {
             return Ok(());
         }
-        if self.write.is_read_only() {
-            let message = format!("the database is outdated and may only be read (pending: {})", pending.join(", "));
-            return Err(StoreError::Database(DbErr::Migration(message)));
-        }
-        // A migration takes the time that it takes, so it is not a slow statement of a request.
-        let txn = self.write.of(&Arc::default()).begin().await?;
-        if txn.get_database_backend() == DbBackend::Postgres {
-            // Read committed: a snapshot from before the wait would not show what the other server has done.
-            txn.execute_unprepared("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        // Read committed: a snapshot from before the wait would not show what the other server has done.
+        let txn = write.begin_in(Place::Thread, Isolation::ReadCommitted).await?;
+        if is_postgres {
             // The wait for the other server takes its time, too.
             txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             txn.execute_raw(Statement::from_sql_and_values(
@@ -201,6 +210,16 @@ impl Db {
         let encoding = texts(encoding, Vec::new()).await?.into_iter().next().unwrap_or_default();
         Ok(Found { backend, tables, migrations, encoding })
     }
+}
+
+/// Refuses migrations of a database that may only be read.
+fn refuse(pending: &[String]) -> Result<(), StoreError> {
+    if pending.is_empty() {
+        tracing::warn!("the database may only be read, so mutations are refused");
+        return Ok(());
+    }
+    let message = format!("the database is outdated and may only be read (pending: {})", pending.join(", "));
+    Err(StoreError::Database(DbErr::Migration(message)))
 }
 
 /// A transaction as SeaORM takes it from databases that it does not know.

@@ -1,6 +1,7 @@
 //! What the database holds: rows in and out, plain functions over a connection. Every query is here.
 
 mod cancel;
+mod claim;
 mod connection;
 mod connector;
 mod create;
@@ -83,6 +84,8 @@ pub struct DbSettings {
     pub write_connections: u32,
     /// How long a request waits for a connection that is free.
     pub acquire_timeout: Duration,
+    /// How long a commit is waited for past the deadline of its request, before its connection is given up.
+    pub commit_timeout: Duration,
     /// How long a statement may take on PostgreSQL before it is cancelled. Zero for no end.
     pub statement_timeout: Duration,
     /// How long a statement may take before it is warned of. Zero for as long as it likes.
@@ -91,9 +94,8 @@ pub struct DbSettings {
 
 /// The database: connections that read, and connections that write.
 ///
-/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a
-/// pool of its own for writes because their isolation level is an option of the connection, which saves each
-/// transaction a statement.
+/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a pool of its
+/// own for writes, so that neither reads nor writes wait until the others have ended.
 ///
 /// A clone is cheap, and goes on counting with the one that it was made of.
 #[derive(Clone, Debug)]
@@ -101,6 +103,11 @@ pub struct Db {
     pub read: Session,
     pub write: Session,
     shared: Arc<Shared>,
+}
+
+/// How many of the connections that read are kept for what is likely to be short ([`claim::Claim`]).
+fn reserved(connections: u32) -> u32 {
+    if connections < 4 { 0 } else { (connections / 8).max(1) }
 }
 
 /// What all requests have in common.
@@ -122,21 +129,19 @@ impl Db {
     ///
     /// When the database does not answer, or is none of this program.
     pub async fn connect(settings: &DbSettings) -> Result<Self, StoreError> {
-        let (is_sqlite, [writer, reader]) = match &settings.url {
-            DatabaseUrl::Sqlite(url) => {
-                let connector = Connector::Sqlite(File::inspected(url, &settings.migrations).await?);
-                (true, [connector.clone(), connector])
-            }
-            DatabaseUrl::Postgres(options) => {
-                let isolations = ["serializable", "read committed"];
-                (false, isolations.map(|isolation| Connector::postgres(options, settings, isolation)))
-            }
+        let (connector, write_connections) = match &settings.url {
+            DatabaseUrl::Sqlite(url) => (Connector::Sqlite(File::inspected(url, &settings.migrations).await?), 1),
+            DatabaseUrl::Postgres(options) => (Connector::postgres(options, settings), settings.write_connections),
+        };
+        let long = Arc::default();
+        let open = async |connections: u32, reserved| {
+            Pool::open(connector.clone(), connections, reserved, &long, settings).await
         };
         // The writer comes first: it creates the file that the readers expect.
-        let write_connections = if is_sqlite { 1 } else { settings.write_connections };
-        let write = Pool::open(writer, write_connections, settings.acquire_timeout).await?;
-        let read = Pool::open(reader, settings.read_connections, settings.acquire_timeout).await?;
-        let request = Arc::new(Request::new(settings.slow_statement));
+        let write = open(write_connections, 0).await?;
+        let read = open(settings.read_connections, reserved(settings.read_connections)).await?;
+        Pool::pair(&read, &write);
+        let request = Arc::new(Request::new(settings.slow_statement, long));
         let db = Self {
             read: Session::new(read, Arc::clone(&request)),
             write: Session::new(write, request),

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{connection::Connection, error::deadline_exceeded, sqlite::Place};
+use super::{
+    claim::{Claim, LongStatements},
+    connection::Connection,
+    error::deadline_exceeded,
+    sqlite::Place,
+};
 
 /// What the statements of one request have in common.
 #[derive(Default)]
@@ -24,6 +29,10 @@ pub struct Request {
     deadline: Option<Instant>,
     /// Each statement that reads takes a turn, so that one request leaves connections to others.
     turns: Option<Arc<Semaphore>>,
+    /// Whether it has had a connection to read.
+    has_read: AtomicBool,
+    /// What is known of statements from all requests.
+    long: Arc<LongStatements>,
     /// From what time on a statement is warned of.
     slow: Option<Duration>,
     statements: AtomicU32,
@@ -45,19 +54,32 @@ pub struct Usage {
 }
 
 impl Request {
-    pub fn new(slow: Duration) -> Self {
-        Self { slow: (!slow.is_zero()).then_some(slow), ..Self::default() }
+    pub fn new(slow: Duration, long: Arc<LongStatements>) -> Self {
+        Self { slow: (!slow.is_zero()).then_some(slow), long, ..Self::default() }
     }
 
     /// A request that is observed in the same way and ends no later, with its own deadline and count.
     pub fn until(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |other| other.min(deadline));
         let turns = Some(Arc::new(Semaphore::new(MAX_READS_AT_ONCE)));
-        Self { deadline: Some(deadline), turns, slow: self.slow, observer: self.observer.clone(), ..Self::default() }
+        Self {
+            deadline: Some(deadline),
+            turns,
+            slow: self.slow,
+            long: Arc::clone(&self.long),
+            observer: self.observer.clone(),
+            ..Self::default()
+        }
     }
 
     pub fn observed(&self, observer: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
-        Self { deadline: self.deadline, slow: self.slow, observer: Some(Arc::new(observer)), ..Self::default() }
+        Self {
+            deadline: self.deadline,
+            slow: self.slow,
+            long: Arc::clone(&self.long),
+            observer: Some(Arc::new(observer)),
+            ..Self::default()
+        }
     }
 
     pub fn usage(&self) -> Usage {
@@ -72,11 +94,24 @@ impl Request {
         self.deadline
     }
 
+    /// The end of what may take some time more than the deadline leaves. Without a deadline that time begins now.
+    pub fn deadline_and(&self, more: Duration) -> Instant {
+        let now = Instant::now();
+        self.deadline.map_or(now, |deadline| deadline.max(now)) + more
+    }
+
     /// Waits for a turn to read, which lasts as long as what this gives.
     pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbErr> {
         let Some(turns) = &self.turns else { return Ok(None) };
         let turn = self.in_time(Arc::clone(turns).acquire_owned()).await?;
         turn.map(Some).map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
+    }
+
+    /// What a connection is wanted for that is to run this statement.
+    pub fn claim(&self, sql: &str) -> Claim {
+        // What belongs to no request has one statement.
+        let is_first = self.turns.is_none() || !self.has_read.swap(true, Ordering::Relaxed);
+        if is_first && !self.long.has(sql) { Claim::First } else { Claim::Further }
     }
 
     /// Does something before the deadline, or not at all.
@@ -166,6 +201,7 @@ impl Drop for Running<'_> {
         let Self { request, sql, start } = self;
         let time = start.elapsed();
         request.statements.fetch_add(1, Ordering::Relaxed);
+        request.long.note(sql, time);
         request.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         // The log has a setting of its own for this (`--log-sql`).
         tracing::debug!(target: "hero_teams::sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);

@@ -8,18 +8,23 @@ use sea_orm::{
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit},
     task::yield_now,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use super::{
+    claim::Claim,
     connection::Isolation,
     connector::Connector,
+    error::unanswered_commit,
     pool::{Lease, Pool},
     request::Request,
     sqlite::Place,
 };
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
+///
+/// What is queried here only reads. So when a connection turns out to have ended, or to have a statement prepared for tables that
+/// have been changed since, the query is repeated once in another one.
 #[derive(Clone, Debug)]
 pub struct Session {
     pool: Arc<Pool>,
@@ -60,14 +65,34 @@ impl Session {
 
     /// Begins a transaction whose statements run in a place.
     pub(super) async fn begin_in(&self, place: Place, isolation: Isolation) -> Result<Transaction, DbErr> {
-        let mut lease = self.lease().await?;
-        self.request.in_time(lease.connection()?.begin(place, isolation)).await??;
-        Ok(Transaction {
-            lease: Mutex::new(lease),
-            request: Arc::clone(&self.request),
-            backend: self.pool.connector().backend(),
-            place,
-        })
+        let mut may_repeat = true;
+        loop {
+            let mut lease = self.lease(Claim::First, None).await?;
+            match self.request.in_time(lease.connection()?.begin(place, isolation)).await? {
+                // Nothing has been done in it.
+                Err(_) if lease.is_outdated() && std::mem::take(&mut may_repeat) => {}
+                begun => {
+                    begun?;
+                    let (lease, request) = (Mutex::new(lease), Arc::clone(&self.request));
+                    return Ok(Transaction { lease, request, backend: self.pool.connector().backend(), place });
+                }
+            }
+        }
+    }
+
+    /// Whether all its connections are in use, by requests whose deadlines have passed.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.pool.is_overdue()
+    }
+
+    /// Asks the database for a sign of life, beside the connections that are in use.
+    pub(super) async fn probe(&self, time: Duration) -> Result<(), DbErr> {
+        self.pool.probe(time).await
+    }
+
+    /// Waits until the database gives no sign of life any more.
+    pub(super) async fn until_silent(&self) -> DbErr {
+        self.pool.until_silent().await
     }
 
     /// Whether its connections could not be opened to write.
@@ -80,6 +105,11 @@ impl Session {
         self.pool.acquire_timeout()
     }
 
+    /// How long a commit is waited for past the deadline.
+    pub(super) fn commit_timeout(&self) -> Duration {
+        self.pool.commit_timeout()
+    }
+
     /// Waits for what is running, then closes all connections for good.
     ///
     /// # Errors
@@ -90,28 +120,46 @@ impl Session {
     }
 
     /// A connection for one statement, in the turn of the request. The turn is over when the connection is back.
-    async fn turn(&self) -> Result<(Option<OwnedSemaphorePermit>, Lease), DbErr> {
+    async fn turn(&self, sql: &str) -> Result<(Option<OwnedSemaphorePermit>, Lease), DbErr> {
         let turn = self.request.turn().await?;
-        Ok((turn, self.lease().await?))
+        Ok((turn, self.lease(self.request.claim(sql), Some(sql)).await?))
     }
 
-    async fn lease(&self) -> Result<Lease, DbErr> {
-        match self.pool.try_acquire() {
+    async fn lease(&self, claim: Claim, sql: Option<&str>) -> Result<Lease, DbErr> {
+        let due = self.request.deadline();
+        match self.pool.try_acquire(claim, due) {
             Some(lease) => Ok(lease),
-            None => self.request.in_time(self.pool.acquire()).await?,
+            None => self.request.in_time(self.pool.acquire(claim, sql, due)).await?,
         }
+    }
+
+    /// The statement once more, for when the connection turns out to be of no use. One to SQLite never does.
+    fn repeatable(&self, statement: &Statement) -> Option<Statement> {
+        (self.get_database_backend() == DbBackend::Postgres).then(|| statement.clone())
     }
 }
 
 impl Transaction {
-    /// Commits it. A commit that has been sent is waited for, past the deadline of the request, too: its answer is the only
-    /// one that tells what is written.
+    /// Commits it. A commit that has been sent is waited for past the deadline of the request, because its answer is the only
+    /// one that tells what is written. When it does not come within `commit_timeout` more, the connection is given up.
     ///
     /// # Errors
     ///
-    /// What the database says. Nothing is written then, unless the connection broke before the answer came.
+    /// What the database says. Nothing is written then, unless the answer did not come ([`super::StoreError::Unanswered`]).
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.lease.into_inner().connection()?.commit(self.place.without_deadline()).await
+        let mut lease = self.lease.into_inner();
+        let end = self.request.deadline_and(lease.commit_timeout());
+        let committed = timeout_at(end, lease.connection()?.commit(self.place.without_deadline())).await;
+        committed.unwrap_or_else(|_| {
+            lease.abandon();
+            Err(unanswered_commit("it took too long"))
+        })
+    }
+
+    /// Gives up its connection, because others may not be what this one is.
+    pub(super) async fn outdate(self) -> Result<(), DbErr> {
+        self.lease.into_inner().connection()?.outdate();
+        Ok(())
     }
 }
 
@@ -129,37 +177,57 @@ impl ConnectionTrait for Session {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let (_turn, mut lease) = self.turn().await?;
+        let (_turn, mut lease) = self.turn(&statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
         self.request.execute(connection, (Place::Thread, start), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (_turn, mut lease) = self.turn().await?;
+        let (_turn, mut lease) = self.turn(sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
         self.request.run(sql, start, connection.execute_unprepared(Place::Thread, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (turn, mut lease) = self.turn().await?;
-        let connection = lease.connection()?;
-        let start = connection.taken;
-        let result = self.request.query_one(connection, (Place::Task, start), statement).await;
-        drop((turn, lease));
-        give_way(start).await;
-        result
+        let mut once_more = self.repeatable(&statement);
+        let mut statement = statement;
+        loop {
+            let (turn, mut lease) = self.turn(&statement.sql).await?;
+            let connection = lease.connection()?;
+            let start = connection.taken;
+            let result = self.request.query_one(connection, (Place::Task, start), statement).await;
+            let is_outdated = lease.is_outdated();
+            drop((turn, lease));
+            match once_more.take() {
+                Some(repeated) if is_outdated => statement = repeated,
+                _ => {
+                    give_way(start).await;
+                    return result;
+                }
+            }
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (turn, mut lease) = self.turn().await?;
-        let connection = lease.connection()?;
-        let start = connection.taken;
-        let result = self.request.query_all(connection, (Place::Task, start), statement).await;
-        drop((turn, lease));
-        give_way(start).await;
-        result
+        let mut once_more = self.repeatable(&statement);
+        let mut statement = statement;
+        loop {
+            let (turn, mut lease) = self.turn(&statement.sql).await?;
+            let connection = lease.connection()?;
+            let start = connection.taken;
+            let result = self.request.query_all(connection, (Place::Task, start), statement).await;
+            let is_outdated = lease.is_outdated();
+            drop((turn, lease));
+            match once_more.take() {
+                Some(repeated) if is_outdated => statement = repeated,
+                _ => {
+                    give_way(start).await;
+                    return result;
+                }
+            }
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use std::{
 use sea_orm::{ConnAcquireErr, ConnectionTrait as _, DbBackend, DbErr};
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, oneshot},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction, connection::Isolation, sqlite::Place};
+use super::{Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, sqlite::Place};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
@@ -48,18 +48,19 @@ const MAX_PAUSE: Duration = Duration::from_millis(200);
 impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
-    /// On PostgreSQL the transaction is SERIALIZABLE, unless what it writes depends on nothing that it reads. When the database gives it up for another one (SQLSTATE 40001 and
-    /// 40P01), `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction that
-    /// keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
+    /// On PostgreSQL the transaction is SERIALIZABLE, unless what it writes depends on nothing that it reads. When the
+    /// database gives it up for another one (SQLSTATE 40001 and 40P01), or its tables are not any more what its statements were
+    /// planned for, `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction
+    /// that keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
     ///
     /// Once begun it runs to its end, also when the client that asked for it has gone. It ends at the deadline of the
-    /// request, unless it has come to its commit.
+    /// request, unless it has come to its commit, which is waited for some seconds more.
     ///
     /// # Errors
     ///
     /// What `work` returns, [`StoreError::Conflict`] when all attempts were given up or there is no time for another one,
     /// [`StoreError::Timeout`] when the deadline comes within an attempt, or what the database says. Nothing is written
-    /// then, unless a connection broke in a commit.
+    /// then, unless it is [`StoreError::Unanswered`].
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
         if self.write.get_database_backend() == DbBackend::Sqlite {
             return self.write_in_turn(work).await;
@@ -87,8 +88,11 @@ impl Db {
         let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
             Ok(result) => result,
             Err(error) if turn.swap(false, Ordering::Relaxed) => return Err(error.into()),
-            // Its own deadline is the same, and its commit is waited for.
-            Err(_) => result.await,
+            // Its own deadline is the same, and its commit is waited for. A disk may hang, too.
+            Err(_) => match timeout_at(self.request().deadline_and(self.write.commit_timeout()), result).await {
+                Ok(result) => result,
+                Err(_) => return self.written(Err(unanswered_commit("it took too long").into())),
+            },
         };
         result.unwrap_or_else(|_| Err(StoreError::Database(DbErr::Custom("the write gave no result".to_owned()))))
     }
@@ -146,8 +150,8 @@ impl Db {
     pub(super) fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let is_writable = match &result {
             Ok(_) => true,
-            // That no connection was free says nothing.
-            Err(StoreError::Unavailable(cause)) if !matches!(cause, DbErr::ConnectionAcquire(_)) => false,
+            Err(StoreError::Unavailable(_) | StoreError::Unanswered(_)) => false,
+            // That no connection was free says nothing, for example.
             Err(_) => return result,
         };
         if self.shared.is_writable.load(Ordering::Relaxed) != is_writable {

@@ -15,6 +15,8 @@ use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::line::place;
+
 /// Where the database of a test is.
 pub struct TestDatabase {
     pub url: String,
@@ -80,10 +82,22 @@ impl TestDatabase {
         matches!(self.kind, Kind::PostgreSQL { .. })
     }
 
+    /// Runs a statement as whoever the server belongs to.
+    pub async fn administrate(&self, statement: &str) {
+        let Kind::PostgreSQL { server, name } = &self.kind else { panic!("SQLite has no administrator") };
+        execute(server, &statement.replace("DATABASE_NAME", name)).await;
+    }
+
     /// Removes what would be left behind.
     pub async fn remove(self) {
+        self.remove_with("").await;
+    }
+
+    /// Removes what would be left behind, with something that belongs to it.
+    pub async fn remove_with(self, statement: &str) {
         if let Kind::PostgreSQL { server, name } = self.kind {
             execute(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            execute(server, statement).await;
         }
     }
 }
@@ -111,6 +125,36 @@ fn named(server: &str, name: &str) -> String {
     format!("{address}/{name}?{options}")
 }
 
+/// A standby of the server that has a database: another server, which has what that one had when the standby was made, and follows.
+pub struct Standby {
+    /// The same database there.
+    pub url: String,
+    _server: Child,
+}
+
+impl Standby {
+    /// None, after saying so, where the server was not started by the tests.
+    pub fn of(database: &TestDatabase) -> Option<Self> {
+        let Some((name, folder)) = place(&database.url) else {
+            skip("PostgreSQL was not started by the tests");
+            return None;
+        };
+        let (url, server) = start(&[folder]).expect("the standby starts");
+        Some(Self { url: url.replace("/postgres?", &format!("/{name}?")), _server: server })
+    }
+
+    /// The address of another database there.
+    pub fn url_of(&self, database: &TestDatabase) -> Option<String> {
+        let ((here, _), (there, _)) = (place(&self.url)?, place(&database.url)?);
+        Some(self.url.replace(here, there))
+    }
+
+    /// Makes it a server that can be written.
+    pub async fn promote(&self) {
+        execute(&self.url, "SELECT pg_promote()").await;
+    }
+}
+
 pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
@@ -122,7 +166,7 @@ fn server() -> Option<&'static str> {
     static SERVER: OnceLock<Option<(String, Option<Child>)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
         Ok(url) => Some((url, None)),
-        Err(_) => start().map(|(url, child)| {
+        Err(_) => start(&[]).map(|(url, child)| {
             // What a new database is a copy of.
             migrate(&named(&url, "template1"));
             (url, Some(child))
@@ -134,10 +178,11 @@ fn server() -> Option<&'static str> {
     server.as_ref().map(|(url, _)| url.as_str())
 }
 
-fn start() -> Option<(String, Child)> {
+fn start(arguments: &[&str]) -> Option<(String, Child)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/postgres.sh");
-    let mut child =
-        Command::new("sh").args([script, script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    let mut command = Command::new("sh");
+    command.args([script, script]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().ok()?;
     let mut url = String::new();
     BufReader::new(child.stdout.as_mut()?).read_line(&mut url).ok()?;
     // The script ends with its standard input, which lives as long as the child in the static.

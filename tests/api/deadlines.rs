@@ -255,6 +255,21 @@ on_both_databases! {
         assert!(one.usage().time >= usage.time);
     }
 
+    async fn a_payload_that_cannot_be_read_in_time(app: TestApp) {
+        seed::tutorial(&app.db).await.expect("the tutorial's data");
+        app.execute("ALTER TABLE team RENAME TO team_rows").await;
+        app.execute(&format!("CREATE VIEW team AS SELECT * FROM team_rows WHERE {}", hours(app))).await;
+        let router = router_with(app.db.clone(), &["--request-timeout", "3"]);
+        let query = r#"mutation { updateHero(input: {id: 1, name: "A"}) { hero { name teams { name } } } }"#;
+        let answer = graphql(&router, query, json!({})).await;
+        // The payload is there, and says that it is written.
+        let error = json!({"message": format!("this is written, but could not be read: {TIMEOUT}"),
+            "locations": [{"line": 1, "column": 64}], "path": ["updateHero", "hero", "teams"],
+            "extensions": {"code": "PAYLOAD_UNAVAILABLE"}});
+        assert_eq!(answer, json!({"data": {"updateHero": {"hero": null}}, "errors": [error]}));
+        assert_eq!(app.count("SELECT COUNT(*) FROM hero WHERE name = 'A'").await, 1);
+    }
+
     async fn requests_that_end_at_any_moment_disturb_nobody(app: TestApp) {
         hammer(app).await;
     }

@@ -3,13 +3,16 @@
 
 mod databases;
 mod logged;
+mod line;
 mod support;
 
 mod atomicity;
 mod batching;
 mod browser;
 mod clients;
+mod changed_tables;
 mod command_line;
+mod commits;
 mod conformance;
 mod connections;
 mod create;
@@ -19,6 +22,7 @@ mod documents;
 mod edge;
 mod faults;
 mod files;
+mod few_connections;
 mod graphql_over_http;
 mod http;
 mod input;
@@ -31,11 +35,13 @@ mod outages;
 mod pages;
 mod plans;
 mod postgres;
+mod poolers;
 mod property;
 mod races;
 mod read;
 mod schema;
 mod settings;
 mod sockets;
+mod standby;
 mod story;
 mod update;

@@ -5,30 +5,26 @@ use std::{path::Path, time::Duration};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, UnixStream},
-    task::{JoinHandle, JoinSet},
-};
 
 use crate::{
     command_line::Server,
     databases::{TestDatabase, skip},
+    line::Line,
     support::{TestApp, text_body, until},
 };
 
 const READ: &str = "{ heroes { name } }";
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
-const READY: (StatusCode, &str) = (StatusCode::OK, "ready");
-const UNREADABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer");
-const UNWRITABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written");
+pub const READY: (StatusCode, &str) = (StatusCode::OK, "ready");
+pub const UNREADABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer");
+pub const UNWRITABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written");
 
 async fn readiness(app: &TestApp) -> (StatusCode, String) {
     let response = app.get("/health/ready").await;
     (response.status(), text_body(response).await)
 }
 
-async fn assert_ready(app: &TestApp, (status, text): (StatusCode, &str)) {
+pub async fn assert_ready(app: &TestApp, (status, text): (StatusCode, &str)) {
     assert_eq!(readiness(app).await, (status, text.to_owned()));
 }
 
@@ -37,77 +33,14 @@ async fn until_ready(app: &TestApp, (status, text): (StatusCode, &str)) {
     until(async || readiness(app).await == (status, text.to_owned())).await;
 }
 
-fn code(answer: &Value) -> &Value {
+pub fn code(answer: &Value) -> &Value {
     &answer["errors"][0]["extensions"]["code"]
-}
-
-/// The line to PostgreSQL, which can be cut, and held up.
-struct Line {
-    port: u16,
-    socket: String,
-    carrying: Option<JoinHandle<()>>,
-}
-
-impl Line {
-    /// A line to the server of a database, and the address of the database by way of it.
-    async fn to(database: &TestDatabase) -> Option<(Self, String)> {
-        let (address, options) = database.url.split_once('?')?;
-        let folder = options.split('&').find_map(|option| option.strip_prefix("host="))?;
-        let name = address.rsplit_once('/')?.1;
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
-        let mut line = Self { port, socket: format!("{folder}/.s.PGSQL.5432"), carrying: None };
-        line.carry(listener);
-        Some((line, format!("postgres://postgres@127.0.0.1:{port}/{name}")))
-    }
-
-    fn carry(&mut self, listener: TcpListener) {
-        let socket = self.socket.clone();
-        self.carrying = Some(tokio::spawn(async move {
-            let mut calls = JoinSet::new();
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut server = UnixStream::connect(&socket).await.expect("PostgreSQL is there");
-                calls.spawn(async move { copy_bidirectional(&mut client, &mut server).await });
-            }
-        }));
-    }
-
-    /// From now on nobody answers.
-    async fn cut(&mut self) {
-        let carrying = self.carrying.take().expect("it is not cut");
-        carrying.abort();
-        assert!(carrying.await.expect_err("it ends").is_cancelled());
-    }
-
-    /// From now on calls are taken, and hear nothing.
-    async fn hold(&mut self) {
-        self.cut().await;
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
-        self.carrying = Some(tokio::spawn(async move {
-            let mut calls = Vec::new();
-            while let Ok((call, _)) = listener.accept().await {
-                calls.push(call);
-            }
-        }));
-    }
-
-    async fn mend(&mut self) {
-        if self.carrying.is_some() {
-            self.cut().await;
-        }
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
-        self.carry(listener);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_that_is_lost_while_serving() {
     let Some(mut database) = TestDatabase::postgres().await else { return };
-    let Some((mut line, url)) = Line::to(&database).await else {
-        skip("PostgreSQL is not reached by a socket");
-        return;
-    };
-    let direct = std::mem::replace(&mut database.url, url);
+    let Some(mut line) = Line::on(&mut database).await else { return };
     let app = TestApp::with(database, |settings| settings.db.acquire_timeout = Duration::from_millis(300)).await;
     app.data(CREATE, json!({})).await;
     for held in [false, true, false] {
@@ -130,10 +63,7 @@ async fn postgres_that_is_lost_while_serving() {
         let more = app.data(READ, json!({})).await;
         assert_eq!(more["heroes"].as_array().map(Vec::len), heroes["heroes"].as_array().map(|heroes| heroes.len() + 1));
     }
-    let TestApp { db, mut database, .. } = app;
-    db.close().await.expect("the database closes");
-    database.url = direct;
-    database.remove().await;
+    app.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +117,7 @@ fn limit_files(server: &Server, bytes: &str) {
     assert!(limited.expect("it runs").success());
 }
 
-async fn ready(server: &Server) -> (StatusCode, String) {
+pub async fn ready(server: &Server) -> (StatusCode, String) {
     server.request("GET", "/health/ready", "").await.expect("an answer")
 }
 

@@ -216,7 +216,8 @@ pub async fn connect(url: &str) -> Db {
     Db::connect(&db_settings(url)).await.expect("the database opens")
 }
 
-fn db_settings(url: &str) -> DbSettings {
+/// The settings of a database for a test.
+pub fn db_settings(url: &str) -> DbSettings {
     logged::listen();
     DbSettings {
         migrations: store::migrations::<HeroTeams>(),
@@ -224,6 +225,7 @@ fn db_settings(url: &str) -> DbSettings {
         read_connections: 4,
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
+        commit_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
     }

@@ -1,0 +1,424 @@
+//! The connections that are open, and whose turn it is to use them.
+
+mod growth;
+mod state;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use self::state::State;
+use super::{
+    DbSettings,
+    cancel::Canceller,
+    claim::{Claim, LongStatements, TextHash},
+    connection::Connection,
+    connector::Connector,
+    error::is_without_room,
+};
+
+/// Connections that are opened when they are first needed, up to a number.
+///
+/// Whoever waits takes what comes first, a connection that comes back or one that has been opened, in the order in which they
+/// came. What opens connections is not in the hands of those who wait, so it goes on when they have gone.
+#[derive(Debug)]
+pub struct Pool {
+    connector: Connector,
+    /// Connections, at most.
+    size: usize,
+    /// Those of them that [`Claim::Further`] may have.
+    max_further: usize,
+    acquire_timeout: Duration,
+    commit_timeout: Duration,
+    state: Mutex<State>,
+    /// Whoever closes the pool is told that a connection has come back.
+    came_back: Notify,
+    canceller: Canceller,
+    long: Arc<LongStatements>,
+    /// The other pool with connections to the same database.
+    sibling: OnceLock<Weak<Pool>>,
+}
+
+/// A connection for one user at a time.
+///
+/// When it is dropped the connection goes back. A statement that still runs in it is interrupted first, and a transaction
+/// that is open is rolled back. Until then the connection is in nobody's hands.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    claim: Claim,
+    /// It is there until it is dropped.
+    connection: Option<Connection>,
+}
+
+/// How long a connection has to say that it still stands.
+const MAX_PING: Duration = Duration::from_secs(2);
+/// How often a database is asked for a sign of life that may take its time, and how long it has to give one.
+const LOOK_AFTER: Duration = Duration::from_secs(15);
+/// How long a connection has to end what was left in it, before it is given up.
+const MAX_SETTLE: Duration = Duration::from_secs(5);
+
+impl Pool {
+    /// Opens the first connection. Of all that there may be, some are `reserved` for [`Claim::First`].
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached.
+    pub async fn open(
+        connector: Connector,
+        size: u32,
+        reserved: u32,
+        long: &Arc<LongStatements>,
+        settings: &DbSettings,
+    ) -> Result<Arc<Self>, DbErr> {
+        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let pool = Arc::new(Self {
+            connector,
+            size: number(size),
+            max_further: number(size.saturating_sub(reserved)),
+            acquire_timeout: settings.acquire_timeout,
+            commit_timeout: settings.commit_timeout,
+            state: Mutex::default(),
+            came_back: Notify::new(),
+            canceller: Canceller::default(),
+            long: Arc::clone(long),
+            sibling: OnceLock::new(),
+        });
+        drop(pool.acquire(Claim::First, None, None).await?);
+        Ok(pool)
+    }
+
+    /// Has two pools share what PostgreSQL lets them have.
+    pub fn pair(one: &Arc<Self>, other: &Arc<Self>) {
+        // They are paired once.
+        let _ = (one.sibling.set(Arc::downgrade(other)), other.sibling.set(Arc::downgrade(one)));
+    }
+
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// How long a connection is waited for.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
+    }
+
+    /// How long a commit is waited for past the deadline of its request.
+    pub fn commit_timeout(&self) -> Duration {
+        self.commit_timeout
+    }
+
+    /// Whether all that is in use was to come back by now.
+    pub fn is_overdue(&self) -> bool {
+        let state = self.state();
+        state.in_use() > 0 && state.due.is_some_and(|due| due < Instant::now())
+    }
+
+    /// Asks the database for a sign of life, over a connection that is no part of the pool. Where there is no room for
+    /// another one, that is a sign, too.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time.
+    pub async fn probe(&self, time: Duration) -> Result<(), DbErr> {
+        let probe = async {
+            let mut connection = Connection::open(&self.connector, 0).await?;
+            connection.ping().await?;
+            connection.close().await
+        };
+        match timeout(time, probe).await.unwrap_or_else(|_| Err(no_answer())) {
+            Err(error) if !is_without_room(&error) => Err(connection_error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the database gives no sign of life any more.
+    pub async fn until_silent(&self) -> DbErr {
+        loop {
+            sleep(LOOK_AFTER).await;
+            if let Err(error) = self.probe(LOOK_AFTER).await {
+                return error;
+            }
+        }
+    }
+
+    /// A connection that is free and was used a moment ago, if there is one. It is to come back when it is due.
+    pub fn try_acquire(self: &Arc<Self>, claim: Claim, due: Option<Instant>) -> Option<Lease> {
+        let now = Instant::now();
+        let mut lease = self.take(claim, due, |connection| connection.is_fresh(now))?;
+        lease.connection.as_mut()?.taken = now;
+        Some(lease)
+    }
+
+    /// A connection that stands, for a statement when that is known. It waits until there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time, or the database cannot be reached.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        claim: Claim,
+        sql: Option<&str>,
+        due: Option<Instant>,
+    ) -> Result<Lease, DbErr> {
+        let deadline = Instant::now() + self.acquire_timeout;
+        let statement = sql.map(|sql| self.long.hash(sql));
+        loop {
+            let mut lease = match self.take(claim, due, |_| true) {
+                Some(lease) => lease,
+                None => self.wait(claim, statement, due, deadline).await?,
+            };
+            let connection = lease.connection()?;
+            let now = Instant::now();
+            if connection.is_old(now) {
+                lease.discard();
+            } else if connection.is_fresh(now)
+                || matches!(timeout_at(deadline.min(now + MAX_PING), connection.ping()).await, Ok(Ok(())))
+            {
+                connection.taken = Instant::now();
+                return Ok(lease);
+            } else {
+                lease.outdate();
+            }
+        }
+    }
+
+    /// Waits for what is running, then closes all connections for good.
+    ///
+    /// # Errors
+    ///
+    /// When a connection cannot be closed.
+    pub async fn close(&self) -> Result<(), DbErr> {
+        let idle = loop {
+            let mut came_back = std::pin::pin!(self.came_back.notified());
+            came_back.as_mut().enable();
+            {
+                let mut state = self.state();
+                state.is_closed = true;
+                if state.open == state.idle.len() {
+                    state.open = 0;
+                    break std::mem::take(&mut state.idle);
+                }
+            }
+            came_back.await;
+        };
+        for connection in idle {
+            match connection.close().await {
+                // The other side has closed it already.
+                Err(sqlx::Error::Io(_)) => {}
+                closed => closed.map_err(connection_error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        claim: Claim,
+        due: Option<Instant>,
+        is_wanted: impl FnOnce(&Connection) -> bool,
+    ) -> Option<Lease> {
+        let mut state = self.state();
+        // While a connection is idle, those who wait are there for `Claim::Further` and may not have it.
+        if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
+            return None;
+        }
+        let connection = state.idle.pop_if(|connection| is_wanted(connection))?;
+        state.took(claim, due);
+        Some(Lease { pool: Arc::clone(self), claim, connection: Some(connection) })
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        claim: Claim,
+        statement: Option<TextHash>,
+        due: Option<Instant>,
+        deadline: Instant,
+    ) -> Result<Lease, DbErr> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.is_closed {
+                return Err(closed());
+            }
+            state.wait(claim, statement, due, sender);
+            self.serve(&mut state);
+        }
+        match timeout_at(deadline, receiver).await {
+            Ok(given) => given.unwrap_or_else(|_| Err(closed())),
+            Err(_) => Err(self.state().why_there_is_none()),
+        }
+    }
+
+    /// Gives what is idle to those who wait, and opens connections for those who get none.
+    fn serve(self: &Arc<Self>, state: &mut State) {
+        while !state.idle.is_empty()
+            && let Some((claim, waiter)) = state.next(self.max_further, &self.long)
+        {
+            let lease = Lease { pool: Arc::clone(self), claim, connection: state.idle.pop() };
+            match waiter.sender.send(Ok(lease)) {
+                Ok(()) => state.took(claim, waiter.due),
+                // It does not wait any more. What is dropped here must not lock the pool again.
+                Err(unsent) => state.idle.extend(unsent.ok().and_then(|mut lease| lease.connection.take())),
+            }
+        }
+        while state.opening < state.wanted(self.max_further)
+            && state.open < self.size
+            && !state.holds_back
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.open += 1;
+            state.opening += 1;
+            runtime.spawn(Arc::clone(self).grow());
+        }
+        if state.is_closed {
+            self.came_back.notify_waiters();
+        }
+    }
+
+    /// Puts a connection back that was in use.
+    fn put_back(self: &Arc<Self>, connection: Connection, claim: Claim) {
+        let mut state = self.state();
+        state.release(claim);
+        let outdated = state.put_back(connection);
+        self.serve(&mut state);
+        drop(state);
+        outdated.into_iter().for_each(close);
+    }
+
+    /// Takes a connection out of the pool that was in use.
+    fn remove(self: &Arc<Self>, claim: Claim) {
+        let mut state = self.state();
+        state.release(claim);
+        state.open -= 1;
+        self.serve(&mut state);
+    }
+
+    /// Takes a connection out of the pool that was in use, and all that were opened before it. What has happened to one has
+    /// often happened to all of them, and new ones are cheap.
+    fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
+        let mut outdated = Vec::new();
+        {
+            let mut state = self.state();
+            if connection.generation() == state.generation {
+                state.generation += 1;
+                outdated = std::mem::take(&mut state.idle);
+                state.open -= outdated.len();
+            }
+        }
+        self.remove(claim);
+        outdated.push(connection);
+        outdated.into_iter().for_each(close);
+    }
+
+    /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.
+    async fn settle(self: Arc<Self>, mut connection: Connection, claim: Claim) {
+        match timeout(MAX_SETTLE, connection.settle(&self.connector, &self.canceller)).await {
+            Ok(Ok(())) => self.put_back(connection, claim),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a connection is given up");
+                self.outdate(connection, claim);
+            }
+            Err(_) => {
+                tracing::warn!("a statement cannot be interrupted; its connection is given up");
+                self.remove(claim);
+                close(connection);
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// The connection.
+    ///
+    /// # Errors
+    ///
+    /// None while the lease is there.
+    pub fn connection(&mut self) -> Result<&mut Connection, DbErr> {
+        self.connection.as_mut().ok_or_else(closed)
+    }
+
+    /// Whether the connection is of no use any more, and the next one may be.
+    pub fn is_outdated(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_outdated)
+    }
+
+    /// How long a commit is waited for past the deadline of its request.
+    pub fn commit_timeout(&self) -> Duration {
+        self.pool.commit_timeout
+    }
+
+    /// Gives up the connection, in which something runs that has no end. The next one may take its place at once.
+    pub fn abandon(mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        tracing::warn!("a commit has no answer; its connection is given up");
+        self.pool.remove(self.claim);
+        let pool = Arc::clone(&self.pool);
+        tokio::spawn(async move {
+            // What still runs there would keep one of the connections that PostgreSQL has.
+            let _ = timeout(MAX_SETTLE, connection.cancel(&pool.connector, &pool.canceller)).await;
+            close(connection);
+        });
+    }
+
+    /// Gives up the connection.
+    fn discard(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.remove(self.claim);
+            close(connection);
+        }
+    }
+
+    /// Gives up the connection and those like it.
+    fn outdate(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.outdate(connection, self.claim);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if connection.is_outdated() {
+            self.pool.outdate(connection, self.claim);
+        } else if connection.is_settled() {
+            self.pool.put_back(connection, self.claim);
+        } else if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(Arc::clone(&self.pool).settle(connection, self.claim));
+        }
+        // Without a runtime the program ends, and the connection with it.
+    }
+}
+
+/// Closes a connection, whether it goes in peace or not.
+fn close(connection: Connection) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(MAX_SETTLE, connection.close()));
+    }
+}
+
+fn connection_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
+}
+
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
+}
+
+fn closed() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
+}

@@ -1,0 +1,274 @@
+//! Commits, and other statements, whose answers never come: nobody else waits for them.
+
+use std::{process::Command, time::Duration};
+
+use axum::Router;
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{
+    databases::{TestDatabase, skip},
+    line::Line,
+    outages::{READY, UNWRITABLE, assert_ready, code},
+    support::{TestApp, graphql, router, text_body},
+};
+
+const READ: &str = "{ heroes { name } }";
+const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
+const STUCK: &str = r#"mutation { createHero(input: {name: "stuck", secretName: "B"}) { hero { name } } }"#;
+const UNANSWERED: &str = "the database did not answer the commit; this may be written, or not";
+
+/// Lets the commit of a hero of this name do something.
+async fn do_in_commit(app: &TestApp, name: &str, body: &str) {
+    app.execute(&format!(
+        "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NULL; END $$"
+    ))
+    .await;
+    app.execute(&format!(
+        "CREATE CONSTRAINT TRIGGER {name} AFTER INSERT ON hero DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW WHEN (NEW.name = '{name}') EXECUTE FUNCTION {name}()"
+    ))
+    .await;
+}
+
+fn send(router: &Router, query: &'static str, number: usize) -> Vec<JoinHandle<Value>> {
+    let client = |_| {
+        let router = router.clone();
+        tokio::spawn(async move { graphql(&router, query, json!({})).await })
+    };
+    (0..number).map(client).collect()
+}
+
+/// The processes of PostgreSQL that wait in a commit, as soon as there are so many.
+async fn committing(app: &TestApp, number: usize) -> Vec<String> {
+    let processes = "FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'
+                     AND wait_event IS NOT NULL";
+    let number = i64::try_from(number).expect("it is small");
+    while app.count(&format!("SELECT COUNT(*) {processes}")).await != number {
+        tokio::task::yield_now().await;
+    }
+    let mut pids = Vec::new();
+    for index in 0..number {
+        let pid = app.count(&format!("SELECT pid::bigint {processes} ORDER BY pid OFFSET {index} LIMIT 1")).await;
+        pids.push(pid.to_string());
+    }
+    pids
+}
+
+/// Processes that do nothing until this is dropped.
+struct Stopped(Vec<String>);
+
+impl Stopped {
+    fn new(pids: Vec<String>) -> Option<Self> {
+        let stopped = Self(pids);
+        let is_stopped = stopped.signal("-STOP");
+        if !is_stopped {
+            skip("the processes of PostgreSQL cannot be stopped");
+        }
+        is_stopped.then_some(stopped)
+    }
+
+    fn signal(&self, signal: &str) -> bool {
+        Command::new("kill").arg(signal).args(&self.0).status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+fn within(app: &TestApp, seconds: u64) -> Router {
+    router(app.db.for_request(Instant::now() + Duration::from_secs(seconds)))
+}
+
+fn assert_unanswered(answer: &Value) {
+    let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": ["createHero"],
+        "extensions": {"code": "UNAVAILABLE"}});
+    assert_eq!(*answer, json!({"data": {"createHero": null}, "errors": [error]}));
+}
+
+async fn wait_until_ready(app: &TestApp) {
+    while app.get("/health/ready").await.status() != READY.0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_stop_in_a_commit() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::with(database, |settings| settings.db.commit_timeout = Duration::from_secs(1)).await;
+    do_in_commit(&app, "stuck", "PERFORM pg_sleep(3600)").await;
+    // All writers there are.
+    let clients = send(&within(&app, 4), STUCK, 8);
+    if let Some(stopped) = Stopped::new(committing(&app, 8).await) {
+        for client in clients {
+            assert_unanswered(&client.await.expect("the client does not panic"));
+        }
+        // Connections and turns are free, and the processes still stand.
+        app.data(CREATE, json!({})).await;
+        wait_until_ready(&app).await;
+        assert_eq!(committing(&app, 8).await, stopped.0);
+    }
+    // They were told to give up, so that they are not there for ever.
+    committing(&app, 0).await;
+    assert_eq!(app.data(READ, json!({})).await, json!({"heroes": [{"name": "A"}]}));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_when_no_writer_comes_back() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::with(database, |settings| {
+        settings.db.write_connections = 3;
+        settings.db.commit_timeout = Duration::from_mins(5);
+    })
+    .await;
+    do_in_commit(&app, "stuck", "PERFORM pg_advisory_xact_lock(1)").await;
+    let outside = app.database.url.clone();
+    let outside = crate::support::connect(&outside).await;
+    let lock = outside.write.begin().await.expect("a transaction");
+    sea_orm::ConnectionTrait::execute_unprepared(&lock, "SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
+
+    let clients = send(&within(&app, 3), STUCK, 3);
+    committing(&app, 3).await;
+    let is_ready = async || {
+        let response = app.get("/health/ready").await;
+        (response.status(), text_body(response).await)
+    };
+    // It is ready as long as the writers may be busy.
+    loop {
+        match is_ready().await {
+            (status, text) if (status, text.as_str()) == READY => {}
+            (status, text) => {
+                assert_eq!((status, text.as_str()), UNWRITABLE);
+                break;
+            }
+        }
+    }
+    assert!(!clients.iter().any(JoinHandle::is_finished), "commits are waited for");
+    drop(lock);
+    for client in clients {
+        let answer = client.await.expect("the client does not panic");
+        assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "stuck"}}}}));
+    }
+    assert_ready(&app, READY).await;
+    outside.close().await.expect("the database closes");
+    app.close().await;
+}
+
+/// A transaction that keeps losing to others gets the writers to itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_all_writers_wait_for() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| settings.db.commit_timeout = Duration::from_secs(1)).await;
+    app.execute("CREATE SEQUENCE attempts").await;
+    let lose = "IF nextval('attempts') < 8 THEN RAISE 'injected' USING ERRCODE = '40001'; END IF; PERFORM pg_advisory_xact_lock(1)";
+    do_in_commit(&app, "stuck", lose).await;
+    let outside = crate::support::connect(&app.database.url).await;
+    let lock = outside.write.begin().await.expect("a transaction");
+    sea_orm::ConnectionTrait::execute_unprepared(&lock, "SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
+    let alone = send(&within(&app, 4), STUCK, 1);
+    committing(&app, 1).await;
+    let others = send(&app.router, CREATE, 4);
+    // Its connection has gone in the middle of the commit.
+    line.rules.swallow_calls();
+    for client in alone {
+        assert_unanswered(&client.await.expect("the client does not panic"));
+    }
+    for client in others {
+        let answer = client.await.expect("the client does not panic");
+        assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));
+    }
+    drop((lock, line));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_whose_answers_are_lost() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| {
+        settings.db.write_connections = 1;
+        settings.db.commit_timeout = Duration::from_millis(200);
+    })
+    .await;
+    line.rules.swallow_after(Some("COMMIT"));
+    for (query, path) in [
+        (CREATE, "createHero"),
+        (r#"mutation { updateHero(input: {id: 1, name: "B"}) { hero { name } } }"#, "updateHero"),
+        ("mutation { deleteHero(input: {id: 1}) { hero { name } } }", "deleteHero"),
+    ] {
+        let answer = graphql(&within(&app, 2), query, json!({})).await;
+        let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": [path],
+            "extensions": {"code": "UNAVAILABLE"}});
+        assert_eq!(answer, json!({"data": {path: null}, "errors": [error]}));
+    }
+    // Each was written.
+    assert_eq!(app.counts().await, [0, 0, 0]);
+    assert_eq!(app.count("SELECT last_value FROM hero_id_seq").await, 1);
+    assert_ready(&app, UNWRITABLE).await;
+    line.rules.swallow_after(None);
+    wait_until_ready(&app).await;
+    app.data(CREATE, json!({})).await;
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_do_not_begin() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| settings.db.write_connections = 1).await;
+    line.rules.swallow_after(Some("BEGIN"));
+    let answer = graphql(&within(&app, 1), CREATE, json!({})).await;
+    assert_eq!(*code(&answer), json!("TIMEOUT"), "{answer}");
+    line.rules.swallow_after(None);
+    app.data(CREATE, json!({})).await;
+    assert_eq!(app.counts().await, [1, 0, 0]);
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_do_not_end() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| settings.db.write_connections = 1).await;
+    line.rules.swallow_after(Some("ROLLBACK"));
+    let answer = app.graphql(r#"mutation { updateHero(input: {id: 1, name: "B"}) { hero { name } } }"#).await;
+    assert_eq!(*code(&answer), json!("NOT_FOUND"), "{answer}");
+    app.data(CREATE, json!({})).await;
+    app.close().await;
+}
+
+/// What runs at the deadline is cancelled over another connection, which may hear nothing either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_cannot_be_cancelled() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| {
+        settings.db.read_connections = 1;
+        settings.db.write_connections = 1;
+    })
+    .await;
+    crate::deadlines::slow_down_reads(&app).await;
+    for is_known in [false, true] {
+        if is_known {
+            // The connection for this is there.
+            assert_eq!(*code(&graphql(&within(&app, 1), READ, json!({})).await), json!("TIMEOUT"));
+        }
+        app.seen();
+        let client = send(&within(&app, 2), READ, 1);
+        while app.seen() == 0 {
+            tokio::task::yield_now().await;
+        }
+        line.rules.swallow_all(true);
+        for client in client {
+            assert_eq!(*code(&client.await.expect("the client does not panic")), json!("TIMEOUT"));
+        }
+        line.rules.swallow_all(false);
+        assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
+    }
+    app.close().await;
+}
