@@ -12,7 +12,7 @@ use clap::{
 };
 
 pub use self::{host_name::HostName, listen_address::ListenAddress, origin::Origin};
-use crate::store::{DatabaseUrl, DbSettings, Migrations};
+use crate::db::{DatabaseUrl, DbSettings, Migrations};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]

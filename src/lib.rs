@@ -25,5 +25,8 @@ pub use serve::serve;
 /// What clients see.
 pub mod graphql;
 
+/// How the database is reached.
+pub mod db;
+
 /// What the database holds.
 pub mod store;

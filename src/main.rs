@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use hero_teams::{
     config::{Command, Config, DatabaseSettings},
+    db::Db,
     graphql,
     log::{self, Log},
     schema::HeroTeams,
-    store::{self, Db, seed},
+    store::{self, seed},
 };
 use tokio::{
     runtime::Runtime,

@@ -7,11 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{GraphQlSettings, ServeSettings},
+    db::Db,
     graphql::Schema,
     http::router,
     schema::Api,
     server::{Listener, serve_until},
-    store::Db,
 };
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.

@@ -9,9 +9,10 @@ use std::{
 use criterion::Criterion;
 use hero_teams::{
     config::GraphQlSettings,
+    db::{Db, DbSettings},
     graphql::{Params, Schema},
     schema::HeroTeams,
-    store::{self, Db, DbSettings},
+    store,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};

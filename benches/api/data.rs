@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use hero_teams::{
+    db::{Db, DbSettings},
     schema::HeroTeams,
-    store::{self, Db, DbSettings},
+    store,
 };
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;

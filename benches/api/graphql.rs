@@ -2,9 +2,9 @@
 
 use hero_teams::{
     config::GraphQlSettings,
+    db::Db,
     graphql::{Answer, Schema},
     schema::HeroTeams,
-    store::Db,
 };
 use serde_json::{Value, json};
 

@@ -6,9 +6,9 @@ use std::hint::black_box;
 use criterion::Criterion;
 use hero_teams::{
     config::GraphQlSettings,
+    db::Db,
     graphql::{Params, Schema},
     schema::HeroTeams,
-    store::Db,
 };
 use sea_orm::ConnectionTrait;
 use serde_json::json;

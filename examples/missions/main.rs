@@ -7,8 +7,9 @@ mod schema;
 use clap::CommandFactory as _;
 use hero_teams::{
     config::Config,
+    db::Db,
     log::{self, Log},
-    store::{self, Db},
+    store,
 };
 
 #[tokio::main]

@@ -20,7 +20,7 @@ use hero_teams::{
     graphql::Schema,
     http,
     schema::HeroTeams,
-    store::{Db, seed},
+    db::Db, store::seed,
 };
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;

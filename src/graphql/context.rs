@@ -3,7 +3,7 @@
 use async_graphql::ContextBase;
 
 use super::{answer::Bounds, document::Nulls, loaders::Loaders};
-use crate::{schema::Entity, store::Db};
+use crate::{db::Db, schema::Entity};
 
 /// What the fields of a request are answered with.
 #[derive(Debug)]

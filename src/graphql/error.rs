@@ -2,7 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 
-use crate::store::StoreError;
+use crate::db::StoreError;
 
 /// The codes in `extensions.code`. docs/api.md lists them for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

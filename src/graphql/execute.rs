@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     config::GraphQlSettings,
+    db::Db,
     schema::{Api, Entity},
-    store::Db,
 };
 
 type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, EmptySubscription>;

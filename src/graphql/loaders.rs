@@ -15,8 +15,9 @@ use dataloader::{BatchFn, cached::Loader};
 
 use super::error::{ApiError, Code};
 use crate::{
+    db::{Db, StoreError},
     schema::{Entity, Relation},
-    store::{self, Db, Filter, ListQuery, Page, Row, StoreError},
+    store::{self, Filter, ListQuery, Page, Row},
 };
 
 /// The greatest number of keys in one batch. They are one parameter, so this bounds only the memory that a batch takes.

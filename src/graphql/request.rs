@@ -7,7 +7,7 @@ use super::{
     answer::Json,
     error::{ApiError, Code},
 };
-use crate::store::Usage;
+use crate::db::Usage;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, Deserialize)]

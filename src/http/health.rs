@@ -2,7 +2,7 @@
 
 use axum::{Router, extract::State, http::StatusCode, routing};
 
-use crate::store::Db;
+use crate::db::Db;
 
 /// `GET /health/live`: the process answers. `GET /health/ready`: the database can be read and written, too.
 pub fn router(db: Db) -> Router {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::{GraphQlSettings, ServeSettings},
+    db::Db,
     graphql::Schema,
-    store::Db,
 };
 
 /// All routes, and what is around them.

@@ -8,12 +8,15 @@ use sea_orm::{
 };
 
 use super::{
-    Relate, Row, StoreError, Transaction, UnitOfWork, dialect,
+    Relate, Row, dialect,
     insert::{Values, insert, insertion},
     links,
     relate::{self, missing_related},
 };
-use crate::schema::Entity;
+use crate::{
+    db::{StoreError, Transaction, UnitOfWork},
+    schema::Entity,
+};
 
 /// A new row and what it is to be linked to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,13 @@ use sea_orm::{
 use tracing::Instrument as _;
 
 use super::{
-    Db, Row, StoreError, Transaction,
+    Row,
     dialect::{self, columns, key},
-    write::Precedence,
 };
-use crate::schema::Entity;
+use crate::{
+    db::{Db, Precedence, StoreError, Transaction},
+    schema::Entity,
+};
 
 /// Rows that are about to be deleted. Until [`PendingDelete::commit`] everybody reads them, and nobody can change them or
 /// link to them. When it is dropped, they stay.

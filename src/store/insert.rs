@@ -8,11 +8,10 @@ use sea_orm::{
 };
 
 use super::{
-    StoreError,
     dialect::{self, columns},
     row::{Row, Scalar},
 };
-use crate::schema::Entity;
+use crate::{db::StoreError, schema::Entity};
 
 /// The values of a row: all columns but the primary key, in the order of the entity.
 pub type Values = Vec<Scalar>;

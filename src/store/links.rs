@@ -7,8 +7,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement},
 };
 
-use super::{StoreError, dialect, row::Scalar};
-use crate::schema::Link;
+use super::{dialect, row::Scalar};
+use crate::{db::StoreError, schema::Link};
 
 /// Links pairs, each in the order of [`Link::columns`]. One that is linked already stays so.
 ///

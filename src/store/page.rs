@@ -8,11 +8,14 @@ use sea_orm::{
 };
 
 use super::{
-    Bound, Db, Filter, Order, OrderBy, Row, StoreError,
+    Bound, Filter, Order, OrderBy, Row,
     dialect::{self, columns, count_name, key},
     order::{after, related_count},
 };
-use crate::schema::{Entity, Relation};
+use crate::{
+    db::{Db, StoreError},
+    schema::{Entity, Relation},
+};
 
 /// Which rows of a list, in which order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -6,12 +6,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sea_orm::ConnectionTrait;
 
 use super::{
-    StoreError, dialect,
+    dialect,
     insert::{Values, find, insert},
     links,
     row::Row,
 };
-use crate::schema::{Entity, Relation};
+use crate::{
+    db::StoreError,
+    schema::{Entity, Relation},
+};
 
 /// What a row is to be linked to along one relation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

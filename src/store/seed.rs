@@ -1,7 +1,10 @@
 //! The tutorial's data.
 
-use super::{Create, Creation, Db, Relate, Scalar, StoreError, Transaction, UnitOfWork, Values, insert};
-use crate::schema::{Column, Entity, HERO, Relation, TEAM};
+use super::{Create, Creation, Relate, Scalar, Values, insert};
+use crate::{
+    db::{Db, StoreError, Transaction, UnitOfWork},
+    schema::{Column, Entity, HERO, Relation, TEAM},
+};
 
 /// Creates the tutorial's three heroes with their two teams. Heroes that exist already stay as they are.
 ///

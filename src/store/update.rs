@@ -8,13 +8,16 @@ use sea_orm::{
 };
 
 use super::{
-    Relate, Row, StoreError, Transaction, UnitOfWork,
+    Relate, Row,
     dialect::{self, key},
     insert::{Values, names},
     relate::{self, missing_related},
     row::Scalar,
 };
-use crate::schema::Entity;
+use crate::{
+    db::{StoreError, Transaction, UnitOfWork},
+    schema::Entity,
+};
 
 /// A row, what is to change of it, and what it is to be linked to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use axum::{
     http::{Request, header::CONTENT_TYPE},
     response::Response,
 };
-use hero_teams::store::{Db, StoreError, Usage, seed};
+use hero_teams::db::{Db, StoreError, Usage};
+use hero_teams::store::seed;
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use tokio::{
@@ -40,7 +41,7 @@ fn in_a_hurry(app: &TestApp) -> Router {
 }
 
 /// Lets all that reads heroes take hours.
-async fn slow_down_reads(app: &TestApp) {
+pub async fn slow_down_reads(app: &TestApp) {
     // Without a row nothing would be asked.
     seed::tutorial(&app.db).await.expect("the tutorial's data");
     app.execute("ALTER TABLE hero RENAME TO hero_rows").await;

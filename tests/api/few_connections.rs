@@ -123,7 +123,7 @@ async fn a_server_that_does_not_take_connections_yet() {
     }
     // What stays wrong is told at once.
     line.rules.refuse(1, "28P01");
-    let wrong = hero_teams::store::Db::connect(&crate::support::db_settings(&database.url)).await;
+    let wrong = hero_teams::db::Db::connect(&crate::support::db_settings(&database.url)).await;
     wrong.expect_err("the password is wrong");
     database.remove().await;
 }

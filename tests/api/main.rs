@@ -2,15 +2,15 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
-mod logged;
 mod line;
+mod logged;
 mod support;
 
 mod atomicity;
 mod batching;
 mod browser;
-mod clients;
 mod changed_tables;
+mod clients;
 mod command_line;
 mod commits;
 mod conformance;
@@ -21,8 +21,8 @@ mod delete;
 mod documents;
 mod edge;
 mod faults;
-mod files;
 mod few_connections;
+mod files;
 mod graphql_over_http;
 mod http;
 mod input;
@@ -34,8 +34,8 @@ mod node;
 mod outages;
 mod pages;
 mod plans;
-mod postgres;
 mod poolers;
+mod postgres;
 mod property;
 mod races;
 mod read;

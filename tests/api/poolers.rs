@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use hero_teams::store::Db;
+use hero_teams::db::Db;
 use serde_json::json;
 
 use crate::{

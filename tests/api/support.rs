@@ -13,10 +13,11 @@ use axum::{
 use clap::Parser;
 use hero_teams::{
     config::{Config, GraphQlSettings, Limits, ServeSettings},
+    db::{Db, DbSettings},
     graphql::Schema,
     http,
     schema::{Api, HeroTeams},
-    store::{self, Db, DbSettings},
+    store,
 };
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};

@@ -20,13 +20,14 @@ use super::{
     node::or_null,
 };
 use crate::{
+    db::{StoreError, UnitOfWork},
     graphql::{
         context::RequestContext,
         error::{ApiError, Code},
         types::{ArgumentPath, Arguments, Input, InputReader, bounded, global_id},
     },
     schema::Entity,
-    store::{Creation, PendingDelete, Relate, Row, StoreError, UnitOfWork, Update},
+    store::{Creation, PendingDelete, Relate, Row, Update},
 };
 
 const INPUT: &str = "input";

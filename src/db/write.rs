@@ -32,7 +32,6 @@ pub trait UnitOfWork: Send + Sync + 'static {
 
 /// The turn of an attempt at a transaction: side by side with others, or alone.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the guards are held, not read")]
 pub enum Precedence {
     Shared(OwnedRwLockReadGuard<()>),
     Exclusive(OwnedRwLockWriteGuard<()>),
@@ -120,7 +119,7 @@ impl Db {
     }
 
     /// Waits for the turn of an attempt at a transaction, which lasts as long as what this gives.
-    pub(super) async fn precedence(&self, attempt: u32) -> Result<Precedence, StoreError> {
+    pub async fn precedence(&self, attempt: u32) -> Result<Precedence, StoreError> {
         let lock = Arc::clone(&self.shared.precedence);
         let turn = async move {
             if attempt > SHARED_ATTEMPTS {
@@ -147,7 +146,7 @@ impl Db {
     }
 
     /// Remembers what a write says about whether the database can be written.
-    pub(super) fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let is_writable = match &result {
             Ok(_) => true,
             Err(StoreError::Unavailable(_) | StoreError::Unanswered(_)) => false,
