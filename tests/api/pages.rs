@@ -1,14 +1,15 @@
 //! The pages, README.md and those in docs: what they say is what the server does.
 //!
-//! - A table between `<!-- generated: NAME -->` and `<!-- end -->` is made from the settings: `UPDATE_PAGES=1 cargo test --test
-//!   api pages` writes it.
+//! - A table between `<!-- generated: NAME -->` and `<!-- end -->` is made from the settings.
 //! - A block of `graphql` that is followed by one of `json` is a request and its whole answer, and a block `json variables`
 //!   between them has its variables. The requests of a page are sent from top to bottom to a server of its own. It has the
 //!   tutorial's data, but for the pages that begin by creating them.
-//! - A block of `sql` has the statements that the request before it costs on SQLite, or, where none is before it, statements
-//!   that have made the tables.
+//! - A block of `sql` has the statements that the request before it costs on SQLite, or, where none is before it, those that
+//!   make the tutorial's tables.
 //! - A block of `rust` that begins with `// PATH` is an excerpt of that file. A line `// …` in it stands for lines left out.
 //! - Links lead to files and headings that exist, and so do the names of files.
+//!
+//! `UPDATE_PAGES=1 cargo test --test api pages` writes the tables and the statements.
 
 use std::{
     collections::HashSet,
@@ -25,7 +26,11 @@ use hero_teams::{
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
 
-use crate::{databases::TestDatabase, missions::schema::Missions, support::TestApp};
+use crate::{
+    databases::TestDatabase,
+    missions::schema::Missions,
+    support::{Settings, TestApp},
+};
 
 /// The greatest number of columns of a line of prose.
 const MAX_COLUMNS: usize = 120;
@@ -121,6 +126,25 @@ impl Page {
         anchors
     }
 
+    /// Writes the page where that is asked for, and fails otherwise, when it is to have another text.
+    fn update(&self, text: String) {
+        if std::env::var_os("UPDATE_PAGES").is_none() {
+            let name = &self.name;
+            assert!(text == self.text, "{name} is out of date; run: UPDATE_PAGES=1 cargo test --test api pages");
+        } else if text != self.text {
+            fs::write(root().join(&self.name), text).expect("the page can be written");
+        }
+    }
+
+    /// The same text with other code in blocks.
+    fn with_code(&self, code: &[([usize; 2], String)]) -> String {
+        let mut lines: Vec<&str> = self.text.lines().collect();
+        for ([start, end], code) in code.iter().rev() {
+            lines.splice(start - 1..end - 2, [code.trim_end()]);
+        }
+        lines.join("\n") + "\n"
+    }
+
     /// The place of what is wrong.
     fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.name)
@@ -147,12 +171,7 @@ fn the_tables_of_settings_are_up_to_date() {
                 tables += 1;
             }
         }
-        if std::env::var_os("UPDATE_PAGES").is_some() {
-            fs::write(root().join(&page.name), updated).expect("the page can be written");
-        } else {
-            let name = &page.name;
-            assert!(updated == page.text, "{name} is out of date; run: UPDATE_PAGES=1 cargo test --test api pages");
-        }
+        page.update(updated);
     }
     assert_eq!(tables, 3, "settings, commands and limits");
 }
@@ -353,14 +372,14 @@ async fn answers_are_those_of_postgresql() {
 
 /// Sends the requests of a page, from top to bottom, to a server of its own. Gives their number.
 async fn send_requests(page: &Page, database: TestDatabase) -> usize {
-    let with_limits = |settings: &mut crate::support::Settings| settings.graphql.limits = Limits::DEFAULT;
+    let with_limits = |settings: &mut Settings| settings.graphql.limits = Limits::DEFAULT;
     let app = if page.name == MISSIONS {
         TestApp::of::<Missions>(database, with_limits).await
     } else {
         TestApp::of::<HeroTeams>(database, with_limits).await
     };
-    // The statements that the next block of `sql` has, or has some of.
     let mut sent = tables(&app).await;
+    let mut blocks_of_sql = Vec::new();
     let mut answers = 0;
     if !WITHOUT_DATA.contains(&&*page.name) {
         seed::tutorial(&app.db).await.expect("the tutorial's data");
@@ -369,10 +388,8 @@ async fn send_requests(page: &Page, database: TestDatabase) -> usize {
     let mut blocks = blocks.iter().peekable();
     while let Some(block) = blocks.next() {
         let place = page.at(block.lines[0]);
-        if block.language == "sql" && !app.database.is_postgres() {
-            let expected = statements(&block.code);
-            let is_right = if answers > 0 { expected == sent } else { expected.iter().all(|one| sent.contains(one)) };
-            assert!(is_right, "{place}: the statements are {sent:#?}");
+        if block.language == "sql" {
+            blocks_of_sql.push((block.lines, sent.join("\n\n")));
         }
         if block.language != "graphql" {
             continue;
@@ -389,33 +406,68 @@ async fn send_requests(page: &Page, database: TestDatabase) -> usize {
         app.seen();
         let answer = app.graphql_with(&block.code, variables).await;
         assert_eq!(answer, parsed(&expected.code, &place), "{place}: the answer is\n{answer:#}");
-        sent = app.take_statements().iter().map(|statement| packed(&statement.sql)).collect();
+        sent = app.take_statements().iter().map(|statement| formatted(&statement.sql)).collect();
         answers += 1;
+    }
+    if !app.database.is_postgres() {
+        page.update(page.with_code(&blocks_of_sql));
     }
     app.close().await;
     answers
 }
 
-/// The statements that have made the tables of SQLite.
+/// The statements that make the tutorial's tables of SQLite.
 async fn tables(app: &TestApp) -> Vec<String> {
     if app.database.is_postgres() {
         return Vec::new();
     }
-    let select = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL";
+    let select = "SELECT sql FROM sqlite_schema
+        WHERE sql IS NOT NULL AND tbl_name IN ('hero', 'team', 'hero_team_link') ORDER BY rowid";
     let rows = app.db.read.query_all_raw(Statement::from_string(DbBackend::Sqlite, select)).await.expect("the tables");
-    rows.iter().map(|row| packed(&row.try_get_by_index::<String>(0).expect("a statement"))).collect()
+    rows.iter().map(|row| formatted(&row.try_get_by_index::<String>(0).expect("a statement"))).collect()
 }
 
 fn parsed(json: &str, place: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{place}: {error} in\n{json}"))
 }
 
-/// The statements of a block, each of which ends with a semicolon.
-fn statements(sql: &str) -> Vec<String> {
-    sql.split(';').map(packed).filter(|statement| !statement.is_empty()).collect()
-}
-
-/// A statement without the blanks, which stand elsewhere on a page than in the log.
-fn packed(sql: &str) -> String {
-    sql.split_whitespace().collect()
+/// A statement in lines, with a semicolon.
+fn formatted(sql: &str) -> String {
+    const CLAUSES: [&str; 7] = ["SELECT ", "FROM ", "INNER JOIN ", "WHERE ", "ORDER BY ", "ON CONFLICT ", "RETURNING "];
+    let is_table = sql.starts_with("CREATE TABLE");
+    let mut lines = String::new();
+    // For each open bracket, whether it is one of a statement or of a table, which have lines of their own.
+    let mut brackets = Vec::new();
+    let mut rest = sql;
+    while let Some(character) = rest.chars().next() {
+        rest = &rest[character.len_utf8()..];
+        let is_listed = is_table && brackets.len() == 1;
+        let is_new_line = match character {
+            '(' => {
+                brackets.push(rest.starts_with("SELECT ") || (is_table && brackets.is_empty()));
+                lines.push('(');
+                rest = rest.trim_start();
+                brackets.last() == Some(&true)
+            }
+            ')' if brackets.pop() == Some(true) => {
+                lines.truncate(lines.trim_end().len());
+                lines.push('\n');
+                lines.push_str(&"    ".repeat(brackets.iter().filter(|has_lines| **has_lines).count()));
+                lines.push(')');
+                false
+            }
+            ' ' if brackets.last() != Some(&false) && CLAUSES.iter().any(|clause| rest.starts_with(clause)) => true,
+            ' ' if is_listed && lines.ends_with(',') => true,
+            character => {
+                lines.push(character);
+                false
+            }
+        };
+        if is_new_line {
+            lines.push('\n');
+            lines.push_str(&"    ".repeat(brackets.iter().filter(|has_lines| **has_lines).count()));
+        }
+    }
+    lines.push(';');
+    lines
 }
