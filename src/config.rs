@@ -1,11 +1,16 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
+mod host_name;
+mod listen_address;
+mod origin;
+
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Uri};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{http::ListenAddress, store::DbSettings};
+use crate::store::DbSettings;
+
+pub use self::{host_name::HostName, listen_address::ListenAddress, origin::Origin};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]
@@ -58,17 +63,16 @@ pub struct ServeSettings {
         value_name = "NAME",
         value_delimiter = ','
     )]
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<HostName>,
     /// A site whose pages may use the API, as browsers name it; one or several with commas, and as often as needed
     #[arg(
         long = "cors-origin",
         global = true,
         env = "HERO_TEAMS_CORS_ORIGINS",
         value_name = "https://HOST",
-        value_delimiter = ',',
-        value_parser = origin
+        value_delimiter = ','
     )]
-    pub cors_origins: Vec<HeaderValue>,
+    pub cors_origins: Vec<Origin>,
     /// Leave the migrations alone, and refuse to serve an outdated database
     #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE")]
     pub no_migrate: bool,
@@ -314,19 +318,6 @@ fn number(text: &str) -> Result<usize, String> {
         Ok(number @ 1..=1_000_000_000) => Ok(number),
         _ => Err("a number from 1 to 1000000000 is expected".to_owned()),
     }
-}
-
-/// An origin as browsers send it. All of them, `*`, would let every page on the web use an API that asks nobody who they are.
-fn origin(text: &str) -> Result<HeaderValue, String> {
-    let is_origin = |uri: &Uri| {
-        let (scheme, authority) =
-            (uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |host| host.as_str()));
-        matches!(scheme, "http" | "https") && text == format!("{scheme}://{authority}").to_ascii_lowercase()
-    };
-    text.parse().ok().filter(is_origin).and_then(|_| text.parse().ok()).ok_or_else(|| {
-        "an origin such as https://example.org is expected, in small letters and with nothing behind the host"
-            .to_owned()
-    })
 }
 
 fn database_url(url: &str) -> Result<String, String> {

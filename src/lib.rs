@@ -12,8 +12,15 @@ pub mod config;
 /// What the server tells those who run it.
 pub mod log;
 
-/// How requests come in and answers go out.
+/// One request.
 pub mod http;
+
+/// One connection after another.
+pub mod server;
+
+/// The life of the program that serves.
+mod serve;
+pub use serve::serve;
 
 /// What clients see.
 pub mod graphql;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use hero_teams::{
     config::{Command, Config},
-    graphql, http, log,
+    graphql, log,
     schema::{HeroTeams, Migrator},
     store::{Db, seed},
 };
@@ -50,7 +50,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
     match command {
-        Command::Serve => http::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?,
+        Command::Serve => hero_teams::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?,
         Command::Migrate => db.migrate::<Migrator>().await.context("cannot apply the migrations")?,
         Command::Seed => {
             db.migrate::<Migrator>().await.context("cannot apply the migrations")?;

@@ -7,8 +7,9 @@ use criterion::{Criterion, Throughput};
 use hero_teams::{
     config::{Config, GraphQlSettings},
     graphql::Schema,
-    http::{self, Listener, serve_until},
+    http,
     schema::HeroTeams,
+    server::{Listener, serve_until},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},

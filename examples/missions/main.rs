@@ -5,7 +5,7 @@ mod migration;
 mod schema;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use hero_teams::{config::Config, http, log, store::Db};
+use hero_teams::{config::Config, log, store::Db};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -14,6 +14,6 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::from_arg_matches(&command.get_matches())?;
     log::init(&config.log, config.database.log_sql);
     let db = Db::connect(&config.database.store()).await?;
-    http::serve::<schema::Missions>(db.clone(), &config.serve, &config.graphql).await?;
+    hero_teams::serve::<schema::Missions>(db.clone(), &config.serve, &config.graphql).await?;
     Ok(db.close().await?)
 }

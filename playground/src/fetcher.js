@@ -1,6 +1,6 @@
-/** Sends one operation to the endpoint this page belongs to. */
+/** Sends one operation to the endpoint beside this page, which a proxy may serve below a path. */
 export async function fetcher(operation, { headers } = {}) {
-  const response = await fetch("/graphql", {
+  const response = await fetch("graphql", {
     body: JSON.stringify(operation),
     headers: {
       accept: "application/graphql-response+json, application/json",

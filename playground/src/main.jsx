@@ -6,13 +6,13 @@ import { fetcher } from "./fetcher.js";
 import { tabs } from "./tabs.js";
 
 globalThis.MonacoEnvironment = {
-  getWorker: (_, label) => new Worker(`/playground/${WORKER_FILES[label] ?? WORKER_FILES.editor}`),
+  getWorker: (_, label) => new Worker(new URL(WORKER_FILES[label] ?? WORKER_FILES.editor, import.meta.url)),
 };
 
 createRoot(document.getElementById("playground")).render(
   <GraphiQL defaultEditorToolsVisibility defaultTabs={tabs} fetcher={fetcher}>
     <GraphiQL.Logo>
-      <a href="/schema.graphql" target="_blank" title="The schema in SDL">
+      <a href="schema.graphql" target="_blank" title="The schema in SDL">
         Hero Teams
       </a>
     </GraphiQL.Logo>

@@ -2,7 +2,7 @@
 
 use async_graphql::ContextBase;
 
-use super::{answer::Bounds, loaders::Loaders};
+use super::{answer::Bounds, document::Nulls, loaders::Loaders};
 use crate::{schema::Entity, store::Db};
 
 /// What the fields of a request are answered with.
@@ -14,6 +14,8 @@ pub struct RequestContext {
     pub db: Db,
     /// The loaders of the request.
     pub loaders: Loaders,
+    /// The errors of arguments with variables that are null where nothing may be.
+    pub nulls: Nulls,
     /// What the answer may take.
     pub bounds: Bounds,
 }

@@ -55,19 +55,33 @@ pub struct ApiError {
     pub argument_path: Vec<Value>,
     /// Where in the variables the fault is, from the name of the variable inwards. Empty when no variable is at fault.
     pub variable_path: Vec<Value>,
+    /// The places in the document, when they are not that of the field. Their column is the offset in the text until
+    /// `Document::locate` has seen them.
+    pub positions: Vec<Pos>,
 }
 
 impl ApiError {
     /// A fault in the request that is in no argument.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), argument_path: Vec::new(), variable_path: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            argument_path: Vec::new(),
+            variable_path: Vec::new(),
+            positions: Vec::new(),
+        }
     }
 
-    /// The error at a place in the document, or of the request as a whole.
+    /// The error at a place in the document, or of the request as a whole, unless it has places of its own.
     #[must_use]
-    pub fn at(self, position: Option<Pos>) -> ServerError {
+    pub fn at(mut self, position: Option<Pos>) -> ServerError {
+        let positions = std::mem::take(&mut self.positions);
         let error = async_graphql::Error::from(self);
-        ServerError { extensions: error.extensions, ..ServerError::new(error.message, position) }
+        let mut error = ServerError { extensions: error.extensions, ..ServerError::new(error.message, position) };
+        if !positions.is_empty() {
+            error.locations = positions;
+        }
+        error
     }
 }
 

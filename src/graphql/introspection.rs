@@ -13,7 +13,7 @@ use apollo_compiler::{
     schema::{Component, ExtendedType, Implementers},
     validation::Valid,
 };
-use async_graphql::{Name, ServerError, Value, Variables, indexmap::IndexMap};
+use async_graphql::{Name, Value, Variables, indexmap::IndexMap};
 
 use super::{
     answer::Json,
@@ -73,13 +73,12 @@ pub fn introspect(
     document: &Document,
     operation: &Operation,
     variables: &Variables,
-) -> Result<IndexMap<Name, Value>, ServerError> {
-    let failed = || ApiError::new(Code::Internal, "the introspection failed").at(None);
+) -> Result<IndexMap<Name, Value>, ApiError> {
+    let failed = || ApiError::new(Code::Internal, "the introspection failed");
     let Definition { schema, implementers, .. } = definition;
     let definition = &operation.definition;
-    introspection::check_max_depth(&document.valid, definition).map_err(|_| {
-        ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep").at(None)
-    })?;
+    introspection::check_max_depth(&document.valid, definition)
+        .map_err(|_| ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep"))?;
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);

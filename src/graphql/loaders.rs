@@ -24,9 +24,9 @@ const MAX_BATCH_SIZE: usize = 30_000;
 
 type Loaded<T> = Result<T, ApiError>;
 
-type RowLoader = Loader<RowKey, Loaded<Option<Row>>, Batch>;
-type PageLoader = Loader<ListKey<ListQuery>, Loaded<Arc<Page>>, Batch>;
-type CountLoader = Loader<ListKey<Filter>, Loaded<i64>, Batch>;
+type RowLoader = Loader<RowKey, Loaded<Option<Row>>, DbBatch>;
+type PageLoader = Loader<ListKey<ListQuery>, Loaded<Arc<Page>>, DbBatch>;
+type CountLoader = Loader<ListKey<Filter>, Loaded<i64>, DbBatch>;
 
 /// The list of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,20 +157,20 @@ impl Debug for Loaders {
     }
 }
 
-fn loader<K, T>(db: &Db) -> Loader<K, Loaded<T>, Batch>
+fn loader<K, T>(db: &Db) -> Loader<K, Loaded<T>, DbBatch>
 where
     K: Clone + Eq + Hash + Debug,
     T: Clone,
-    Batch: BatchFn<K, Loaded<T>>,
+    DbBatch: BatchFn<K, Loaded<T>>,
 {
-    Loader::new(Batch(db.clone())).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
+    Loader::new(DbBatch(db.clone())).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
 }
 
-async fn clear<K, T>(loader: &OnceLock<Loader<K, T, Batch>>)
+async fn clear<K, T>(loader: &OnceLock<Loader<K, T, DbBatch>>)
 where
     K: Clone + Eq + Hash + Debug,
     T: Clone,
-    Batch: BatchFn<K, T>,
+    DbBatch: BatchFn<K, T>,
 {
     if let Some(loader) = loader.get() {
         loader.clear_all().await;
@@ -179,7 +179,7 @@ where
 
 /// What is asked of the lists of many parents, in their order.
 async fn load_many<Q: Question>(
-    loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, Batch>,
+    loader: &Loader<ListKey<Q>, Loaded<Q::Answer>, DbBatch>,
     source: Source,
     parents: Vec<i64>,
     question: Arc<Q>,
@@ -204,9 +204,9 @@ fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
 }
 
 /// Reads what the keys of a batch ask for.
-struct Batch(Db);
+struct DbBatch(Db);
 
-impl BatchFn<RowKey, Loaded<Option<Row>>> for Batch {
+impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
     async fn load(&mut self, keys: &[RowKey]) -> HashMap<RowKey, Loaded<Option<Row>>> {
         let mut by_entity = Vec::<(&'static Entity, Vec<i64>)>::new();
         for RowKey { entity, key } in keys {
@@ -262,7 +262,7 @@ impl Question for Filter {
     }
 }
 
-impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for Batch {
+impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for DbBatch {
     async fn load(&mut self, keys: &[ListKey<Q>]) -> HashMap<ListKey<Q>, Loaded<Q::Answer>> {
         // Lists of which the same is asked share a statement.
         let mut by_question = Vec::<(&ListKey<Q>, Vec<i64>)>::new();

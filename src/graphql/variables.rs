@@ -46,13 +46,20 @@ pub fn coerce(
         }
         coercion.path.pop();
     }
-    // Their type lets them be null, for they have a default; the condition of a directive must not be.
-    for name in operation.conditions.iter().filter(|name| coerced.get(*name) == Some(&Value::Null)) {
-        coercion.path.push(Value::from(name.as_str()));
-        coercion.fault("must not be null: it is the condition of a directive");
-        coercion.path.pop();
-    }
     if coercion.faults.is_empty() { Ok(coerced) } else { Err(bounded(coercion.faults)) }
+}
+
+/// A path as one would write it in code: `input.teams.create[0].name`.
+pub fn shown_path(path: &[Value]) -> String {
+    let mut shown = String::new();
+    for segment in path {
+        match segment {
+            Value::String(name) if shown.is_empty() => shown += name,
+            Value::String(name) => shown = shown + "." + name,
+            index => shown = format!("{shown}[{index}]"),
+        }
+    }
+    shown
 }
 
 struct Coercion<'s> {
@@ -66,15 +73,8 @@ impl Coercion<'_> {
         if self.faults.len() > MAX_FAULTS {
             return;
         }
-        let mut place = String::from("$");
-        for segment in &self.path {
-            match segment {
-                Value::String(name) if place.len() == 1 => place += name,
-                Value::String(name) => place = place + "." + name,
-                index => place = format!("{place}[{index}]"),
-            }
-        }
-        let mut fault = ApiError::new(Code::BadUserInput, format!("`{place}` {message}"));
+        let place = shown_path(&self.path);
+        let mut fault = ApiError::new(Code::BadUserInput, format!("`${place}` {message}"));
         fault.variable_path.clone_from(&self.path);
         self.faults.push(fault);
     }

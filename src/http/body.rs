@@ -17,7 +17,7 @@ pub struct BodyLimits {
     pub time: Duration,
 }
 
-/// Why a body was not read to its end.
+/// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     TooLarge {
@@ -26,6 +26,8 @@ pub enum Refusal {
     TooSlow,
     /// The client has sent less than it said, or has gone.
     Incomplete,
+    /// It is said to be gzip, and is not, or not to its end, or is made of very many pieces.
+    NotGzip,
 }
 
 impl BodyLimits {
@@ -43,7 +45,7 @@ impl Refusal {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::NotGzip => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -54,6 +56,7 @@ impl Refusal {
             Self::TooLarge { max_bytes } => format!("the body of a request has at most {max_bytes} bytes"),
             Self::TooSlow => "the body of the request took too long to arrive".to_owned(),
             Self::Incomplete => "the body of the request did not arrive as a whole".to_owned(),
+            Self::NotGzip => "the body of the request cannot be decompressed as gzip".to_owned(),
         }
     }
 }

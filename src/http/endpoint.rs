@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     body::{BodyLimits, read_body},
+    coding::{self, Coding},
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
@@ -49,6 +50,12 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
         let message = "the content type must be application/json, in UTF-8";
         return refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
+    let Some(coding) = Coding::of_request(&headers) else {
+        let message = "the content coding of a request must be gzip, once, or identity";
+        let mut response = refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+        response.headers_mut().insert(header::ACCEPT_ENCODING, coding::ACCEPTED);
+        return response;
+    };
     let body = match read_body(body, endpoint.body).await {
         Ok(body) => body,
         Err(error) => {
@@ -62,6 +69,10 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
     };
     // Clients that are slow to send must not keep others out, and neither must those that are slow to take their answers.
     let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
+    let body = match coding.decode(body, endpoint.body.bytes) {
+        Ok(body) => body,
+        Err(error) => return refused(media_type, error.status(), &error.message()),
+    };
     match params::of_body(&body, endpoint.max_batch) {
         Ok(Parsed::One(params)) => {
             answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await)

@@ -9,6 +9,11 @@ pub fn router(db: Db) -> Router {
     Router::new().route("/health/live", routing::get("live")).route("/health/ready", routing::get(ready)).with_state(db)
 }
 
+/// Whether a path is one of these.
+pub fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/")
+}
+
 async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
     let (error, message) = match tokio::join!(db.check_read(), db.check_write()) {
         (Ok(()), Ok(())) => return (StatusCode::OK, "ready"),

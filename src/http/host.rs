@@ -6,28 +6,18 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::http::{Request, Version, header::HOST, uri::Authority};
+use axum::http::{Request, header::HOST, uri::Authority};
 
-use crate::config::ServeSettings;
+use crate::{
+    config::{HostName, ServeSettings},
+    server::authority,
+};
 
 /// The names that a request may be for.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     is_checked: bool,
-    listed: Arc<[String]>,
-}
-
-/// Marks a request over HTTP/1.1 that does not have one header `Host`, which it must (RFC 9112, 3.2). hyper lets it pass.
-#[derive(Clone, Copy, Debug)]
-pub struct UnclearHost;
-
-impl UnclearHost {
-    /// Marks a request as it comes from a connection.
-    pub fn mark<B>(request: &mut Request<B>) {
-        if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
-            request.extensions_mut().insert(Self);
-        }
-    }
+    listed: Arc<[HostName]>,
 }
 
 impl Hosts {
@@ -38,23 +28,26 @@ impl Hosts {
         Self { is_checked, listed: settings.allowed_hosts.clone().into() }
     }
 
-    /// The first host of a request that the server does not answer for. A request need not have one: browsers name it.
+    /// The first host of a request that the server does not answer for. A request need not have one, and it may be
+    /// empty: browsers name it.
     #[must_use]
-    pub fn foreign<'a, B>(&self, request: &'a Request<B>) -> Option<&'a str> {
+    pub fn foreign<B>(&self, request: &Request<B>) -> Option<String> {
         if !self.is_checked {
             return None;
         }
-        let in_headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
-        let in_target = request.uri().authority().map(Authority::as_str);
-        in_headers.chain(in_target).find(|host| !self.is_allowed(host))
+        let in_headers = request.headers().get_all(HOST).iter().filter(|host| !host.is_empty());
+        let mut in_headers = in_headers.map(|host| (host.as_bytes(), authority(host)));
+        let foreign = in_headers.find(|(_, host)| host.as_ref().is_none_or(|host| !self.is_allowed(host)));
+        if let Some((host, _)) = foreign {
+            return Some(String::from_utf8_lossy(host).into_owned());
+        }
+        request.uri().authority().filter(|host| !self.is_allowed(host)).map(ToString::to_string)
     }
 
-    fn is_allowed(&self, host: &str) -> bool {
-        // With the port, if there is one, and never with a user.
-        let Ok(authority) = host.parse::<Authority>() else { return false };
-        let name = authority.host();
+    fn is_allowed(&self, host: &Authority) -> bool {
+        let name = host.host();
         let name = name.strip_suffix('.').unwrap_or(name);
-        is_local(name) || self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+        is_local(name) || self.listed.iter().any(|listed| listed.as_str().eq_ignore_ascii_case(name))
     }
 }
 

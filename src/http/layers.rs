@@ -1,16 +1,13 @@
 //! What all requests and answers have in common.
 
-use std::{
-    any::Any,
-    time::{Duration, Instant},
-};
+use std::{any::Any, time::Instant};
 
 use axum::{
     Router,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::{Next, from_fn_with_state},
     response::Response,
@@ -23,22 +20,23 @@ use tower_http::{
         CompressionLayer, Predicate,
         predicate::{NotForContentType, SizeAbove},
     },
-    cors::CorsLayer,
 };
 use tracing::Instrument;
 
 use super::{
-    host::{Hosts, UnclearHost},
+    coding,
+    cors::cors,
+    health,
+    host::Hosts,
     log::{Asked, Measured},
     refusal::refusal,
 };
-use crate::{config::ServeSettings, graphql::Code};
+use crate::{config::ServeSettings, graphql::Code, server::UnclearHost};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What tells a request from all others, in its answer and in the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of an id that a client gives its request, at most.
 const MAX_REQUEST_ID: usize = 128;
-/// How long a browser may remember what it was told about another site's requests.
-const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(1);
 /// Bytes from which on an answer is worth compressing.
 const MIN_COMPRESSED: u64 = 1024;
 
@@ -62,13 +60,13 @@ pub fn around(router: Router, settings: &ServeSettings) -> Router {
 }
 
 /// Gives each request an id, a span and a line in the log, and each answer its headers.
-async fn edge(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+async fn edge(State(hosts): State<Hosts>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id(request.headers());
     let asked = Asked::new(request.method(), request.uri().path());
     // An id is visible ASCII. The span is there whatever the level, so that an error names its request.
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
-    let refused = unclear(&request).or_else(|| hosts.foreign(&request).map(misdirected));
+    let refused = unclear(&request).or_else(|| misdirected(&hosts, &request)).or_else(|| not_acceptable(&mut request));
     async {
         let mut response = match refused {
             Some(refusal) => refusal,
@@ -112,27 +110,26 @@ fn new_request_id() -> HeaderValue {
 
 fn unclear(request: &Request) -> Option<Response> {
     let is_unclear = request.extensions().get::<UnclearHost>().is_some();
-    let message = "a request must have one header Host";
+    let message = "a request must have one header Host, with a host and perhaps a port";
     is_unclear.then(|| refusal(StatusCode::BAD_REQUEST, Code::BadUserInput, message))
 }
 
-fn misdirected(host: &str) -> Response {
+fn misdirected(hosts: &Hosts, request: &Request) -> Option<Response> {
+    // Those who look whether the server lives have names of their own for it, and are told nothing else.
+    if health::is_probe(request.uri().path()) {
+        return None;
+    }
+    let host = hosts.foreign(request)?;
     let message = format!(
         "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
     );
-    refusal(StatusCode::MISDIRECTED_REQUEST, Code::BadUserInput, &message)
+    Some(refusal(StatusCode::MISDIRECTED_REQUEST, Code::BadUserInput, &message))
 }
 
-fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
-    let layer = || {
-        CorsLayer::new()
-            .allow_origin(origins.to_vec())
-            .allow_methods([Method::GET, Method::POST])
-            .allow_headers([ACCEPT, CONTENT_TYPE, HeaderName::from_static("apollo-require-preflight"), X_REQUEST_ID])
-            .expose_headers([X_REQUEST_ID])
-            .max_age(PREFLIGHT_MAX_AGE)
-    };
-    (!origins.is_empty()).then(layer)
+fn not_acceptable(request: &mut Request) -> Option<Response> {
+    let message = "answers come compressed with br or gzip, or not at all: Accept-Encoding must not exclude all three";
+    let refused = || refusal(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message);
+    (!coding::choose(request.headers_mut())).then(refused)
 }
 
 fn compression() -> CompressionLayer<impl Predicate> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 
+use super::health::is_probe;
+
 /// Characters of a path that are logged, at most.
 const MAX_PATH: usize = 200;
 
@@ -60,10 +62,6 @@ impl Asked {
             "answered"
         );
     }
-}
-
-fn is_probe(path: &str) -> bool {
-    path.starts_with("/health/")
 }
 
 /// With two digits behind the point.

@@ -60,8 +60,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let Ok(value) = value.to_str() else { return false };
-    let (essence, charset, _) = parts(value);
-    essence.eq_ignore_ascii_case("application/json") && is_utf8(charset)
+    let parts = parts(value);
+    parts.name.eq_ignore_ascii_case("application/json") && is_utf8(parts.charset)
 }
 
 /// A range of media types that a client takes.
@@ -76,8 +76,8 @@ struct Range {
 
 /// A range in which the server can answer.
 fn range(range: &str) -> Option<Range> {
-    let (essence, charset, quality) = parts(range);
-    let (media_type, exactness) = match essence.to_ascii_lowercase().as_str() {
+    let Parts { name, charset, quality } = parts(range);
+    let (media_type, exactness) = match name.to_ascii_lowercase().as_str() {
         "application/graphql-response+json" => (Some(MediaType::GraphQlResponse), 2),
         "application/json" => (Some(MediaType::Json), 2),
         "application/*" => (None, 1),
@@ -91,20 +91,27 @@ fn is_utf8(charset: Option<&str>) -> bool {
     charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8"))
 }
 
-/// The media type, its charset, and its quality.
-fn parts(value: &str) -> (&str, Option<&str>, u16) {
-    let mut parts = value.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let (mut charset, mut quality) = (None, 1_000);
-    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+/// A media type or a coding, with its parameters.
+pub struct Parts<'a> {
+    pub name: &'a str,
+    charset: Option<&'a str>,
+    /// How much it is liked, from 0 to 1,000.
+    pub quality: u16,
+}
+
+/// The parts of an entry of a header such as `Accept`.
+pub fn parts(value: &str) -> Parts<'_> {
+    let mut parameters = value.split(';').map(str::trim);
+    let mut parts = Parts { name: parameters.next().unwrap_or_default(), charset: None, quality: 1_000 };
+    for (name, value) in parameters.filter_map(|parameter| parameter.split_once('=')) {
         let value = value.trim().trim_matches('"');
         if name.trim().eq_ignore_ascii_case("charset") {
-            charset = Some(value);
+            parts.charset = Some(value);
         } else if name.trim().eq_ignore_ascii_case("q") {
-            quality = per_mille(value);
+            parts.quality = per_mille(value);
         }
     }
-    (essence, charset, quality)
+    parts
 }
 
 /// A quality such as `0.25`. One that is none counts as 0.

@@ -1,112 +1,23 @@
-//! How requests come in and answers go out: the router, what is around it, and the life of the server.
+//! One request: routes, what is around them, and how a request is read and answered.
 
-mod listener;
-mod server;
-
-mod activity;
-mod connection;
-mod stream;
-
+mod body;
+mod coding;
+mod cors;
+mod endpoint;
+mod health;
 mod host;
 mod layers;
 mod log;
-mod refusal;
-
-mod body;
-mod endpoint;
-mod health;
 mod media_type;
 mod params;
 mod playground;
+mod refusal;
+mod router;
 
-use std::{io, sync::Arc};
-
-use anyhow::Context as _;
-use axum::{Router, routing};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Semaphore,
-};
-
-use self::endpoint::Endpoint;
 pub use self::{
     body::{BodyLimits, Refusal, read_body},
     layers::around,
-    listener::{ListenAddress, Listener},
     log::Measured,
     refusal::refusal,
-    server::serve_until,
+    router::router,
 };
-use crate::{
-    config::{GraphQlSettings, ServeSettings},
-    graphql::Schema,
-    schema::Api,
-    store::Db,
-};
-
-/// All routes, and what is around them.
-pub fn router(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
-    around(routes(db, schema, settings, graphql), settings)
-}
-
-fn routes(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
-    let endpoint = Endpoint {
-        schema,
-        body: BodyLimits::new(settings),
-        request_timeout: settings.request_timeout,
-        permits: Semaphore::new(settings.max_requests),
-        max_batch: graphql.max_batch,
-    };
-    let mut router = Router::new().route("/graphql", routing::get(endpoint::get).post(endpoint::post));
-    if !graphql.no_introspection {
-        router = router.route("/schema.graphql", routing::get(endpoint::sdl));
-    }
-    router.with_state(Arc::new(endpoint)).merge(health::router(db)).merge(playground::router())
-}
-
-/// Prepares the database and serves until Ctrl-C or SIGTERM.
-///
-/// # Errors
-///
-/// When the address must not or cannot be listened on, or the database is outdated or fails.
-pub async fn serve<A: Api>(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
-    let address = &settings.listen;
-    anyhow::ensure!(
-        address.is_local() || settings.insecure,
-        "cannot listen on {address}: there is no authentication, so whoever reaches that address could read and write \
-         everything; listen on 127.0.0.1 or unix:PATH, or say --insecure"
-    );
-    // The address comes first: a server that cannot listen changes nothing.
-    let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    prepare::<A>(&db, settings).await?;
-    let schema = Schema::new::<A>(db.clone(), graphql)?;
-    // Whoever reads that the server listens may stop it.
-    let stop = stop_requested().context("cannot receive signals")?;
-    tracing::info!("listening on {}", listener.url()?);
-    serve_until(stop, listener, router(db, schema, settings, graphql), settings).await.context("cannot serve")
-}
-
-async fn prepare<A: Api>(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
-    if !settings.no_migrate {
-        return db.migrate::<A::Migrator>().await.context("cannot apply the migrations");
-    }
-    let pending = db.pending_migrations::<A::Migrator>().await.context("cannot read the state of the migrations")?;
-    anyhow::ensure!(
-        pending.is_empty(),
-        "the database is outdated: run `hero-teams migrate` or leave out --no-migrate (pending: {})",
-        pending.join(", ")
-    );
-    Ok(())
-}
-
-fn stop_requested() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: no new requests, running ones finish");
-    })
-}

@@ -1,14 +1,19 @@
-//! The playground: the page and its files, which `build.rs` has put into the binary.
+//! The playground: the page and its files, which `build.rs` has put into the binary. All their addresses are relative
+//! to the page, so that a proxy may serve it below a path.
+
+use std::sync::LazyLock;
 
 use axum::{
     Router,
     http::{
-        HeaderMap, HeaderName, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_FRAME_OPTIONS},
     },
     response::{IntoResponse, Response},
     routing::get,
 };
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha2::{Digest as _, Sha256};
 
 /// One embedded file and the path that serves it.
 struct Asset {
@@ -20,27 +25,37 @@ struct Asset {
 
 static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/playground.rs"));
 
+/// Which parts the page may have. It has a script of its own, which is known by its hash.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let page = ASSETS.iter().find(|asset| asset.path == "/").and_then(|page| str::from_utf8(page.content).ok());
+    let script = page.and_then(|page| page.split_once("<script>")?.1.split_once("</script>")).map(|(script, _)| script);
+    let hash = script.map(|script| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script))));
+    // The editor writes style elements as it runs, and carries its fonts and images in its stylesheet as data URLs.
+    let policy = format!(
+        "default-src 'none'; base-uri 'none'; connect-src 'self'; font-src data:; form-action 'none'; \
+         frame-ancestors 'none'; img-src 'self' data:; script-src 'self' {}; style-src 'self' 'unsafe-inline'; \
+         worker-src 'self'",
+        hash.unwrap_or_default()
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
 /// What the page adds to the headers of every answer.
-const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
-    (
-        CONTENT_SECURITY_POLICY,
-        // The editor writes style elements as it runs, and carries its fonts and images in its
-        // stylesheet as data URLs.
-        "default-src 'none'; base-uri 'none'; connect-src 'self'; font-src data:; \
-         form-action 'none'; frame-ancestors 'none'; img-src 'self' data:; script-src 'self'; \
-         style-src 'self' 'unsafe-inline'; worker-src 'self'",
-    ),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (X_FRAME_OPTIONS, "DENY"),
-];
+fn security_headers() -> [(HeaderName, HeaderValue); 3] {
+    [
+        (CONTENT_SECURITY_POLICY, POLICY.clone()),
+        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    ]
+}
 
 impl Asset {
     fn respond(&self, request: &HeaderMap) -> Response {
         let headers = [(CACHE_CONTROL, self.cache_control()), (CONTENT_TYPE, self.content_type), (ETAG, self.etag)];
         if self.is_known_to(request) {
-            (StatusCode::NOT_MODIFIED, SECURITY_HEADERS, headers).into_response()
+            (StatusCode::NOT_MODIFIED, security_headers(), headers).into_response()
         } else {
-            (SECURITY_HEADERS, headers, self.content).into_response()
+            (security_headers(), headers, self.content).into_response()
         }
     }
 

@@ -257,10 +257,6 @@ fn wrong_settings_are_named() {
     for (arguments, hint) in [
         (["--listen", "nowhere"], "--listen"),
         (["--listen", "unix:"], "--listen"),
-        (["--cors-origin", "*"], "--cors-origin"),
-        (["--cors-origin", "https://a.example/"], "--cors-origin"),
-        (["--cors-origin", "https://A.example"], "--cors-origin"),
-        (["--cors-origin", "a.example"], "--cors-origin"),
         (["--header-timeout", "0"], "--header-timeout"),
         (["--max-requests", "0"], "--max-requests"),
         (["--read-connections", "0"], "--read-connections"),
@@ -274,6 +270,61 @@ fn wrong_settings_are_named() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let said = String::from_utf8(output.stderr).expect("it is text");
         assert!(said.contains(hint) && said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn what_no_request_can_match_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |arguments: &[&str]| {
+        let output = run(folder.path(), &[arguments, &["schema"]].concat());
+        (output.status.code(), String::from_utf8(output.stderr).expect("it is text"))
+    };
+    let wildcard = "a wildcard is not supported: list each";
+    let name = |meant| format!("a name is expected, without scheme, user, port and path, such as {meant}");
+    let origin = "an origin is expected, such as https://example.org or http://localhost:3000".to_owned();
+    let alone = |meant| format!("an origin is expected, with nothing but scheme, host and port, such as {meant}");
+    for (flag, shown, value, reason) in [
+        ("--allowed-host", "NAME", "https://example.com", name("example.com")),
+        ("--allowed-host", "NAME", "example.com:443", name("example.com")),
+        ("--allowed-host", "NAME", "https://u:p@Example.com:8443/a?b#c", name("example.com")),
+        ("--allowed-host", "NAME", "example.com/", name("example.com")),
+        ("--allowed-host", "NAME", "user@example.com", name("example.com")),
+        ("--allowed-host", "NAME", "[::1]:8000", name("[::1]")),
+        ("--allowed-host", "NAME", "example.com..", name("heroes.example.com")),
+        ("--allowed-host", "NAME", ".example.com", name("heroes.example.com")),
+        ("--allowed-host", "NAME", "a b", name("heroes.example.com")),
+        ("--allowed-host", "NAME", "fe80::1%eth0", name("heroes.example.com")),
+        ("--allowed-host", "NAME", "", name("heroes.example.com")),
+        ("--allowed-host", "NAME", ".", name("heroes.example.com")),
+        ("--allowed-host", "NAME", "*", format!("{wildcard} name, such as heroes.example.com")),
+        ("--allowed-host", "NAME", "*.example.com", format!("{wildcard} name, such as heroes.example.com")),
+        ("--cors-origin", "https://HOST", "*", format!("{wildcard} origin, such as https://example.org")),
+        (
+            "--cors-origin",
+            "https://HOST",
+            "https://*.a.example",
+            format!("{wildcard} origin, such as https://example.org"),
+        ),
+        ("--cors-origin", "https://HOST", "a.example", origin.clone()),
+        ("--cors-origin", "https://HOST", "localhost:3000", origin.clone()),
+        ("--cors-origin", "https://HOST", "null", origin.clone()),
+        ("--cors-origin", "https://HOST", "", origin.clone()),
+        ("--cors-origin", "https://HOST", "https://", origin.clone()),
+        ("--cors-origin", "https://HOST", "file:///tmp", origin.clone()),
+        ("--cors-origin", "https://HOST", "https://a.example/app", alone("https://a.example")),
+        ("--cors-origin", "https://HOST", "https://u@A.example:443", alone("https://a.example")),
+        ("--cors-origin", "https://HOST", "http://a.example:8080?x", alone("http://a.example:8080")),
+        ("--cors-origin", "https://HOST", "https://a.example/#x", alone("https://a.example")),
+    ] {
+        let error = format!("error: invalid value '{value}' for '{flag} <{shown}>': {reason} (see --help)\n");
+        assert_eq!(said(&[flag, value]), (Some(2), error));
+    }
+    for arguments in [
+        ["--allowed-host", "example.com.,EXAMPLE.com, b\u{fc}cher.example ,a_b.example,localhost,10.0.0.1,::1,[::1]"],
+        ["--cors-origin", "https://A.example/,http://localhost:3000, https://b\u{fc}cher.example:443 ,http://[::1]:80"],
+    ] {
+        assert_eq!(said(&arguments), (Some(0), String::new()));
     }
 }
 

@@ -20,3 +20,12 @@ async fn documents_have_the_verdict_of_graphql_js() {
     // docs/architecture.md lists them.
     assert_eq!(said["quirks"], json!(8));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn null_where_nothing_may_be_null_is_what_it_is_for_graphql_js() {
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql");
+    let arguments = [schema.as_ref(), "{url}".as_ref()];
+    let Some(said) = node::run(&node::folder("conformance"), "nulls.mjs", &arguments).await else { return };
+    assert!(said["documents"].as_u64() > Some(250), "{said}");
+    assert_eq!(said["differences"], json!(0));
+}

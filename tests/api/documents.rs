@@ -235,17 +235,232 @@ async fn rows_are_counted_whatever_was_estimated() {
 #[tokio::test]
 async fn a_condition_that_is_null_is_refused() {
     let app = app(Limits::DEFAULT).await;
-    for query in [
-        "query($a: Boolean = true) { heroes { id @include(if: $a) } }",
-        "query($a: Boolean = true) { ... @skip(if: $a) { heroes { id } } }",
-        "query($a: Boolean = true) { ...F } fragment F on Query { heroes { id @skip(if: $a) } }",
+    for (query, columns) in [
+        ("query($a: Boolean = true) { heroes { id @include(if: $a) } }", &[54][..]),
+        ("query($a: Boolean = true) { ... @skip(if: $a) { heroes { id } } }", &[43]),
+        ("query($a: Boolean = true) { ...F } fragment F on Query { heroes { id @skip(if: $a) } }", &[80]),
+        ("query($a: Boolean = true) { heroes @skip(if: $a) { id @skip(if: $a) } }", &[46, 65]),
     ] {
         assert_eq!(app.graphql_with(query, json!({})).await.get("errors"), None);
         let answer = app.graphql_with(query, json!({"a": null})).await;
+        let locations: Vec<_> = columns.iter().map(|column| json!({"line": 1, "column": column})).collect();
         let error = json!({"message": "`$a` must not be null: it is the condition of a directive",
-            "extensions": {"code": "BAD_USER_INPUT", "variablePath": ["a"]}});
+            "locations": locations, "extensions": {"code": "BAD_USER_INPUT", "variablePath": ["a"]}});
         assert_eq!(answer, json!({"errors": [error]}));
     }
+    // Nothing is written before that is known.
+    let mutation = r#"mutation($a: Boolean = true) { createHero(input: {name: "A", secretName: "B"}) { hero { id @skip(if: $a) } } }"#;
+    assert_eq!(app.graphql_with(mutation, json!({"a": null})).await.get("data"), None);
+    assert_eq!(app.counts().await, [0, 0, 0]);
+    app.close().await;
+}
+
+/// The error of a field for the variable `$n`.
+fn null(path: Value, column: i32, argument: Value, shown: &str, class: &str) -> Value {
+    json!({"message": format!("`$n` must not be null: `{shown}` is of the type {class}"), "path": path,
+        "locations": [{"line": 1, "column": column}],
+        "extensions": {"code": "BAD_USER_INPUT", "argumentPath": argument, "variablePath": ["n"]}})
+}
+
+/// A variable that may be null may stand there, for one of the two has a default.
+#[tokio::test]
+async fn null_where_nothing_may_be_null_is_an_error_of_the_field() {
+    let app = app(Limits::DEFAULT).await;
+    let input = json!({"name": "A", "secretName": "B", "teams": {"create": [{"name": "T", "headquarters": "H"}]}});
+    app.data(
+        "mutation($input: CreateHeroInput!) { createHero(input: $input) { hero { id } } }",
+        json!({"input": input}),
+    )
+    .await;
+    for (query, data, errors) in [
+        (
+            r#"query($n: String = "Int") { __type(name: $n) { name } }"#,
+            json!({"__type": null}),
+            vec![null(json!(["__type"]), 42, json!(["name"]), "name", "String!")],
+        ),
+        (
+            r#"query($n: String = "Int") { a: __type(name: $n) { name } heroes { name } b: __type(name: "Int") { name } }"#,
+            json!({"a": null, "heroes": [{"name": "A"}], "b": {"name": "Int"}}),
+            vec![null(json!(["a"]), 45, json!(["name"]), "name", "String!")],
+        ),
+        // This one may be null.
+        (
+            r#"query($n: Boolean = true) { __type(name: "Node") { fields(includeDeprecated: $n) { name } } }"#,
+            json!({"__type": {"fields": [{"name": "id"}]}}),
+            vec![],
+        ),
+        (
+            r#"query($n: ID = "1") { hero(id: $n) { name } team(id: 1) { name } ...F } fragment F on Query { b: team(id: $n) { name } }"#,
+            json!({"hero": null, "team": {"name": "T"}, "b": null}),
+            vec![
+                null(json!(["hero"]), 32, json!(["id"]), "id", "ID!"),
+                null(json!(["b"]), 107, json!(["id"]), "id", "ID!"),
+            ],
+        ),
+        (
+            r#"query($n: ID = "Hero:1") { nodes(ids: ["Hero:1", $n]) { id } team(id: 1) { name } }"#,
+            Value::Null,
+            vec![null(json!(["nodes"]), 50, json!(["ids", 1]), "ids[1]", "ID!")],
+        ),
+        (
+            r#"query($n: [ID!] = ["Hero:1"]) { nodes(ids: $n) { id } }"#,
+            Value::Null,
+            vec![null(json!(["nodes"]), 44, json!(["ids"]), "ids", "[ID!]!")],
+        ),
+        (
+            "query($n: HeroOrder = {field: NAME}) { heroes(orderBy: [$n, $n]) { id } }",
+            Value::Null,
+            vec![null(json!(["heroes"]), 57, json!(["orderBy", 0]), "orderBy[0]", "HeroOrder!")],
+        ),
+        // The place has a default.
+        (
+            "query($n: OrderDirection) { heroes(orderBy: {field: NAME, direction: $n}) { id } }",
+            Value::Null,
+            vec![null(json!(["heroes"]), 70, json!(["orderBy", "direction"]), "orderBy.direction", "OrderDirection!")],
+        ),
+        // Where an object is null already, its fields say nothing.
+        (
+            "query($n: Boolean) { hero(id: 1) { name teams(where: {not: {name: {ignoreCase: $n}}}) { id } } none: hero(id: 9) { teamCount(where: {name: {ignoreCase: $n}}) } }",
+            json!({"hero": null, "none": null}),
+            vec![null(
+                json!(["hero", "teams"]),
+                80,
+                json!(["where", "not", "name", "ignoreCase"]),
+                "where.not.name.ignoreCase",
+                "Boolean!",
+            )],
+        ),
+        (
+            r#"query($n: Boolean) { nodes(ids: ["Hero:1", "Team:1"]) { id ... on Team { heroesConnection(where: {name: {ignoreCase: $n}}) { totalCount } } } }"#,
+            json!({"nodes": [{"id": "Hero:1"}, null]}),
+            vec![null(
+                json!(["nodes", 1, "heroesConnection"]),
+                118,
+                json!(["where", "name", "ignoreCase"]),
+                "where.name.ignoreCase",
+                "Boolean!",
+            )],
+        ),
+        // A field that is not asked for has no errors.
+        (
+            r#"query($n: String = "Int") { __type(name: $n) @skip(if: true) { name } team(id: 1) { name } }"#,
+            json!({"team": {"name": "T"}}),
+            vec![],
+        ),
+        ("query($n: Int = 3) { heroes(limit: $n, offset: $n) { name } }", json!({"heroes": [{"name": "A"}]}), vec![]),
+    ] {
+        assert_eq!(app.graphql_with(query, json!({})).await.get("errors"), None, "{query}");
+        let answer = app.graphql_with(query, json!({"n": null})).await;
+        let expected = if errors.is_empty() { json!({"data": data}) } else { json!({"data": data, "errors": errors}) };
+        assert_eq!(answer, expected, "{query}");
+    }
+
+    app.close().await;
+}
+
+/// Those beside it are written, and answered.
+#[tokio::test]
+async fn a_mutation_with_null_where_nothing_may_be_null_writes_nothing() {
+    let app = app(Limits::DEFAULT).await;
+    let create = r#"mutation { createHero(input: {name: "C", secretName: "D"}) { hero { id } } }"#;
+    app.data(create, json!({})).await;
+    for (query, class, field, column, path, shown) in [
+        (
+            r#"mutation($n: String = "x") { createHero(input: {name: $n, secretName: "x"}) { hero { id } } b: deleteHero(input: {id: 2}) { hero { name } } }"#,
+            "String!",
+            "createHero",
+            55,
+            json!(["input", "name"]),
+            "input.name",
+        ),
+        (
+            r#"mutation($n: CreateHeroInput = {name: "x", secretName: "y"}) { createHeroes(input: [$n]) { heroes { id } } b: deleteHero(input: {id: 3}) { hero { name } } }"#,
+            "CreateHeroInput!",
+            "createHeroes",
+            85,
+            json!(["input", 0]),
+            "input[0]",
+        ),
+        (
+            r#"mutation($n: ID = "1") { updateHero(input: {id: 1, teams: {connect: [$n]}}) { hero { id } } b: deleteHero(input: {id: 4}) { hero { name } } }"#,
+            "ID!",
+            "updateHero",
+            70,
+            json!(["input", "teams", "connect", 0]),
+            "input.teams.connect[0]",
+        ),
+    ] {
+        app.data(create, json!({})).await;
+        let answer = app.graphql_with(query, json!({"n": null})).await;
+        let error = null(json!([field]), column, path, shown, class);
+        assert_eq!(answer, json!({"data": {field: null, "b": {"hero": {"name": "C"}}}, "errors": [error]}), "{query}");
+        assert_eq!(app.counts().await, [1, 0, 0], "{query}");
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_fault_that_repeats_itself_is_one_with_its_places() {
+    let app = app(Limits::DEFAULT).await;
+    for (document, faults) in [
+        (
+            "{ heroes @a @a @a { id @a } }",
+            &[("cannot find directive `@a` in this document", &[10, 13, 16, 24][..])][..],
+        ),
+        (
+            "{ heroes { id @skip(if: true) @skip(if: true) @skip(if: true) } }",
+            &[("non-repeatable directive skip can only be used once per location", &[31, 47])],
+        ),
+        (
+            "{ heroes { y y a: y } teams { y } }",
+            &[
+                ("type `Hero` does not have a field `y`", &[12, 14, 19]),
+                ("type `Team` does not have a field `y`", &[31]),
+            ],
+        ),
+        (
+            "{ heroes(limit: $n, offset: $n) { teams(limit: $n) { id } } }",
+            &[("variable `$n` is not defined", &[17, 29, 48])],
+        ),
+        ("query A { ...X ...X } query B { ...X }", &[("cannot find fragment `X` in this document", &[11, 16, 33])]),
+        (
+            "{ node(id: 1) { ... on Foo { id } ... on Foo { id } } }",
+            &[("type condition `Foo` of inline fragment is not a type defined in the schema", &[24, 42])],
+        ),
+        (
+            "{ heroes(limit: 1, limit: 1, limit: 1) { id } }",
+            &[("the argument `limit` is provided multiple times", &[20, 30])],
+        ),
+        (
+            "query($a: Int, $a: Int, $a: Int) { heroes(limit: $a) { id } }",
+            &[("the variable `$a` is declared multiple times", &[16, 25])],
+        ),
+        (
+            "{ heroes(where: {name: {eq: \"x\", eq: \"x\", eq: \"x\"}}) { id } }",
+            &[("the input field `eq` is given twice", &[34, 43])],
+        ),
+        (
+            "query A($i: ID) { nodes(ids: [$i, $i]) { id } ...F } query B($i: ID) { ...F } fragment F on Query { b: nodes(ids: [$i]) { id } }",
+            &[("the variable `$i` is a ID, where a ID! is expected", &[31, 35, 116])],
+        ),
+        ("{ hero { id } b: hero { id } }", &[("the required argument `Query.hero(id:)` is not provided", &[3, 15])]),
+        ("{ heroes { id ? } ? }", &[("syntax error: Unexpected character \"?\"", &[15, 19])]),
+    ] {
+        let errors: Vec<_> = faults
+            .iter()
+            .map(|(message, columns)| {
+                let locations: Vec<_> = columns.iter().map(|column| json!({"line": 1, "column": column})).collect();
+                json!({"message": message, "locations": locations, "extensions": {"code": "BAD_USER_INPUT"}})
+            })
+            .collect();
+        assert_eq!(app.graphql(document).await, json!({"errors": errors}), "{document}");
+    }
+    // Both the places of a fault and the faults are bounded.
+    let fields: Vec<String> = (0..30).map(|index| format!("x{index}")).collect();
+    let answer = app.graphql(&format!("{{ heroes {{ {} {} }} }}", "y ".repeat(40), fields.join(" "))).await;
+    let errors = answer["errors"].as_array().expect("a list");
+    assert_eq!(errors[0]["locations"].as_array().map(Vec::len), Some(20));
+    assert_eq!((errors.len(), &errors[20]["message"]), (21, &json!("and 11 more faults")));
     app.close().await;
 }
 

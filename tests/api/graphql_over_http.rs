@@ -103,11 +103,21 @@ async fn a_body_that_is_no_request_is_told_why() {
         (r#"{"query": "{ x }", "variables": "{}"}"#, "the parameter `variables` must be an object, or be left out"),
         (r#"{"query": "{ x }", "extensions": [null]}"#, "the parameter `extensions` must be an object, or be left out"),
         (r#"{"query": "{ x }", "extensions": 7}"#, "the parameter `extensions` must be an object, or be left out"),
+        (r#"{"query": "{ x }", "query": "{ x }"}"#, "the parameter `query` is given twice"),
+        (r#"{"query": null, "variables": {}, "query": "{ x }"}"#, "the parameter `query` is given twice"),
+        (r#"{"query": "{ x }", "variables": {}, "variables": null}"#, "the parameter `variables` is given twice"),
+        (r#"{"operationName": "A", "operationName": "A"}"#, "the parameter `operationName` is given twice"),
+        (r#"{"extensions": {}, "extensions": {}}"#, "the parameter `extensions` is given twice"),
+        ("\u{feff}\u{feff}{}", object),
         (r#"[{"query": "{ x }"}]"#, "batches are not allowed on this server: send one request at a time"),
     ] {
         let answer = send(&app, posted("application/json", body)).await;
         assert_eq!(answer, (StatusCode::BAD_REQUEST, JSON.to_owned(), refused(message)), "{body}");
     }
+    let latin = Request::post("/graphql").header(header::CONTENT_TYPE, "application/json");
+    let latin = latin.body(Body::from(&b"{\"query\": \"{ x(y: \xff) }\"}"[..])).expect("it is a request");
+    let message = "the body is not JSON: invalid unicode code point at line 1 column 19";
+    assert_eq!(send(&app, latin).await, (StatusCode::BAD_REQUEST, JSON.to_owned(), refused(message)));
     let number = r#"{"query": "query($a: Int) { heroes(limit: $a) { id } }", "variables": {"a": 1e999}}"#;
     let (status, _, answer) = send(&app, posted("application/json", number)).await;
     assert_eq!(
@@ -115,9 +125,10 @@ async fn a_body_that_is_no_request_is_told_why() {
         (StatusCode::BAD_REQUEST, refused("the body is not JSON: number out of range at line 1 column 81"))
     );
     // Nothing is wrong with parameters that are null, and with those that nobody knows.
-    let body =
-        r#"{"query": "{ heroes { id } }", "operationName": null, "variables": null, "extensions": null, "id": 7}"#;
-    assert_eq!(send(&app, posted("application/json", body)).await.2, json!({"data": {"heroes": []}}));
+    let body = r#"{"query": "{ heroes { id } }", "operationName": null, "variables": null, "extensions": null, "id": 7, "id": 8}"#;
+    for body in [body.to_owned(), format!("\u{feff}{body}"), format!("\u{feff}\r\n {body}\n")] {
+        assert_eq!(send(&app, posted("application/json", &body)).await.2, json!({"data": {"heroes": []}}));
+    }
     app.close().await;
 }
 
@@ -134,16 +145,27 @@ async fn queries_may_be_sent_in_the_url() {
         "query=%7B%20heroes%20%7B%20id%20%7D%20%7D",
         "query={heroes{id}}&variables=&operationName=",
         "query=query+A($l:Int){heroes(limit:$l){id}}query+B{__typename}&operationName=A&variables={%22l%22:3}&extensions={}",
-        "query={heroes{id}}&variables=null&other=1",
+        "query={heroes{id}}&variables=null&other=1&other=2",
+        "&query={heroes%20%7Bid}}&&variables=%EF%BB%BF{}&x",
+        "query={heroes(where:{name:{eq:%22%EF%BF%BD%C3%A9%22}}){id}}",
     ] {
         assert_eq!(get(query).await, (StatusCode::OK, none.clone()), "{query}");
     }
+    let not_utf8 = "the query of the URL is not UTF-8 in percent-encoding";
     for (query, message) in [
         (
             "",
             "the parameter `query` must be given: it is the text of the document, as in {\"query\": \"{ heroes { name } }\", \"variables\": {}}",
         ),
-        ("query={x}&query={x}", "the parameter \"query\" is given twice"),
+        ("query={x}&query={x}", "the parameter `query` is given twice"),
+        ("query={x}&operationName=&operationName=A", "the parameter `operationName` is given twice"),
+        ("query={x}&variables={}&%76ariables={}", "the parameter `variables` is given twice"),
+        ("query={x%ff}", not_utf8),
+        ("query={x%C3}&variables=", not_utf8),
+        ("query={x}&variables={%22a%22:%22%e9%22}", not_utf8),
+        ("query={x}&operationName=%ED%A0%80", not_utf8),
+        ("query={x}&%ff=1", not_utf8),
+        ("query={x}&utm=%ff", not_utf8),
         ("query={x}&variables=[]", "the parameter `variables` must be a JSON object"),
         (
             "query={x}&variables={",
@@ -199,6 +221,17 @@ async fn batches_are_bounded_where_they_are_allowed() {
     for entry in [json!(7), json!(["{ heroes { name } }", null, null, null])] {
         assert_eq!(batch(json!([create, entry])).await, (StatusCode::BAD_REQUEST, refused(message)));
     }
+    // Those of an entry are checked as those of a request are.
+    for (entry, message) in [
+        (r#"{"query": "{ x }", "query": "{ x }"}"#, "the parameter `query` is given twice"),
+        (r#"{"query": 7}"#, "the parameter `query` must be a string, or be left out"),
+    ] {
+        let body = format!(r#"[{{"query": "{{ __typename }}"}}, {entry}]"#);
+        let response = post(&app.router, "application/json", body).await;
+        assert_eq!((response.status(), json_body(response).await), (StatusCode::BAD_REQUEST, refused(message)));
+    }
+    let response = post(&app.router, "application/json", "\u{feff}[{\"query\": \"{ __typename }\"}]".to_owned()).await;
+    assert_eq!(json_body(response).await, json!([{"data": {"__typename": "Query"}}]));
     assert_eq!(app.counts().await, [1, 0, 0]);
     app.close().await;
 }

@@ -48,6 +48,31 @@ on_both_databases! {
         }
     }
 
+    async fn equal_objects_come_by_id_in_the_direction_of_the_last_step(app: TestApp) {
+        let heroes = vec![json!({"name": "A", "secretName": "B", "age": 1}); 3];
+        let create = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        app.data(create, json!({"input": heroes})).await;
+        let (up, down) = (json!(["Hero:1", "Hero:2", "Hero:3"]), json!(["Hero:3", "Hero:2", "Hero:1"]));
+        for (order, expected) in [
+            ("[]", &up),
+            ("{field: NAME}", &up),
+            ("{field: NAME, direction: DESC}", &down),
+            ("[{field: NAME, direction: DESC}, {field: AGE}]", &up),
+            ("[{field: NAME}, {field: AGE, direction: DESC}]", &down),
+            ("{field: TEAM_COUNT, direction: DESC}", &down),
+            ("[{field: NAME, direction: DESC}, {field: ID}]", &up),
+            // A step that repeats one before it is none.
+            ("[{field: NAME}, {field: NAME, direction: DESC}]", &up),
+        ] {
+            let lists = format!("{{ heroes(orderBy: {order}) {{ id }} heroesConnection(last: 3, orderBy: {order}) {{ nodes {{ id }} }} }}");
+            let data = app.data(&lists, json!({})).await;
+            for list in [&data["heroes"], &data["heroesConnection"]["nodes"]] {
+                let ids: Value = list.as_array().expect("a list").iter().map(|hero| hero["id"].clone()).collect();
+                assert_eq!(&ids, expected, "{order}");
+            }
+        }
+    }
+
     async fn orders(app: TestApp) {
         seed(app).await;
         for (query, expected) in [

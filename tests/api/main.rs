@@ -2,11 +2,13 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
+mod log;
 mod support;
 
 mod atomicity;
 mod batching;
 mod browser;
+mod clients;
 mod command_line;
 mod conformance;
 mod connections;

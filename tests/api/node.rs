@@ -1,4 +1,4 @@
-//! Scripts of Node.js that look at the server from outside.
+//! Scripts of Node.js, and other programs, that look at the server from outside.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     databases::{TestDatabase, skip},
     sockets::Served,
-    support::TestApp,
+    support::{TestApp, router_with},
 };
 
 /// A folder with scripts and the packages that they need.
@@ -23,24 +23,42 @@ pub fn folder(name: &str) -> PathBuf {
 /// Runs a script against a server of its own, and gives the last line of what it says. `{url}` among the arguments stands for
 /// the address of the server. None, after saying so, where there is no Node.js.
 pub async fn run(folder: &Path, script: &str, arguments: &[&OsStr]) -> Option<Value> {
-    if !is_installed(folder) {
-        skip("the tests with scripts need Node.js and npm");
+    run_with(folder, script, arguments, &[]).await
+}
+
+/// Runs a script against a server with these flags.
+pub async fn run_with(folder: &Path, script: &str, arguments: &[&OsStr], flags: &[&str]) -> Option<Value> {
+    if !is_ready(folder) {
         return None;
     }
-    let app = TestApp::new(TestDatabase::sqlite()).await;
-    let server = Served::start(app.router.clone(), &[]).await;
-    let mut command = Command::new("node");
+    let script = folder.join(script);
+    let arguments = [&[script.as_os_str()], arguments].concat();
+    Some(run_program(TestDatabase::sqlite(), "node".as_ref(), &arguments, flags).await)
+}
+
+/// Whether the scripts of a folder can run. Says so where they cannot.
+pub fn is_ready(folder: &Path) -> bool {
+    let is_ready = is_installed(folder);
+    if !is_ready {
+        skip("the tests with scripts need Node.js and npm");
+    }
+    is_ready
+}
+
+/// Runs a program against a server of its own on a database, and gives the last line of what it says.
+pub async fn run_program(database: TestDatabase, program: &OsStr, arguments: &[&OsStr], flags: &[&str]) -> Value {
+    let app = TestApp::new(database).await;
+    let server = Served::start(router_with(app.db.clone(), flags), &[]).await;
+    let mut command = Command::new(program);
     let url = OsStr::new(&server.url);
-    command
-        .arg(folder.join(script))
-        .args(arguments.iter().map(|argument| if *argument == "{url}" { url } else { argument }));
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the script is waited for");
-    let output = output.expect("node runs");
+    command.args(arguments.iter().map(|argument| if *argument == "{url}" { url } else { argument }));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the program is waited for");
+    let output = output.expect("the program runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     server.stop().await;
     app.close().await;
-    Some(serde_json::from_str(said.lines().last().unwrap_or_default()).expect("the script says what it saw"))
+    serde_json::from_str(said.lines().last().unwrap_or_default()).expect("the program says what it saw")
 }
 
 /// Whether Node.js is there. What npm has to bring is brought, once.

@@ -8,7 +8,11 @@ use axum::{
     http::{Request, StatusCode, Version},
     routing::get,
 };
-use hero_teams::http::{self, ListenAddress, Listener, serve_until};
+use hero_teams::{
+    config::ListenAddress,
+    http,
+    server::{Listener, serve_until},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Frame, SizeHint},
@@ -393,9 +397,12 @@ async fn http2_without_asking_first() {
     let answers = tokio::join!(ask(1), ask(2), ask(3));
     let expected = |n: usize| json!({"data": {format!("n{n}"): "Query"}});
     assert_eq!(answers, (expected(1), expected(2), expected(3)));
-    let foreign = Request::get("http://evil.example/health/live").body(Full::default()).expect("it is a request");
-    let response = client.requests.clone().send_request(foreign).await.expect("the server answers");
-    assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
+    for (path, status) in [("schema.graphql", StatusCode::MISDIRECTED_REQUEST), ("health/live", StatusCode::OK)] {
+        let foreign =
+            Request::get(format!("http://evil.example/{path}")).body(Full::default()).expect("it is a request");
+        let response = client.requests.clone().send_request(foreign).await.expect("the server answers");
+        assert_eq!(response.status(), status, "{path}");
+    }
     let large = Request::get("http://localhost/").header("a", "b".repeat(17_000)).body(Full::default());
     let refused = client.requests.clone().send_request(large.expect("it is a request")).await;
     assert!(refused.is_err() || refused.is_ok_and(|response| response.status() == 431));
@@ -456,19 +463,43 @@ async fn requests_beyond_the_bound_are_turned_away() {
 
 #[tokio::test]
 async fn a_request_has_one_host() {
-    let server = Served::start(http::around(small(), &settings(&[])), &[]).await;
-    let refused = (400, error("BAD_USER_INPUT", "a request must have one header Host"));
-    for (version, hosts, is_refused) in [
-        ("1.1", "", true),
-        ("1.1", "host: localhost\r\nhost: localhost\r\n", true),
-        ("1.1", "host: localhost\r\n", false),
-        ("1.0", "", false),
+    let routes = small().route("/health/live", get("live"));
+    let server = Served::start(http::around(routes, &settings(&["--allowed-host", "heroes.example."])), &[]).await;
+    let unclear = (400, error("BAD_USER_INPUT", "a request must have one header Host, with a host and perhaps a port"));
+    let misdirected = |host: &str| {
+        let message = format!(
+            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+        );
+        (421, error("BAD_USER_INPUT", &message))
+    };
+    let (small, live) = ((200, "small".to_owned()), (200, "live".to_owned()));
+    for (version, hosts, page, probe) in [
+        ("1.1", "", &unclear, &unclear),
+        ("1.1", "host: localhost\r\nhost: localhost\r\n", &unclear, &unclear),
+        ("1.0", "host: localhost\r\nhost: localhost\r\n", &unclear, &unclear),
+        ("1.1", "host: a b\r\n", &unclear, &unclear),
+        ("1.1", "host: localhost/\r\n", &unclear, &unclear),
+        ("1.1", "host: https://localhost\r\n", &unclear, &unclear),
+        ("1.1", "host: x@localhost\r\n", &unclear, &unclear),
+        ("1.1", "host: \u{e9}.example\r\n", &unclear, &unclear),
+        ("1.1", "host: localhost\r\n", &small, &live),
+        ("1.0", "", &small, &live),
+        ("1.0", "host: localhost\r\n", &small, &live),
+        // As probes send it who have no name to send.
+        ("1.1", "host:\r\n", &small, &live),
+        ("1.1", "host:  \t \r\n", &small, &live),
+        ("1.1", "host: :8000\r\n", &small, &live),
+        ("1.1", "host: heroes.example.\r\n", &small, &live),
+        ("1.1", "host: HEROES.example:8000\r\n", &small, &live),
+        ("1.1", "host: backend_1\r\n", &small, &live),
+        ("1.1", "host: evil.example\r\n", &misdirected("evil.example"), &live),
+        ("1.0", "host: evil.example.:80\r\n", &misdirected("evil.example.:80"), &live),
     ] {
-        let mut client = server.connect().await;
-        client.send(&format!("GET / HTTP/{version}\r\n{hosts}\r\n")).await;
-        let answer = client.answer().await;
-        let expected = if is_refused { refused.clone() } else { (200, "small".to_owned()) };
-        assert_eq!(answer, expected, "{version} {hosts}");
+        for (path, expected) in [("/", page), ("/health/live", probe)] {
+            let mut client = server.connect().await;
+            client.send(&format!("GET {path} HTTP/{version}\r\n{hosts}\r\n")).await;
+            assert_eq!(client.answer().await, *expected, "{version} {hosts} {path}");
+        }
     }
     server.stop().await;
 }

@@ -22,7 +22,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::databases::TestDatabase;
+use crate::{databases::TestDatabase, log};
 
 /// Runs each test on SQLite and on PostgreSQL.
 macro_rules! on_both_databases {
@@ -198,6 +198,7 @@ impl TestApp {
 
 /// The settings that these flags make.
 pub fn settings(flags: &[&str]) -> ServeSettings {
+    log::listen();
     Config::try_parse_from([&["hero-teams"], flags].concat()).expect("they are settings").serve
 }
 
@@ -207,6 +208,7 @@ pub async fn connect(url: &str) -> Db {
 }
 
 fn db_settings(url: &str) -> DbSettings {
+    log::listen();
     DbSettings {
         url: url.to_owned(),
         read_connections: 4,

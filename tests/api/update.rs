@@ -153,7 +153,7 @@ on_both_databases! {
             (json!({"id": 1, "teams": {"set": [1], "connect": [2]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` {alone}"))]),
             (json!({"id": 1, "teams": {"set": [], "create": [{"name": "A", "headquarters": "B"}]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` {alone}"))]),
             (json!({"id": 1, "teams": {"connect": [1, 2], "disconnect": [3, "Team:2"]}}), vec![(json!(["input", "teams", "disconnect", 1]),
-                "`input.teams.disconnect[1]` must not be in `connect`, too".to_owned())]),
+                "`input.teams.disconnect[1]` must not be in `connect` as well".to_owned())]),
             (json!({"id": 1, "teams": {"disconnect": vec![1; 1_001]}}), vec![(json!(["input", "teams", "disconnect"]),
                 "`input.teams.disconnect` must have at most 1000 entries, not 1001".to_owned())]),
         ] {

@@ -14,11 +14,18 @@ const { origin } = new URL(baseUrl);
 const TABS = ["TutorialStory", "HeroesWithTeams", "TeamsWithHeroes", "HeroById", "Filters", "Pages", "UpdateHero", "DeleteHero", "InputError"];
 const HEROES = ["Deadpond", "Rusty-Man", "Spider-Boy"];
 const QUERY = "{ heroes { name teams { name } } }";
+const WORKERS = ["editor", "graphql", "json"];
+/** For whatever is waited for, on a machine that is busy with something else. */
+const TIMEOUT = 120_000;
 
 const faults = [];
 const requests = [];
+/** What was loaded as a whole, and what the page has cancelled before it was. */
+const loaded = new Set();
+const cancelled = new Set();
 
 const browser = await chromium.launch({
+  timeout: TIMEOUT,
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: [
     "--no-sandbox",
@@ -43,7 +50,7 @@ try {
 
 async function visit() {
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(TIMEOUT);
   await watch(page);
 
   await page.goto(baseUrl);
@@ -100,6 +107,9 @@ async function visit() {
     [...TABS, "<untitled>"],
     "A returning visitor does not find their own tabs.",
   );
+  const isLoaded = (name) => [...loaded].some((url) => url.includes(`/${name}.worker`));
+  await until(() => WORKERS.every(isLoaded), "A web worker is not loaded.");
+  await until(() => [...cancelled].every((url) => loaded.has(url)), "What was cancelled is not loaded later either.");
 
   assert.equal(faults.length, 0, "The browser reports faults.");
   return {
@@ -123,7 +133,21 @@ async function watch(page) {
     }
   });
   page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
-  page.on("requestfailed", (request) => faults.push(`failed: ${request.url()}`));
+  page.on("requestfinished", async (request) => {
+    const response = await request.response();
+    if (response?.status() === 200) {
+      loaded.add(request.url());
+    }
+  });
+  page.on("requestfailed", (request) => {
+    const { errorText } = request.failure();
+    // A page that is left, or that ends a worker, cancels what it was loading. That is no fault when it loads it another time.
+    if (errorText === "net::ERR_ABORTED") {
+      cancelled.add(request.url());
+    } else {
+      faults.push(`${errorText}: ${request.url()}`);
+    }
+  });
   page.on("response", (response) => {
     if (response.status() >= 400) {
       faults.push(`status ${response.status()}: ${response.url()}`);
@@ -140,6 +164,15 @@ async function watch(page) {
       console.error(`${violatedDirective} blocks ${blockedURI}`);
     });
   });
+}
+
+/** Waits until something is so. */
+async function until(isSo, message) {
+  const deadline = Date.now() + TIMEOUT;
+  while (!isSo()) {
+    assert.ok(Date.now() < deadline && faults.length === 0, message);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Decodes the favicon, because headless browsers do not fetch it on their own. */

@@ -26,7 +26,7 @@ if (!schemaFile || !documentsFile) {
   process.exit(1);
 }
 
-const TIMEOUT = 10_000;
+const TIMEOUT = 120_000;
 const SCALARS = { Boolean: true, Float: 1.5, ID: "1", Int: 1, String: "x" };
 
 const schema = buildSchema(readFileSync(schemaFile, "utf8"));

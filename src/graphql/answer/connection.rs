@@ -17,8 +17,8 @@ use async_graphql::{
 
 use super::{
     Json,
-    fields::{Answered, Batch, EntityRows, Fault, objects},
-    json::Values,
+    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    json::JsonColumn,
     list::{DEFAULT_LIMIT, answer_pages, bounded, numbers, query},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub async fn connections(ctx: &Context<'_>, ty: &str, source: Source, parents: V
     let field = format!("{ty}.{}", ctx.item.node.name.node);
     let connections =
         Arguments::of(ctx).and_then(|arguments| Connections::new(request, &arguments, field, source, parents));
-    objects(&connections.map_err(|error| Fault::new(error, ctx))?, ctx).await
+    answer_objects(&connections.map_err(|error| Fault::new(error, ctx))?, ctx).await
 }
 
 impl Connections {
@@ -100,7 +100,7 @@ impl Connections {
 
     async fn page_infos(&self, ctx: &Context<'_>) -> Answered {
         let is_selected = |field| ctx.look_ahead().field(field).exists();
-        let Slice::Keyset { after, before, last, .. } = &self.query.slice else { return Ok(Values::default()) };
+        let Slice::Keyset { after, before, last, .. } = &self.query.slice else { return Ok(JsonColumn::default()) };
         let before_after = after.as_ref().filter(|_| !last && is_selected("hasPreviousPage"));
         let after_before = before.as_ref().filter(|_| (*last || !self.first_given) && is_selected("hasNextPage"));
         let pages = self.pages(ctx, Arc::clone(&self.query)).await?;
@@ -116,7 +116,7 @@ impl Connections {
             start_cursor: page.rows.first().map(|row| self.cursor(row)),
             end_cursor: page.rows.last().map(|row| self.cursor(row)),
         });
-        objects(&PageInfos(infos.collect()), ctx).await
+        answer_objects(&PageInfos(infos.collect()), ctx).await
     }
 
     /// What finds an object up to a bound, or from it on. A page of no objects tells whether there are any.
@@ -138,7 +138,7 @@ impl Connections {
     }
 }
 
-impl Batch for Connections {
+impl Objects for Connections {
     fn type_name(&self) -> Cow<'_, str> {
         format!("{}Connection", self.source.entity().name).into()
     }
@@ -160,7 +160,7 @@ impl Batch for Connections {
             "pageInfo" => self.page_infos(ctx).boxed(),
             "totalCount" => numbers(ctx, self.source, self.parents.clone(), self.query.filter.clone()).boxed(),
             // Validation has refused all other names.
-            _ => ready(Ok(Values::default())).boxed(),
+            _ => ready(Ok(JsonColumn::default())).boxed(),
         }
     }
 }
@@ -172,7 +172,7 @@ struct Edges<'a> {
     nodes: EntityRows<'a>,
 }
 
-impl Batch for Edges<'_> {
+impl Objects for Edges<'_> {
     fn type_name(&self) -> Cow<'_, str> {
         format!("{}Edge", self.nodes.entity.name).into()
     }
@@ -190,7 +190,7 @@ impl Batch for Edges<'_> {
     }
 
     fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
-        objects(&self.nodes, ctx).boxed()
+        answer_objects(&self.nodes, ctx).boxed()
     }
 }
 
@@ -206,7 +206,7 @@ struct PageInfo {
 #[derive(Debug)]
 struct PageInfos(Vec<PageInfo>);
 
-impl Batch for PageInfos {
+impl Objects for PageInfos {
     fn type_name(&self) -> Cow<'_, str> {
         "PageInfo".into()
     }
@@ -231,7 +231,7 @@ impl Batch for PageInfos {
 
     fn answer<'a>(&'a self, _ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
         // Every field can be written at once.
-        ready(Ok(Values::default())).boxed()
+        ready(Ok(JsonColumn::default())).boxed()
     }
 }
 

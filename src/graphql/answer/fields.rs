@@ -15,7 +15,7 @@ use async_graphql::{
     parser::types::{Field, Selection, SelectionSet},
 };
 
-use super::json::{Json, Values};
+use super::json::{Json, JsonColumn};
 use crate::{
     graphql::{
         context::RequestContext,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Objects of one type that are answered together.
-pub trait Batch: Send + Sync {
+pub trait Objects: Send + Sync {
     /// The name of their type.
     fn type_name(&self) -> Cow<'_, str>;
 
@@ -55,7 +55,7 @@ pub trait Batch: Send + Sync {
 }
 
 /// The values of a field for all objects of a batch, in their order.
-pub type Answered = Result<Values, Fault>;
+pub type Answered = Result<JsonColumn, Fault>;
 
 /// An error in a field of one of the objects of a batch. On its way up it gets the path from there.
 #[derive(Debug)]
@@ -99,8 +99,8 @@ impl Fault {
 const OBJECTS_BETWEEN_LOOKS: usize = 1_000;
 
 /// The JSON of objects: what the field selects of them.
-pub async fn objects(batch: &dyn Batch, ctx: &Context<'_>) -> Answered {
-    let mut values = Values::default();
+pub async fn answer_objects(batch: &dyn Objects, ctx: &Context<'_>) -> Answered {
+    let mut values = JsonColumn::default();
     if batch.len() == 0 {
         return Ok(values);
     }
@@ -148,7 +148,7 @@ enum Collected<'a> {
 }
 
 impl<'a> CollectedFields<'a> {
-    fn collect(&mut self, batch: &dyn Batch, ctx: &ContextSelectionSet<'a>, selection_set: &'a SelectionSet) {
+    fn collect(&mut self, batch: &dyn Objects, ctx: &ContextSelectionSet<'a>, selection_set: &'a SelectionSet) {
         for selection in &selection_set.items {
             let (condition, fragment) = match &selection.node {
                 Selection::Field(field) => {
@@ -170,7 +170,7 @@ impl<'a> CollectedFields<'a> {
         }
     }
 
-    fn add(&mut self, batch: &dyn Batch, field: &'a Positioned<Field>) {
+    fn add(&mut self, batch: &dyn Objects, field: &'a Positioned<Field>) {
         match self.by_key.entry(field.node.response_key().node.clone()) {
             map::Entry::Vacant(entry) => {
                 let name = field.node.name.node.as_str();
@@ -202,7 +202,7 @@ impl<'a> CollectedFields<'a> {
     }
 
     /// Writes an object.
-    fn write(&self, batch: &dyn Batch, object: usize, json: &mut Json, others: &[Values]) {
+    fn write(&self, batch: &dyn Objects, object: usize, json: &mut Json, others: &[JsonColumn]) {
         json.object(self.by_key.iter(), |json, field| match field {
             Collected::TypeName => json.scalar(batch.type_name()),
             Collected::Scalar(scalar) => batch.write(object, *scalar, json),
@@ -212,7 +212,7 @@ impl<'a> CollectedFields<'a> {
 }
 
 /// Whether a fragment on `condition` is for objects of a batch (`DoesFragmentTypeApply`).
-fn applies(batch: &dyn Batch, condition: &str) -> bool {
+fn applies(batch: &dyn Objects, condition: &str) -> bool {
     batch.type_name() == condition || (batch.is_node() && condition == NODE)
 }
 
@@ -225,7 +225,7 @@ pub struct EntityRows<'a> {
     pub rows: Vec<&'a Row>,
 }
 
-impl Batch for EntityRows<'_> {
+impl Objects for EntityRows<'_> {
     fn type_name(&self) -> Cow<'_, str> {
         self.entity.name.into()
     }

@@ -13,7 +13,7 @@ pub struct Json(Vec<u8>);
 
 /// The values of one field for many objects, one after another.
 #[derive(Debug, Default)]
-pub struct Values {
+pub struct JsonColumn {
     json: Json,
     ends: Vec<usize>,
 }
@@ -91,7 +91,7 @@ impl Json {
     }
 }
 
-impl Values {
+impl JsonColumn {
     /// The value null, for one object.
     pub fn null() -> Self {
         let mut values = Self::default();

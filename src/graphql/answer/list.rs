@@ -12,8 +12,8 @@ use async_graphql::{
 
 use super::{
     connection::connections,
-    fields::{Answered, Batch, EntityRows, Fault, objects},
-    json::Values,
+    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    json::JsonColumn,
 };
 use crate::{
     graphql::{
@@ -51,7 +51,7 @@ pub fn answer_related<'a>(
         }
     }
     // Validation has refused all other names.
-    ready(Ok(Values::default())).boxed()
+    ready(Ok(JsonColumn::default())).boxed()
 }
 
 /// The plain lists of a field, for many parents.
@@ -100,15 +100,15 @@ pub fn bounded(argument: Input<'_>, default: i32) -> Result<u64, ApiError> {
 
 /// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their relations are
 /// loaded together.
-pub async fn answer_pages<'p, B: Batch>(
+pub async fn answer_pages<'p, B: Objects>(
     ctx: &Context<'_>,
     pages: &'p [Arc<Page>],
     batch: impl FnOnce(&'p [Arc<Page>]) -> B,
 ) -> Answered {
     let rows = pages.iter().map(|page| page.rows.len()).sum();
     RequestContext::of(ctx).bounds.take_rows(rows).map_err(|error| Fault::new(error, ctx))?;
-    let all = objects(&batch(pages), ctx).await.map_err(|fault| in_list(fault, pages))?;
-    let mut lists = Values::default();
+    let all = answer_objects(&batch(pages), ctx).await.map_err(|fault| in_list(fault, pages))?;
+    let mut lists = JsonColumn::default();
     let mut start = 0;
     for page in pages {
         let end = start + page.rows.len();
@@ -143,7 +143,7 @@ async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answere
 /// The numbers of objects that match a filter in the lists of many parents.
 pub async fn numbers(ctx: &Context<'_>, source: Source, parents: Vec<i64>, filter: Filter) -> Answered {
     let counts = RequestContext::of(ctx).loaders.counts(source, parents, Arc::new(filter)).await;
-    let mut values = Values::default();
+    let mut values = JsonColumn::default();
     for count in counts.map_err(|error| Fault::new(error, ctx))? {
         values.push(|json| json.scalar(i32::try_from(count).unwrap_or(i32::MAX)));
     }

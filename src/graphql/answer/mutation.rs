@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use super::{
     Json,
-    fields::{Answered, Batch, EntityRows, Fault, objects},
-    json::Values,
+    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    json::JsonColumn,
     node::or_null,
 };
 use crate::{
@@ -62,13 +62,13 @@ pub async fn answer(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> 
         for error in errors {
             ctx.add_error(Fault::new(error, ctx).into_server_error(ctx));
         }
-        Values::null()
+        JsonColumn::null()
     });
     Ok(Some(values.into_value()))
 }
 
 /// The payload, or what is wrong. Nothing is written then.
-type Answer = Result<Values, Vec<ApiError>>;
+type Answer = Result<JsonColumn, Vec<ApiError>>;
 
 impl Mutation {
     async fn create(self, ctx: &Context<'_>) -> Answer {
@@ -131,14 +131,14 @@ impl Mutation {
         }
     }
 
-    async fn attempt_delete(self, ctx: &Context<'_>, keys: &[i64], attempt: u32) -> Result<Values, StoreError> {
+    async fn attempt_delete(self, ctx: &Context<'_>, keys: &[i64], attempt: u32) -> Result<JsonColumn, StoreError> {
         let RequestContext { db, loaders, .. } = RequestContext::of(ctx);
         let mut pending = PendingDelete::begin(db, self.entity, keys, attempt).await?;
         loaders.clear().await;
         let rows = pending.take_rows();
         // Others wait to write meanwhile, so what the payload selects must not take for ever.
         let payload = timeout(MAX_READ, self.payload(ctx, "Delete", &rows)).await;
-        let payload = payload.map_err(|_| StoreError::Timeout)?.unwrap_or_else(|_| Values::null());
+        let payload = payload.map_err(|_| StoreError::Timeout)?.unwrap_or_else(|_| JsonColumn::null());
         pending.commit().await?;
         loaders.clear().await;
         Ok(payload)
@@ -174,7 +174,7 @@ impl Mutation {
             return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
         }
         // Its fields can be null, so none of them fails it.
-        Ok(or_null(ctx, objects(&payload, ctx).await))
+        Ok(or_null(ctx, answer_objects(&payload, ctx).await))
     }
 
     /// The path of the n-th input object, for a function.
@@ -234,8 +234,8 @@ struct Payload<'a> {
 
 impl Payload<'_> {
     /// The object, or the list of them.
-    async fn objects(&self, ctx: &Context<'_>) -> Answered {
-        let all = objects(&self.rows, ctx).await.map_err(|mut fault| {
+    async fn answer_rows(&self, ctx: &Context<'_>) -> Answered {
+        let all = answer_objects(&self.rows, ctx).await.map_err(|mut fault| {
             let index = std::mem::take(&mut fault.object);
             if self.is_list { fault.below(PathSegment::Index(index)) } else { fault }
         })?;
@@ -243,13 +243,13 @@ impl Payload<'_> {
         if !self.is_list {
             return Ok(all);
         }
-        let mut list = Values::default();
+        let mut list = JsonColumn::default();
         list.push(|json| json.list(0..all.len(), |json, index| json.raw(all.get(index))));
         Ok(list)
     }
 }
 
-impl Batch for Payload<'_> {
+impl Objects for Payload<'_> {
     fn type_name(&self) -> Cow<'_, str> {
         (&*self.name).into()
     }
@@ -269,6 +269,6 @@ impl Batch for Payload<'_> {
     fn write(&self, _object: usize, _scalar: usize, _json: &mut Json) {}
 
     fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
-        async move { Ok(or_null(ctx, self.objects(ctx).await)) }.boxed()
+        async move { Ok(or_null(ctx, self.answer_rows(ctx).await)) }.boxed()
     }
 }

@@ -3,8 +3,8 @@
 use async_graphql::{Context, PathSegment, futures_util::future::join_all};
 
 use super::{
-    fields::{Answered, EntityRows, Fault, objects},
-    json::Values,
+    fields::{Answered, EntityRows, Fault, answer_objects},
+    json::JsonColumn,
 };
 use crate::{
     graphql::{
@@ -45,7 +45,7 @@ pub async fn nodes(ctx: &Context<'_>) -> Answered {
         answered.map_err(|fault| fault.below(PathSegment::Index(index)))
     });
     let entries = join_all(entries).await.into_iter().map(|answered| or_null(ctx, answered)).collect::<Vec<_>>();
-    let mut values = Values::default();
+    let mut values = JsonColumn::default();
     values.push(|json| json.list(entries.iter(), |json, entry| json.raw(entry.get(0))));
     Ok(values)
 }
@@ -57,15 +57,15 @@ fn parsed(ctx: &Context<'_>, id: Input<'_>) -> Result<(&'static Entity, i64), Ap
 async fn load(ctx: &Context<'_>, entity: &'static Entity, key: i64) -> Answered {
     let row = RequestContext::of(ctx).loaders.row(entity, key).await;
     match row.map_err(|error| Fault::new(error, ctx))? {
-        Some(row) => objects(&EntityRows { entity, rows: vec![&row] }, ctx).await,
-        None => Ok(Values::null()),
+        Some(row) => answer_objects(&EntityRows { entity, rows: vec![&row] }, ctx).await,
+        None => Ok(JsonColumn::null()),
     }
 }
 
 /// A value that is null when it failed, which is reported.
-pub fn or_null(ctx: &Context<'_>, answered: Answered) -> Values {
+pub fn or_null(ctx: &Context<'_>, answered: Answered) -> JsonColumn {
     answered.unwrap_or_else(|fault| {
         ctx.add_error(fault.into_server_error(ctx));
-        Values::null()
+        JsonColumn::null()
     })
 }

@@ -1,26 +1,25 @@
 //! Documents: checked once, and kept for the next request with the same text.
 
 mod executable;
+mod faults;
 mod measure;
+mod nulls;
 mod root;
 mod rows;
 mod scan;
 mod validate;
 mod values;
 
-pub use self::root::{RootFields, has_fields};
-
 use std::{collections::HashSet, sync::Arc};
 
-use apollo_compiler::{
-    ExecutableDocument, Node,
-    ast::Type,
-    executable::{Selection, SelectionSet},
-    validation::Valid,
-};
+use apollo_compiler::{ExecutableDocument, Node, Schema, ast::Type, validation::Valid};
 use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::ExecutableDocument as Executable};
 use quick_cache::{Weighter, sync::Cache};
 
+pub use self::{
+    nulls::Nulls,
+    root::{RootFields, has_fields},
+};
 use super::{
     error::{ApiError, Code, quoted},
     introspection::Definition,
@@ -43,8 +42,8 @@ pub struct Operation {
     pub name: Option<Name>,
     pub is_mutation: bool,
     pub variables: Vec<Variable>,
-    /// The variables that are conditions of directives.
-    pub conditions: HashSet<Name>,
+    /// The variables that may be null, and stand where nothing may.
+    where_nothing_may_be_null: HashSet<Name>,
     /// With the fragments that it uses, and without other operations.
     pub executable: Executable,
     pub definition: Node<apollo_compiler::executable::Operation>,
@@ -118,7 +117,7 @@ impl Documents {
 
     fn check(&self, text: Arc<str>) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
-            Ok(valid) => Ok(Arc::new(Document::new(text, valid))),
+            Ok(valid) => Ok(Arc::new(Document::new(&self.definition.schema, text, valid))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
                 Err(faults.into())
@@ -143,8 +142,8 @@ impl Documents {
 }
 
 impl Document {
-    fn new(text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
-        let operations = valid.operations.iter().map(|operation| Operation::new(&valid, operation)).collect();
+    fn new(schema: &Schema, text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
+        let operations = valid.operations.iter().map(|operation| Operation::new(schema, &valid, operation)).collect();
         Self { text, valid, operations }
     }
 
@@ -172,7 +171,11 @@ impl Document {
 }
 
 impl Operation {
-    fn new(document: &ExecutableDocument, operation: &Node<apollo_compiler::executable::Operation>) -> Self {
+    fn new(
+        schema: &Schema,
+        document: &ExecutableDocument,
+        operation: &Node<apollo_compiler::executable::Operation>,
+    ) -> Self {
         let variables = operation.variables.iter().map(|variable| Variable {
             name: Name::new(&variable.name),
             class: variable.ty.clone(),
@@ -184,36 +187,12 @@ impl Operation {
             name: operation.name.as_ref().map(Name::new),
             is_mutation: operation.is_mutation(),
             variables: variables.collect(),
-            conditions: conditions(document, operation),
+            where_nothing_may_be_null: nulls::where_nothing_may_be_null(schema, document, operation),
             executable: executable::executable(document, operation),
             definition: operation.clone(),
             rows,
         }
     }
-}
-
-/// The variables in the directives of an operation: each of the two that there are has a condition, and nothing else.
-fn conditions(
-    document: &ExecutableDocument,
-    operation: &Node<apollo_compiler::executable::Operation>,
-) -> HashSet<Name> {
-    fn collect(selections: &SelectionSet, conditions: &mut HashSet<Name>) {
-        for selection in &selections.selections {
-            let directives = selection.directives().iter();
-            let arguments = directives.flat_map(|directive| &directive.arguments);
-            conditions.extend(arguments.filter_map(|argument| argument.value.as_variable()).map(Name::new));
-            match selection {
-                Selection::Field(field) => collect(&field.selection_set, conditions),
-                Selection::InlineFragment(fragment) => collect(&fragment.selection_set, conditions),
-                // All fragments are looked at, once.
-                Selection::FragmentSpread(_) => {}
-            }
-        }
-    }
-    let mut conditions = HashSet::new();
-    collect(&operation.selection_set, &mut conditions);
-    document.fragments.values().for_each(|fragment| collect(&fragment.selection_set, &mut conditions));
-    conditions
 }
 
 /// How many bytes a document takes in the cache.

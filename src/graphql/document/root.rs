@@ -5,11 +5,14 @@
 //! and the answer has them in the order of the query.
 
 use async_graphql::{
-    Name, Positioned, Value, Variables,
+    Name, PathSegment, Positioned, ServerError, Value, Variables,
     indexmap::{IndexMap, map::Entry},
     parser::types::{Directive, DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
 };
 use async_graphql_value::Value as ExecutableValue;
+
+use super::Nulls;
+use crate::graphql::error::ApiError;
 
 /// The fields of the root.
 pub struct RootFields {
@@ -17,25 +20,45 @@ pub struct RootFields {
     keys: Vec<Name>,
     /// Whether some of them ask for the schema.
     pub introspects: bool,
+    /// The errors of those that ask for the schema and are not executed, with their response keys.
+    failed: Vec<(Name, ApiError)>,
 }
 
 impl RootFields {
     /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and no
     /// fragment or condition is left.
-    pub fn collect(document: &mut ExecutableDocument, variables: &Variables) -> Self {
+    pub fn collect(document: &mut ExecutableDocument, variables: &Variables, nulls: &Nulls) -> Self {
         let mut fields = IndexMap::new();
         if let DocumentOperations::Single(operation) = &mut document.operations {
             let selection_set = std::mem::take(&mut operation.node.selection_set.node);
             collect(selection_set, document, variables, &mut fields);
         }
-        let keys = fields.keys().cloned().collect();
-        let introspects = fields.values().any(is_introspection);
+        let error_of = |field: &Positioned<Field>| {
+            let mut arguments = field.node.arguments.iter();
+            arguments.find_map(|(_, value)| nulls.of_argument(value.pos.column)).cloned()
+        };
+        let introspections = || fields.iter().filter(|(_, field)| is_introspection(field));
+        let collected = Self {
+            keys: fields.keys().cloned().collect(),
+            introspects: introspections().next().is_some(),
+            failed: introspections().filter_map(|(key, field)| Some((key.clone(), error_of(field)?))).collect(),
+        };
         if let DocumentOperations::Single(operation) = &mut document.operations {
             let others = fields.into_values().filter(|field| !is_introspection(field));
             let selection = |field: Positioned<Field>| Positioned { pos: field.pos, node: Selection::Field(field) };
             operation.node.selection_set.node.items = others.map(selection).collect();
         }
-        Self { keys, introspects }
+        collected
+    }
+
+    /// Takes the errors of the fields that are not executed, whose values are null.
+    pub fn fail(&mut self, values: &mut IndexMap<Name, Value>) -> Vec<ServerError> {
+        let failed = std::mem::take(&mut self.failed).into_iter().map(|(key, error)| {
+            let path = vec![PathSegment::Field(key.to_string())];
+            values.insert(key, Value::Null);
+            ServerError { path, ..error.at(None) }
+        });
+        failed.collect()
     }
 
     /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves out.

@@ -7,13 +7,10 @@ use apollo_compiler::{
     schema::ExtendedType,
     validation::{DiagnosticList, Valid},
 };
-use async_graphql::{Pos, ServerError};
+use async_graphql::ServerError;
 
-use super::{Limits, measure::measure, scan::scan, values};
-use crate::graphql::error::{ApiError, Code, shortened};
+use super::{Limits, faults::Faults, measure::measure, scan::scan, values};
 
-/// Faults of a document that are reported, at most.
-const MAX_FAULTS: usize = 20;
 /// How deep the parser may go. The scan has counted brackets, so nothing reaches this.
 const RECURSION_LIMIT: usize = 500;
 /// Longer names are not compared with others, which takes time for each pair of characters.
@@ -34,34 +31,25 @@ pub fn checked(
 ) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
     scan(text, limits).map_err(|error| vec![error])?;
     let parsed = Parser::new().recursion_limit(RECURSION_LIMIT).parse_ast(text, "request");
-    let document = parsed.map_err(|invalid| faults(&invalid.errors, |_| None))?;
+    let document = parsed.map_err(|invalid| faults(&invalid.errors).into_errors(|_| None))?;
     measure(&document, limits).map_err(|error| vec![error.at(None)])?;
-    let valid = document
-        .to_executable_validate(schema)
-        .map_err(|invalid| faults(&invalid.errors, |fault| if suggest { suggestion(schema, fault) } else { None }))?;
-    let faults = values::faults(schema, &valid, text, MAX_FAULTS);
-    if faults.is_empty() { Ok(valid) } else { Err(faults) }
+    let suggestion = |fault: &str| if suggest { suggestion(schema, fault) } else { None };
+    let validated = document.to_executable_validate(schema);
+    let valid = validated.map_err(|invalid| faults(&invalid.errors).into_errors(suggestion))?;
+    let faults = values::faults(schema, &valid, text);
+    if faults.is_empty() { Ok(valid) } else { Err(faults.into_errors(|_| None)) }
 }
 
-fn faults(faults: &DiagnosticList, suggestion: impl Fn(&str) -> Option<String>) -> Vec<ServerError> {
-    let fault = |message: String, position| {
-        let suggestion = suggestion(&message).unwrap_or_default();
-        ApiError::new(Code::BadUserInput, shortened(message + &suggestion)).at(position)
-    };
+fn faults(diagnostics: &DiagnosticList) -> Faults {
     // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its own.
     let is_empty = |message: &str| message.ends_with("must have a subselection set");
-    let has_others = faults.iter().any(|diagnostic| !is_empty(&diagnostic.error.to_string()));
-    let counts = |message: &str| !(has_others && is_empty(message));
-    let messages = faults.iter().map(|diagnostic| (diagnostic.error.to_string(), diagnostic.error.location()));
-    let mut messages = messages.filter(|(message, _)| counts(message));
-    let mut first: Vec<_> = messages
-        .by_ref()
-        .take(MAX_FAULTS)
-        .map(|(message, location)| fault(message, location.map(|span| Pos { line: 0, column: span.offset() })))
-        .collect();
-    let more = messages.count();
-    first.extend((more > 0).then(|| fault(format!("and {more} more faults"), None)));
-    first
+    let (mut faults, mut of_empty) = (Faults::default(), Faults::default());
+    for diagnostic in diagnostics.iter() {
+        let message = diagnostic.error.to_string();
+        let faults = if is_empty(&message) { &mut of_empty } else { &mut faults };
+        faults.note(message, diagnostic.error.location());
+    }
+    if faults.is_empty() { of_empty } else { faults }
 }
 
 /// What may have been meant. The library names what is unknown in its messages alone, between backticks.

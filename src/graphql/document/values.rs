@@ -7,25 +7,22 @@ use apollo_compiler::{
     ExecutableDocument, Name, Node, Schema,
     ast::{InputValueDefinition, Type, VariableDefinition},
     executable::{Argument, Directive, Selection, SelectionSet, Value},
-    parser::SourceSpan,
 };
-use async_graphql::{Pos, ServerError};
 
-use crate::graphql::error::{ApiError, Code};
+use super::faults::Faults;
 
-/// The first faults in the values of a document.
-pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str, max_faults: usize) -> Vec<ServerError> {
-    let mut faults = Vec::new();
+/// The faults in the values of a document.
+pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Faults {
+    let mut faults = Faults::default();
     let mut fragments = HashMap::new();
     for (name, fragment) in &document.fragments {
-        let mut values = Values::new(schema, text);
+        let mut values = Values::new(schema, text, &mut faults);
         values.directives(&fragment.directives);
         values.selection_set(&fragment.selection_set);
-        faults.append(&mut values.faults);
         fragments.insert(name, (values.usages, values.spreads));
     }
     for operation in document.operations.iter() {
-        let mut values = Values::new(schema, text);
+        let mut values = Values::new(schema, text, &mut faults);
         values.directives(&operation.directives);
         for variable in &operation.variables {
             values.directives(&variable.directives);
@@ -34,20 +31,22 @@ pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str, max_fa
             }
         }
         values.selection_set(&operation.selection_set);
-        faults.append(&mut values.faults);
-        let (mut usages, mut spreads) = (values.usages, values.spreads);
+        let (usages, mut spreads) = (values.usages, values.spreads);
+        let mut all = vec![&usages];
         let mut seen = HashSet::new();
         while let Some(name) = spreads.pop() {
             if let (true, Some((of_fragment, further))) = (seen.insert(name), fragments.get(name)) {
-                usages.extend(of_fragment);
+                all.push(of_fragment);
                 spreads.extend(further);
             }
         }
         let variables = operation.variables.iter().map(|variable| (&variable.name, &**variable)).collect();
-        let left = max_faults.saturating_sub(faults.len());
-        faults.extend(usages.iter().filter_map(|(usage, position)| usage.fault(&variables, *position)).take(left));
+        for (usage, offsets) in all.into_iter().flatten() {
+            if let Some(message) = usage.fault(&variables) {
+                faults.note_at(message, offsets.iter().copied());
+            }
+        }
     }
-    faults.truncate(max_faults);
     faults
 }
 
@@ -61,11 +60,7 @@ struct Usage<'a> {
 
 impl Usage<'_> {
     /// What is wrong with it (`IsVariableUsageAllowed`).
-    fn fault(
-        &self,
-        variables: &HashMap<&Name, &VariableDefinition>,
-        position: Option<SourceSpan>,
-    ) -> Option<ServerError> {
+    fn fault(&self, variables: &HashMap<&Name, &VariableDefinition>) -> Option<String> {
         let variable = variables.get(self.variable)?;
         let has_default = self.has_default || variable.default_value.as_ref().is_some_and(|value| !value.is_null());
         let is_allowed = if has_default {
@@ -75,7 +70,7 @@ impl Usage<'_> {
         };
         let Self { variable: name, class, .. } = *self;
         let message = || format!("the variable `${name}` is a {}, where a {class} is expected", variable.ty);
-        (!is_allowed).then(|| fault(message(), position))
+        (!is_allowed).then(message)
     }
 }
 
@@ -88,18 +83,18 @@ fn nullable(class: &Type) -> Type {
 }
 
 /// Walks the values below an operation or a fragment.
-struct Values<'a> {
+struct Values<'a, 'f> {
     schema: &'a Schema,
     text: &'a str,
-    /// Equal ones are one, at the first place.
-    usages: HashMap<Usage<'a>, Option<SourceSpan>>,
+    /// Equal ones are one, with their offsets.
+    usages: HashMap<Usage<'a>, Vec<usize>>,
     spreads: Vec<&'a Name>,
-    faults: Vec<ServerError>,
+    faults: &'f mut Faults,
 }
 
-impl<'a> Values<'a> {
-    fn new(schema: &'a Schema, text: &'a str) -> Self {
-        Self { schema, text, usages: HashMap::new(), spreads: Vec::new(), faults: Vec::new() }
+impl<'a, 'f> Values<'a, 'f> {
+    fn new(schema: &'a Schema, text: &'a str, faults: &'f mut Faults) -> Self {
+        Self { schema, text, usages: HashMap::new(), spreads: Vec::new(), faults }
     }
 
     fn selection_set(&mut self, selection_set: &'a SelectionSet) {
@@ -157,7 +152,8 @@ impl<'a> Values<'a> {
     fn value(&mut self, value: &'a Node<Value>, class: &'a Type, has_default: bool) {
         match &**value {
             Value::Variable(variable) => {
-                self.usages.entry(Usage { variable, class, has_default }).or_insert_with(|| value.location());
+                let offset = value.location().map(|location| location.offset());
+                self.usages.entry(Usage { variable, class, has_default }).or_default().extend(offset);
             }
             Value::List(entries) if class.is_list() => {
                 for entry in entries {
@@ -185,7 +181,7 @@ impl<'a> Values<'a> {
         let mut end = span.offset() + 1;
         for (name, value) in fields {
             if !seen.insert(name) {
-                self.faults.push(fault(format!("the input field `{name}` is given twice"), name.location()));
+                self.faults.note(format!("the input field `{name}` is given twice"), name.location());
             }
             let (Some(name), Some(value)) = (name.location(), value.location()) else { return };
             self.between(end, name.offset());
@@ -203,8 +199,7 @@ impl<'a> Values<'a> {
     }
 
     fn no_value(&mut self, offset: usize) {
-        let message = "syntax error: a name needs a colon and a value here";
-        self.faults.push(ApiError::new(Code::BadUserInput, message).at(Some(Pos { line: 0, column: offset })));
+        self.faults.note_at("syntax error: a name needs a colon and a value here", [offset]);
     }
 
     /// Where the next token begins: behind blanks, commas and comments.
@@ -216,9 +211,4 @@ impl<'a> Values<'a> {
             rest = comment.find(['\n', '\r']).map_or("", |end| &comment[end..]);
         }
     }
-}
-
-fn fault(message: String, location: Option<SourceSpan>) -> ServerError {
-    let position = location.map(|location| Pos { line: 0, column: location.offset() });
-    ApiError::new(Code::BadUserInput, message).at(position)
 }

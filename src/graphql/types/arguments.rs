@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use async_graphql::{Context, Name, Value, indexmap::IndexMap};
 
-use crate::graphql::error::{ApiError, Code};
+use crate::graphql::{
+    context::RequestContext,
+    error::{ApiError, Code},
+};
 
 /// The greatest number of entries of a list.
 pub const MAX_LIST: usize = 1_000;
@@ -84,8 +87,13 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// `BAD_USER_INPUT` when a variable is not declared, which validation has refused before.
+    /// `BAD_USER_INPUT` when a variable is null where nothing may be.
     pub fn of(ctx: &Context<'_>) -> Result<Self, ApiError> {
+        let nulls = &RequestContext::of(ctx).nulls;
+        let mut values = ctx.item.node.arguments.iter().map(|(_, value)| value.pos.column);
+        if let Some(null) = values.find_map(|offset| nulls.of_argument(offset)) {
+            return Err(null.clone());
+        }
         let arguments = ctx.field().arguments();
         arguments.map(Self).map_err(|error| ApiError::new(Code::BadUserInput, error.message))
     }

@@ -30,6 +30,19 @@ pub fn value(name: impl Into<String>, description: impl Into<String>) -> Item {
     item(name, "", description)
 }
 
+/// A description in lines of at most 116 characters, which the SDL indents.
+fn wrapped(description: String) -> String {
+    const MAX_CHARACTERS: usize = 116;
+    let mut length = 0;
+    let words = description.split_inclusive([' ', '\n']).map(|word| {
+        let characters = word.trim_end().chars().count();
+        let breaks = length > 0 && length + characters > MAX_CHARACTERS;
+        length = if word.ends_with('\n') { 0 } else { characters + 1 + if breaks { 0 } else { length } };
+        if breaks { format!("\n{word}") } else { word.to_owned() }
+    });
+    words.collect::<String>().replace(" \n", "\n")
+}
+
 impl Item {
     /// The same argument or input field, with this literal as its default. Whoever reads the value applies it.
     #[must_use]
@@ -46,7 +59,7 @@ impl Item {
     fn into_field(self) -> MetaField {
         MetaField {
             name: self.name,
-            description: Some(self.description),
+            description: Some(wrapped(self.description)),
             args: self.arguments.into_iter().map(|argument| (argument.name.clone(), argument.into_input())).collect(),
             ty: self.ty,
             deprecation: Deprecation::NoDeprecated,
@@ -68,7 +81,7 @@ impl Item {
     fn into_input(self) -> MetaInputValue {
         MetaInputValue {
             name: self.name,
-            description: Some(self.description),
+            description: Some(wrapped(self.description)),
             ty: self.ty,
             deprecation: Deprecation::NoDeprecated,
             default_value: self.default.map(str::to_owned),
@@ -83,7 +96,7 @@ impl Item {
     fn into_value(self) -> MetaEnumValue {
         MetaEnumValue {
             name: self.name,
-            description: Some(self.description),
+            description: Some(wrapped(self.description)),
             deprecation: Deprecation::NoDeprecated,
             visible: None,
             inaccessible: false,
@@ -102,7 +115,7 @@ fn by_name<T>(items: Vec<Item>, convert: fn(Item) -> T) -> IndexMap<String, T> {
 pub fn object(registry: &mut Registry, name: &str, description: impl Into<String>, fields: Vec<Item>) {
     let object = MetaType::Object {
         name: name.to_owned(),
-        description: Some(description.into()),
+        description: Some(wrapped(description.into())),
         fields: by_name(fields, Item::into_field),
         cache_control: async_graphql::CacheControl::default(),
         extends: false,
@@ -131,7 +144,7 @@ pub fn interface<'a>(
 ) {
     let interface = MetaType::Interface {
         name: name.to_owned(),
-        description: Some(description.into()),
+        description: Some(wrapped(description.into())),
         fields: by_name(fields, Item::into_field),
         possible_types: objects.clone().map(str::to_owned).collect(),
         extends: false,
@@ -153,7 +166,7 @@ pub fn interface<'a>(
 pub fn input(registry: &mut Registry, name: &str, description: impl Into<String>, fields: Vec<Item>) {
     let input = MetaType::InputObject {
         name: name.to_owned(),
-        description: Some(description.into()),
+        description: Some(wrapped(description.into())),
         input_fields: by_name(fields, Item::into_input),
         visible: None,
         inaccessible: false,
@@ -169,7 +182,7 @@ pub fn input(registry: &mut Registry, name: &str, description: impl Into<String>
 pub fn enumeration(registry: &mut Registry, name: &str, description: impl Into<String>, values: Vec<Item>) {
     let enumeration = MetaType::Enum {
         name: name.to_owned(),
-        description: Some(description.into()),
+        description: Some(wrapped(description.into())),
         enum_values: by_name(values, Item::into_value),
         visible: None,
         inaccessible: false,

@@ -3,7 +3,6 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::rt::Executor;
 use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use tokio::{
     sync::watch,
@@ -12,7 +11,8 @@ use tokio::{
 };
 
 use super::{
-    connection,
+    activity::Timeouts,
+    connection::{self, Streams},
     listener::{Listener, Socket},
 };
 use crate::config::ServeSettings;
@@ -30,17 +30,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no room for another connection.
 const BACKOFF: Duration = Duration::from_millis(200);
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For the headers of a request.
-    pub header: Duration,
-    /// Until its next request.
-    pub idle: Duration,
-    /// To take anything of an answer.
-    pub write: Duration,
-}
 
 /// Serves until `stop` completes, and then until all requests are answered, within the time that the settings have for it.
 ///
@@ -129,7 +118,7 @@ async fn accept(listener: &Listener) -> Socket {
 fn protocol(settings: &ServeSettings) -> Builder<Streams> {
     // What a request may take from its head to the end of its answer.
     let time = settings.body_timeout + settings.request_timeout + settings.write_timeout;
-    let mut builder = Builder::new(Streams { time });
+    let mut builder = Builder::new(Streams::new(time));
     builder
         .http1()
         // A client may end its side and still want its answer.
@@ -149,18 +138,4 @@ fn protocol(settings: &ServeSettings) -> Builder<Streams> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
-}
-
-/// Runs each request of an HTTP/2 connection in a task of its own, which has an end.
-///
-/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that.
-#[derive(Clone, Copy, Debug)]
-pub struct Streams {
-    time: Duration,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        tokio::spawn(timeout(self.time, stream));
-    }
 }

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -14,18 +15,23 @@ use axum::{
     http::{Request, Response, Version},
     routing::future::RouteFuture,
 };
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    rt::Executor,
+};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use pin_project_lite::pin_project;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tower::Service;
 
 use super::{
-    activity::{Activity, Clock, Phase, Running},
-    host::UnclearHost,
+    activity::{Activity, Clock, Phase, Running, Timeouts},
     listener::Socket,
-    server::{Streams, Timeouts},
     stream::Stream,
+    unclear_host::UnclearHost,
 };
 
 /// Bytes of an answer that are handed to an HTTP/2 stream at once.
@@ -164,5 +170,27 @@ impl HttpBody for Answer {
     fn size_hint(&self) -> SizeHint {
         // It is asked before anything is handed out, and where it is asked again it is no more than a hint.
         self.body.size_hint()
+    }
+}
+
+/// Runs each request of an HTTP/2 connection in a task of its own, which has an end.
+///
+/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    time: Duration,
+}
+
+impl Streams {
+    /// Requests that may take this time from the head to the end of the answer.
+    #[must_use]
+    pub fn new(time: Duration) -> Self {
+        Self { time }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        tokio::spawn(timeout(self.time, stream));
     }
 }

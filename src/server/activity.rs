@@ -10,7 +10,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::server::Timeouts;
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For the headers of a request.
+    pub header: Duration,
+    /// Until its next request.
+    pub idle: Duration,
+    /// To take anything of an answer.
+    pub write: Duration,
+}
 
 /// How long a client that has just connected has to say something when the server is stopping.
 const FIRST_WORDS: Duration = Duration::from_secs(1);

@@ -1,24 +1,15 @@
 //! Where the server listens: an address and port, or a socket file.
 
 use std::{
-    fmt, fs, io,
-    net::SocketAddr,
+    fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-/// The setting `--listen`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// `127.0.0.1:8000`
-    Tcp(SocketAddr),
-    /// `unix:/run/hero-teams.sock`
-    Unix(PathBuf),
-}
+use crate::config::ListenAddress;
 
 /// A socket to one client.
 pub type Socket = Either<TcpStream, UnixStream>;
@@ -36,41 +27,6 @@ pub struct SocketFile {
     path: PathBuf,
     /// Its device and its number there, which tell it from a file that another server has put in its place.
     id: (u64, u64),
-}
-
-impl ListenAddress {
-    /// Whether only programs on this machine can reach the address.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.is_loopback() || matches!(self, Self::Unix(_))
-    }
-
-    /// Whether it is a port that a browser on this machine can reach, and with it every page that the browser shows.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        matches!(self, Self::Tcp(address) if address.ip().to_canonical().is_loopback())
-    }
-}
-
-impl FromStr for ListenAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("a path is expected after unix:"),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| "ADDRESS:PORT or unix:PATH is expected"),
-        }
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 impl Listener {

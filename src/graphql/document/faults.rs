@@ -1,0 +1,57 @@
+//! The faults of a document, as they are reported.
+
+use apollo_compiler::parser::SourceSpan;
+use async_graphql::{Pos, ServerError, indexmap::IndexMap};
+
+use crate::graphql::error::{ApiError, Code, shortened};
+
+/// Faults that are reported, at most.
+const MAX_FAULTS: usize = 20;
+/// Places of one fault that are reported, at most.
+const MAX_PLACES: usize = 20;
+
+/// Faults by their messages. One that only repeats itself is one, with several places.
+#[derive(Debug, Default)]
+pub struct Faults(IndexMap<String, Vec<usize>>);
+
+impl Faults {
+    /// Notes a fault at a place.
+    pub fn note(&mut self, message: impl Into<String>, location: Option<SourceSpan>) {
+        self.note_at(message, location.map(|location| location.offset()));
+    }
+
+    /// Notes a fault at offsets in the text.
+    pub fn note_at(&mut self, message: impl Into<String>, offsets: impl IntoIterator<Item = usize>) {
+        self.0.entry(message.into()).or_default().extend(offsets);
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first faults in the order of the text, each with what may have been meant, and how many more there are.
+    #[must_use]
+    pub fn into_errors(mut self, suggestion: impl Fn(&str) -> Option<String>) -> Vec<ServerError> {
+        for places in self.0.values_mut() {
+            places.sort_unstable();
+            places.dedup();
+        }
+        self.0.sort_by(|_, one, _, other| one.first().cmp(&other.first()));
+        let more = self.0.len().saturating_sub(MAX_FAULTS);
+        let mut errors: Vec<_> = self
+            .0
+            .into_iter()
+            .take(MAX_FAULTS)
+            .map(|(message, places)| {
+                let suggestion = suggestion(&message).unwrap_or_default();
+                let error = ApiError::new(Code::BadUserInput, shortened(message + &suggestion)).at(None);
+                let locations = places.into_iter().take(MAX_PLACES).map(|offset| Pos { line: 0, column: offset });
+                ServerError { locations: locations.collect(), ..error }
+            })
+            .collect();
+        errors
+            .extend((more > 0).then(|| ApiError::new(Code::BadUserInput, format!("and {more} more faults")).at(None)));
+        errors
+    }
+}

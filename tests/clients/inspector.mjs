@@ -1,0 +1,39 @@
+// GraphQL Inspector reads the live server's schema, compares it, and checks documents against it:
+// node inspector.mjs <base-url> <schema.graphql>
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { buildSchema, lexicographicSortSchema, printSchema } from "graphql";
+import { makeFolder, run } from "./folder.mjs";
+
+const [baseUrl, schemaFile] = process.argv.slice(2);
+const endpoint = new URL("/graphql", baseUrl).href;
+const schema = readFileSync(schemaFile, "utf8");
+const folder = makeFolder({
+  "schema.graphql": schema,
+  "other.graphql": schema.replace(
+    '\tsecretName: String!\n\t"The age in years; null',
+    '\tsecretName: String!\n\tvillain: Boolean!\n\t"The age in years; null',
+  ),
+  "fine.graphql": readFileSync(path.join(import.meta.dirname, "operations.graphql"), "utf8"),
+  "wrong.graphql": "query Wrong { heroes { villain } }",
+});
+
+/** Runs a command of it, which must end with this status and say this. */
+async function inspect(status, words, ...args) {
+  const result = await run(folder, "graphql-inspector", ...args);
+  assert.equal(result.status, status, result.said);
+  assert.match(result.said, words);
+}
+
+await Promise.all([
+  inspect(0, /Saved to/, "introspect", endpoint, "--write", "introspected.graphql"),
+  inspect(0, /No changes detected/, "diff", "schema.graphql", endpoint),
+  inspect(1, /Field villain was removed from object type Hero/, "diff", "other.graphql", endpoint),
+  inspect(0, /All documents are valid/, "validate", "fine.graphql", endpoint),
+  inspect(1, /Cannot query field villain on type Hero/, "validate", "wrong.graphql", endpoint),
+]);
+const sorted = (text) => printSchema(lexicographicSortSchema(buildSchema(text)));
+assert.equal(sorted(readFileSync(path.join(folder, "introspected.graphql"), "utf8")), sorted(schema));
+console.log(JSON.stringify({ commands: 5 }));
