@@ -167,7 +167,7 @@ fn the_tables_of_settings_are_up_to_date() {
             updated.push('\n');
             if let Some(name) = line.strip_prefix("<!-- generated: ").and_then(|line| line.strip_suffix(" -->")) {
                 lines.find(|line| *line == "<!-- end -->").expect("an end of what is generated");
-                updated.push_str(&format!("\n{}\n<!-- end -->\n", generated(name)));
+                updated.extend(["\n", &generated(name), "\n<!-- end -->\n"]);
                 tables += 1;
             }
         }
@@ -180,20 +180,20 @@ fn generated(name: &str) -> String {
     match name {
         "settings" => settings(&Config::command()),
         "commands" => {
-            let mut table = String::from("| command | |\n| --- | --- |\n");
-            for command in Config::command().get_subcommands() {
+            let row = |command: &Command| {
                 let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-                table.push_str(&format!("| `{}` | {} |\n", command.get_name(), cell(&about)));
-            }
-            table
+                format!("| `{}` | {} |\n", command.get_name(), cell(&about))
+            };
+            let rows: String = Config::command().get_subcommands().map(row).collect();
+            format!("| command | |\n| --- | --- |\n{rows}")
         }
         "limits" => {
-            let mut table = String::from("| limit | default | setting |\n| --- | --: | --- |\n");
-            for limit in Limits::augment_args(Command::new("")).get_arguments() {
+            let row = |limit: &Arg| {
                 let setting = limit.get_long().expect("a flag");
-                table.push_str(&format!("| {} | {} | `--{setting}` |\n", cell(&help(limit)), grouped(&default(limit))));
-            }
-            table
+                format!("| {} | {} | `--{setting}` |\n", cell(&help(limit)), grouped(&default(limit)))
+            };
+            let rows: String = Limits::augment_args(Command::new("")).get_arguments().map(row).collect();
+            format!("| limit | default | setting |\n| --- | --: | --- |\n{rows}")
         }
         _ => panic!("nothing is generated as {name}"),
     }
@@ -209,26 +209,24 @@ fn settings(command: &Command) -> String {
         }
     }
     let table = |heading: &str| {
-        let mut table =
-            format!("### {heading}\n\n| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
-        for setting in command.get_arguments().filter(|setting| setting.get_help_heading() == Some(heading)) {
-            let takes_value = setting.get_action().takes_values();
-            let value = setting.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names[0]));
-            let flag = format!("`--{}{}`", setting.get_long().expect("a flag"), value.unwrap_or_default());
-            let variable = setting.get_env().expect("a variable").to_string_lossy();
-            let default = Some(default(setting)).filter(|default| !default.is_empty());
-            let default = default.map(|default| format!("`{default}`")).unwrap_or_default();
-            let mut meaning = cell(&help(setting));
-            let values: Vec<_> = setting.get_possible_values();
-            if takes_value && !values.is_empty() {
-                let names: Vec<_> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
-                meaning.push_str(&format!(": {}", names.join(", ")));
-            }
-            table.push_str(&format!("| {flag} | `{variable}` | {default} | {meaning} |\n"));
-        }
-        table
+        let settings = command.get_arguments().filter(|setting| setting.get_help_heading() == Some(heading));
+        let rows: String = settings.map(setting_row).collect();
+        format!("### {heading}\n\n| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n{rows}")
     };
     headings.into_iter().map(table).collect::<Vec<_>>().join("\n")
+}
+
+fn setting_row(setting: &Arg) -> String {
+    let takes_value = setting.get_action().takes_values();
+    let value = setting.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names[0]));
+    let flag = format!("--{}{}", setting.get_long().expect("a flag"), value.unwrap_or_default());
+    let variable = setting.get_env().expect("a variable").to_string_lossy();
+    let default = Some(default(setting)).filter(|default| !default.is_empty());
+    let default = default.map(|default| format!("`{default}`")).unwrap_or_default();
+    let values = setting.get_possible_values();
+    let names: Vec<_> = values.iter().filter(|_| takes_value).map(|value| format!("`{}`", value.get_name())).collect();
+    let values = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    format!("| `{flag}` | `{variable}` | {default} | {}{values} |\n", cell(&help(setting)))
 }
 
 fn help(setting: &Arg) -> String {
