@@ -4,13 +4,15 @@ mod host_name;
 mod listen_address;
 mod origin;
 
-use std::time::Duration;
+use std::{env, ffi::OsStr, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::store::DbSettings;
+use clap::{
+    Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind,
+    parser::ValueSource,
+};
 
 pub use self::{host_name::HostName, listen_address::ListenAddress, origin::Origin};
+use crate::store::{DatabaseUrl, DbSettings, Migrations};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]
@@ -26,6 +28,23 @@ pub struct Config {
     pub database: DatabaseSettings,
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+impl Config {
+    /// Reads the arguments and variables of the program with this command line, which is [`Config::command`] or made of it.
+    /// Variables that are empty are as if they were not set.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is wrong, or help is asked for.
+    pub fn read(command: clap::Command) -> Result<Self, clap::Error> {
+        let command = command.mut_args(|arg| {
+            let value = arg.get_env().and_then(env::var_os);
+            let is_empty = value.is_some_and(|value| value.to_str().is_some_and(|value| value.trim().is_empty()));
+            if is_empty { arg.env(None) } else { arg }
+        });
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,11 +68,12 @@ pub struct ServeSettings {
         global = true,
         env = "HERO_TEAMS_LISTEN",
         default_value = "127.0.0.1:8000",
-        value_name = "ADDRESS:PORT"
+        value_name = "ADDRESS:PORT",
+        value_parser = Setting(parsed::<ListenAddress>)
     )]
     pub listen: ListenAddress,
     /// Listen also where other machines can reach the server, which asks nobody who they are
-    #[arg(long, global = true, env = "HERO_TEAMS_INSECURE")]
+    #[arg(long, global = true, env = "HERO_TEAMS_INSECURE", value_parser = Setting(flag))]
     pub insecure: bool,
     /// A name that requests may be for, besides localhost; one name or several with commas, and as often as needed
     #[arg(
@@ -61,7 +81,8 @@ pub struct ServeSettings {
         global = true,
         env = "HERO_TEAMS_ALLOWED_HOSTS",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = Setting(parsed::<HostName>)
     )]
     pub allowed_hosts: Vec<HostName>,
     /// A site whose pages may use the API, as browsers name it; one or several with commas, and as often as needed
@@ -70,38 +91,39 @@ pub struct ServeSettings {
         global = true,
         env = "HERO_TEAMS_CORS_ORIGINS",
         value_name = "https://HOST",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = Setting(parsed::<Origin>)
     )]
     pub cors_origins: Vec<Origin>,
     /// Leave the migrations alone, and refuse to serve an outdated database
-    #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE")]
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE", value_parser = Setting(flag))]
     pub no_migrate: bool,
     /// Seconds that running requests have to finish when the server is stopped
-    #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(seconds))]
     pub shutdown_timeout: Duration,
     /// Seconds for the headers of a request, from its first byte, or from the start of the connection
-    #[arg(long, global = true, env = "HERO_TEAMS_HEADER_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_HEADER_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
     pub header_timeout: Duration,
     /// Seconds that a connection is kept for the next request
-    #[arg(long, global = true, env = "HERO_TEAMS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = Setting(some_seconds))]
     pub idle_timeout: Duration,
     /// Seconds for the body of a request
-    #[arg(long, global = true, env = "HERO_TEAMS_BODY_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_BODY_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
     pub body_timeout: Duration,
     /// Seconds that a request may be worked on
-    #[arg(long, global = true, env = "HERO_TEAMS_REQUEST_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_REQUEST_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
     pub request_timeout: Duration,
     /// Seconds that a client may take nothing of its answer
-    #[arg(long, global = true, env = "HERO_TEAMS_WRITE_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, global = true, env = "HERO_TEAMS_WRITE_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = Setting(some_seconds))]
     pub write_timeout: Duration,
     /// Bytes in the body of a request, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES", value_parser = number)]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES", value_parser = Setting(some_number::<usize>))]
     pub max_body_bytes: usize,
     /// GraphQL requests that are worked on at once, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = number)]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = Setting(some_number::<usize>))]
     pub max_requests: usize,
     /// Connections at once, at most; others wait
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = number)]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = Setting(some_number::<usize>))]
     pub max_connections: usize,
 }
 
@@ -111,16 +133,16 @@ pub struct GraphQlSettings {
     #[command(flatten)]
     pub limits: Limits,
     /// Bytes that documents may take which are kept parsed and validated; 0 keeps none
-    #[arg(long, global = true, env = "HERO_TEAMS_DOCUMENT_CACHE", default_value_t = DOCUMENT_CACHE, value_name = "BYTES")]
+    #[arg(long, global = true, env = "HERO_TEAMS_DOCUMENT_CACHE", default_value_t = DOCUMENT_CACHE, value_name = "BYTES", value_parser = Setting(number::<u64>))]
     pub document_cache: u64,
     /// Requests in one batch, at most; 0 refuses batches
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BATCH", default_value = "0", value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BATCH", default_value = "0", value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_batch: usize,
     /// Tell clients nothing of the schema
-    #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION")]
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION", value_parser = Setting(flag))]
     pub no_introspection: bool,
     /// Do not say which name a client may have meant when it sends one that is unknown
-    #[arg(long, global = true, env = "HERO_TEAMS_NO_SUGGESTIONS")]
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_SUGGESTIONS", value_parser = Setting(flag))]
     pub no_suggestions: bool,
 }
 
@@ -144,28 +166,28 @@ impl Default for GraphQlSettings {
 #[command(next_help_heading = "GraphQL")]
 pub struct Limits {
     /// Tokens in a document, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_TOKENS", default_value_t = Self::DEFAULT.max_tokens, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_TOKENS", default_value_t = Self::DEFAULT.max_tokens, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_tokens: usize,
     /// Fields in fields, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DEPTH", default_value_t = Self::DEFAULT.max_depth, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DEPTH", default_value_t = Self::DEFAULT.max_depth, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_depth: usize,
     /// Fields of an operation, at most, with those of a fragment for each time that it is spread
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_FIELDS", default_value_t = Self::DEFAULT.max_fields, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_FIELDS", default_value_t = Self::DEFAULT.max_fields, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_fields: usize,
     /// How often one field of an object may be selected, under different aliases
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ALIASES", default_value_t = Self::DEFAULT.max_aliases, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ALIASES", default_value_t = Self::DEFAULT.max_aliases, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_aliases: usize,
     /// Directives of an operation, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DIRECTIVES", default_value_t = Self::DEFAULT.max_directives, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DIRECTIVES", default_value_t = Self::DEFAULT.max_directives, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_directives: usize,
     /// Fields at the root of an operation, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROOT_FIELDS", default_value_t = Self::DEFAULT.max_root_fields, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROOT_FIELDS", default_value_t = Self::DEFAULT.max_root_fields, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_root_fields: usize,
     /// Rows that an operation may answer with, at most, as estimated from `limit`, `first` and `last` down the tree
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROWS", default_value_t = Self::DEFAULT.max_rows, value_name = "NUMBER")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROWS", default_value_t = Self::DEFAULT.max_rows, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
     pub max_rows: usize,
     /// Bytes of an answer, at most, about
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes, value_name = "BYTES")]
+    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes, value_name = "BYTES", value_parser = Setting(number::<usize>))]
     pub max_answer_bytes: usize,
 }
 
@@ -200,9 +222,9 @@ pub struct DatabaseSettings {
         hide_env_values = true,
         default_value = "sqlite://hero-teams.db",
         value_name = "URL",
-        value_parser = database_url
+        value_parser = Setting(parsed::<DatabaseUrl>)
     )]
-    pub database_url: String,
+    pub database_url: DatabaseUrl,
     /// Connections that read, at most
     #[arg(
         long,
@@ -210,7 +232,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_READ_CONNECTIONS",
         default_value = "8",
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u32).range(1..=1_000)
+        value_parser = Setting(connections)
     )]
     pub read_connections: u32,
     /// Connections that write, at most; SQLite always has one
@@ -220,7 +242,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_WRITE_CONNECTIONS",
         default_value = "8",
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u32).range(1..=1_000)
+        value_parser = Setting(connections)
     )]
     pub write_connections: u32,
     /// Seconds that a request, or the start, waits for a connection to the database
@@ -230,7 +252,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_ACQUIRE_TIMEOUT",
         default_value = "5",
         value_name = "SECONDS",
-        value_parser = seconds
+        value_parser = Setting(seconds)
     )]
     pub acquire_timeout: Duration,
     /// Seconds that a statement may take on PostgreSQL before it is cancelled; 0 for no end
@@ -240,7 +262,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_STATEMENT_TIMEOUT",
         default_value = "10",
         value_name = "SECONDS",
-        value_parser = seconds
+        value_parser = Setting(seconds)
     )]
     pub statement_timeout: Duration,
     /// Seconds that a statement may take before the log warns of it; 0 for no warnings
@@ -250,22 +272,22 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_SLOW_STATEMENT",
         default_value = "0.5",
         value_name = "SECONDS",
-        value_parser = seconds
+        value_parser = Setting(seconds)
     )]
     pub slow_statement: Duration,
     /// Log each statement and its time
-    #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL")]
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
-    /// What is logged, to the standard error output
-    #[arg(long, global = true, env = "HERO_TEAMS_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    /// What is logged, to the standard error output: error, warn, info, debug or trace
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = Setting(one_of::<LogLevel>))]
     pub log_level: LogLevel,
-    /// How it is logged
-    #[arg(long, global = true, env = "HERO_TEAMS_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    /// How it is logged: text, or json with one object a line
+    #[arg(long, global = true, env = "HERO_TEAMS_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_parser = Setting(one_of::<LogFormat>))]
     pub log_format: LogFormat,
 }
 
@@ -289,8 +311,9 @@ pub enum LogFormat {
 impl DatabaseSettings {
     /// The settings as the store takes them.
     #[must_use]
-    pub fn store(&self) -> DbSettings {
+    pub fn store(&self, migrations: Migrations) -> DbSettings {
         DbSettings {
+            migrations,
             url: self.database_url.clone(),
             read_connections: self.read_connections,
             write_connections: self.write_connections,
@@ -301,6 +324,64 @@ impl DatabaseSettings {
     }
 }
 
+/// How the text of a setting becomes its value. White space around it is not part of it.
+///
+/// A value that is none is named with the flag or the variable that it came from, and with those that are possible. It is not
+/// repeated, because it may be a password.
+struct Setting<T>(fn(&str) -> Result<T, String>);
+
+impl<T> Clone for Setting<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        self.parse_ref_(command, arg, value, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        _: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<T, clap::Error> {
+        let Self(parse) = self;
+        let value = value.to_str().ok_or_else(|| "text in UTF-8 is expected".to_owned());
+        value.and_then(|value| parse(value.trim())).map_err(|expected| {
+            let name = match (source, arg.and_then(Arg::get_env)) {
+                (ValueSource::EnvVariable, Some(variable)) => variable.to_string_lossy().into_owned(),
+                _ => format!("--{}", arg.and_then(Arg::get_long).unwrap_or_default()),
+            };
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {expected}\n"))
+        })
+    }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err("1, 0, true, false, yes or no is expected".to_owned()),
+    }
+}
+
+fn one_of<T: ValueEnum>(text: &str) -> Result<T, String> {
+    T::from_str(text, true).map_err(|_| {
+        let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<_> = values.map(|value| value.get_name().to_owned()).collect();
+        format!("one of {} is expected", names.join(", "))
+    })
+}
+
+fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>().map(Duration::try_from_secs_f64) {
         Ok(Ok(duration)) if duration <= Duration::from_hours(24) => Ok(duration),
@@ -309,29 +390,26 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn some_seconds(text: &str) -> Result<Duration, String> {
-    seconds(text)
-        .and_then(|duration| if duration.is_zero() { Err("more than 0 is expected".to_owned()) } else { Ok(duration) })
+    let duration = seconds(text).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "a number of seconds from 0.000000001 to 86400 is expected".to_owned())
 }
 
-fn number(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=1_000_000_000) => Ok(number),
-        _ => Err("a number from 1 to 1000000000 is expected".to_owned()),
-    }
+fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    number_from(text, 0..=MAX_NUMBER)
 }
 
-fn database_url(url: &str) -> Result<String, String> {
-    let in_memory = url.contains(":memory:") || url.contains("mode=memory") || url == "sqlite:" || url == "sqlite://";
-    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
-    match url.split_once(':').map(|(scheme, _)| scheme) {
-        // Each connection would have an empty database of its own.
-        Some("sqlite") if in_memory => {
-            Err("SQLite needs a file here; name one, such as sqlite://hero-teams.db".to_owned())
-        }
-        Some("sqlite") if !matches!(parameters, "" | "mode=ro" | "mode=rw" | "mode=rwc") => {
-            Err("of the parameters of SQLite, `mode` alone is known: ro, rw or rwc".to_owned())
-        }
-        Some("sqlite" | "postgres" | "postgresql") => Ok(url.to_owned()),
-        _ => Err("sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected".to_owned()),
-    }
+fn some_number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    number_from(text, 1..=MAX_NUMBER)
 }
+
+fn connections(text: &str) -> Result<u32, String> {
+    number_from(text, 1..=1_000)
+}
+
+fn number_from<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number)).and_then(|number| number.try_into().ok());
+    number.ok_or_else(|| format!("a number from {} to {} is expected", range.start(), range.end()))
+}
+
+/// The largest number that a setting takes.
+const MAX_NUMBER: u64 = 1_000_000_000;

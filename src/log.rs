@@ -1,13 +1,49 @@
 //! The log: what the server tells those who run it, on the standard error output.
+//!
+//! Lines are handed to a thread that writes them, so that no request waits for whoever reads them. A line is lost when it cannot
+//! be written (a full disk, a pipe without a reader), or when [`MAX_WAITING`] bytes wait for a reader who does not read. How many
+//! were lost is a line of its own, when lines can be written again.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{self, ErrorKind, IsTerminal, Write, stderr},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
+/// Bytes that wait to be written, at most.
+const MAX_WAITING: usize = 2 * 1024 * 1024;
+/// Bytes of memory that are kept for the next lines.
+const KEPT: usize = 64 * 1024;
+/// How long the end of the program waits for the last lines to be written.
+const MAX_FLUSH: Duration = Duration::from_secs(2);
+/// The pause before another try to write to an output that is set not to wait.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Lines on their way to the standard error output. Writing to it never waits and never fails.
+#[derive(Debug, Default)]
+pub struct Log {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Whole lines.
+    lines: Vec<u8>,
+    /// Lines that found no room.
+    lost: u64,
+    /// Whether the thread has written all lines that were here before.
+    is_idle: bool,
+}
+
 /// Starts the log, which also tells of panics: within the span of their request, if there is one.
-pub fn init(settings: &LogSettings, log_sql: bool) {
+pub fn init(log: &Arc<Log>, settings: &LogSettings, log_sql: bool) {
     let level = match settings.log_level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -18,13 +54,205 @@ pub fn init(settings: &LogSettings, log_sql: bool) {
     // Statements are logged when they are asked for, whatever the level of the rest.
     let statements = if log_sql { "debug" } else { "off" };
     let filter = EnvFilter::new(format!("{level},hero_teams::sql={statements}"));
-    let log = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr);
+    let lines = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(Arc::clone(log));
+    // What the library cannot log it would print, and a print that fails is a panic.
+    let lines = lines.log_internal_errors(false);
     match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, cause = panic.payload_as_str(), "a panic");
     }));
+}
+
+impl Log {
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread for it.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let log = Arc::new(Self::default());
+        let written = Arc::clone(&log);
+        thread::Builder::new().name("log".to_owned()).spawn(move || written.write_to(&mut Output::new(stderr())))?;
+        Ok(log)
+    }
+
+    /// A line that is none of the log, such as the reason why the program ends.
+    pub fn line(&self, text: &str) {
+        self.push(format!("{text}\n").as_bytes());
+    }
+
+    /// Waits until all lines are written, if somebody takes them.
+    pub fn flush(&self) {
+        let is_waiting = |waiting: &mut Waiting| !(waiting.is_idle && waiting.lines.is_empty());
+        drop(self.changed.wait_timeout_while(self.waiting(), MAX_FLUSH, is_waiting));
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.waiting();
+        if waiting.lines.len() + line.len() > MAX_WAITING {
+            waiting.lost += 1;
+            return;
+        }
+        waiting.lines.extend_from_slice(line);
+        // To wake somebody is a call of the system, also when nobody sleeps.
+        if mem::take(&mut waiting.is_idle) {
+            self.changed.notify_all();
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, and takes them. Those that were lost in the meantime came after them.
+    fn take(&self, lines: &mut Vec<u8>) -> u64 {
+        lines.clear();
+        lines.shrink_to(KEPT);
+        let mut waiting = self.waiting();
+        while waiting.lines.is_empty() {
+            waiting.is_idle = true;
+            self.changed.notify_all();
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.is_idle = false;
+        mem::swap(&mut waiting.lines, lines);
+        mem::take(&mut waiting.lost)
+    }
+
+    fn write_to(&self, output: &mut Output<impl Write>) {
+        let mut lines = Vec::new();
+        let mut lost = 0;
+        loop {
+            lost += self.take(&mut lines);
+            match output.write(&lines) {
+                Ok(()) if lost > 0 => {
+                    tracing::warn!(lines = lost, "lines of the log were lost");
+                    lost = 0;
+                }
+                Ok(()) => {}
+                Err(unwritten) => lost += unwritten,
+            }
+        }
+    }
+}
+
+/// Each call has one line.
+impl Write for &Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where lines are written to.
+struct Output<W> {
+    output: W,
+    /// A line was begun and could not be written to its end.
+    is_broken: bool,
+}
+
+impl<W: Write> Output<W> {
+    fn new(output: W) -> Self {
+        Self { output, is_broken: false }
+    }
+
+    /// Writes lines, or says how many could not be written.
+    fn write(&mut self, lines: &[u8]) -> Result<(), u64> {
+        if self.is_broken && self.write_some(b"\n") == 0 {
+            return Err(count(lines));
+        }
+        self.is_broken = false;
+        let written = self.write_some(lines);
+        if written == lines.len() {
+            return Ok(());
+        }
+        self.is_broken = lines[..written].last().is_some_and(|last| *last != b'\n');
+        Err(count(&lines[written..]))
+    }
+
+    /// Writes as much as can be written.
+    fn write_some(&mut self, text: &[u8]) -> usize {
+        let mut written = 0;
+        while written < text.len() {
+            match self.output.write(&text[written..]) {
+                Ok(0) => break,
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                Err(_) => break,
+            }
+        }
+        written
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind, Result, Write};
+
+    use super::{Log, MAX_WAITING, Output};
+
+    /// An output with room for some bytes.
+    #[derive(Default)]
+    struct Disk {
+        text: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, text: &[u8]) -> Result<usize> {
+            let room = self.room.min(text.len()).min(3);
+            if room == 0 {
+                return Err(Error::from(ErrorKind::StorageFull));
+            }
+            self.room -= room;
+            self.text.extend_from_slice(&text[..room]);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_the_next_begins_a_line() {
+        let mut output = Output::new(Disk { room: 6, ..Disk::default() });
+        assert_eq!(output.write(b"one\ntwo\nthree\n"), Err(2));
+        assert_eq!(output.write(b"four\n"), Err(1));
+        output.output.room = 100;
+        assert_eq!(output.write(b"five\nsix\n"), Ok(()));
+        output.output.room = 0;
+        assert_eq!(output.write(b"seven\n"), Err(1));
+        output.output.room = 100;
+        assert_eq!(output.write(b"eight\n"), Ok(()));
+        assert_eq!(String::from_utf8_lossy(&output.output.text), "one\ntw\nfive\nsix\neight\n");
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_counted() {
+        let log = Log::default();
+        let line = [b'x'; 1024];
+        for _ in 0..MAX_WAITING / line.len() + 3 {
+            (&log).write_all(&line).expect("it never fails");
+        }
+        let mut lines = Vec::new();
+        assert_eq!(log.take(&mut lines), 3);
+        assert_eq!(lines.len(), MAX_WAITING);
+        log.line("short");
+        assert_eq!(log.take(&mut lines), 0);
+        assert_eq!(lines, b"short\n");
+    }
 }

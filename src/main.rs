@@ -1,68 +1,120 @@
-use std::{io::Write as _, process::ExitCode};
-
-use anyhow::Context as _;
-use clap::Parser as _;
-use hero_teams::{
-    config::{Command, Config},
-    graphql, log,
-    schema::{HeroTeams, Migrator},
-    store::{Db, seed},
+use std::{
+    io::{ErrorKind, Write as _, stderr, stdout},
+    process::ExitCode,
 };
 
-use tokio::runtime::Runtime;
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use hero_teams::{
+    config::{Command, Config, DatabaseSettings},
+    graphql,
+    log::{self, Log},
+    schema::HeroTeams,
+    store::{self, Db, seed},
+};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The signal that ends a program which writes beyond the largest size of a file (`ulimit -f`), unless it is handled.
+const SIGXFSZ: i32 = 25;
+
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
-        Ok(config) => config,
-        Err(error) if error.use_stderr() => {
-            // The first line says what is wrong; the rest would be how to use the program.
-            let error = error.to_string();
-            eprintln!("{} (see --help)", error.lines().next().unwrap_or_default());
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
-    };
-    let result = Runtime::new().context("cannot start").and_then(|runtime| {
-        let result = runtime.block_on(run(config));
-        // What has been cut off may still be at work on a thread.
-        runtime.shutdown_background();
-        result
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let log = match Log::start() {
+        Ok(log) => log,
         Err(error) => {
-            // One line, with the causes behind it.
-            eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
-            ExitCode::FAILURE
+            // Where nobody can be told, the status of the program has to do.
+            let _ = writeln!(stderr(), "error: cannot start the log: {error}");
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let result = match Config::read(Config::command()) {
+        Ok(config) => {
+            log::init(&log, &config.log, config.database.log_sql);
+            start(config).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}")))
+        }
+        Err(error) if error.use_stderr() => Err((ExitCode::from(2), refusal(&error))),
+        Err(help) => printed(help.print()).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}"))),
+    };
+    let code = match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            // One line, with the causes behind it.
+            log.line(&message.replace('\n', " "));
+            code
+        }
+    };
+    log.flush();
+    code
+}
+
+/// What is wrong with the settings, without how to use the program.
+fn refusal(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said = text.split("\n\n").take_while(|paragraph| !paragraph.starts_with("Usage:"));
+    let said: Vec<_> = said.map(str::trim).filter(|paragraph| !paragraph.starts_with("For more")).collect();
+    format!("{} (see --help)", said.join("; "))
+}
+
+fn start(config: Config) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("cannot start")?;
+    let result = runtime.block_on(run(config));
+    // What has been cut off may still be at work on a thread.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    log::init(&config.log, config.database.log_sql);
-    let command = config.command.unwrap_or(Command::Serve);
-    if let Command::Schema = command {
-        return Ok(std::io::stdout().write_all(graphql::sdl::<HeroTeams>().as_bytes())?);
-    }
-
-    let db = Db::connect(&config.database.store()).await.context("cannot open the database")?;
-    match command {
-        Command::Serve => hero_teams::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?,
-        Command::Migrate => db.migrate::<Migrator>().await.context("cannot apply the migrations")?,
-        Command::Seed => {
-            db.migrate::<Migrator>().await.context("cannot apply the migrations")?;
-            let heroes = seed::tutorial(&db).await.map_err(|error| anyhow::anyhow!("cannot seed: {error:?}"))?;
-            writeln!(std::io::stdout(), "{heroes} heroes created")?;
+    // A file that may not grow is an error then, as a full disk is.
+    drop(signal(SignalKind::from_raw(SIGXFSZ)));
+    match &config.command {
+        None | Some(Command::Serve) => {
+            let db = connect(&config.database).await?;
+            hero_teams::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?;
+            close(db, &config).await
         }
-        Command::Schema => {}
+        Some(Command::Migrate) => {
+            let db = connect(&config.database).await?;
+            db.migrate().await.context("cannot apply the migrations")?;
+            close(db, &config).await
+        }
+        Some(Command::Seed) => {
+            let db = connect(&config.database).await?;
+            db.migrate().await.context("cannot apply the migrations")?;
+            let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
+            close(db, &config).await?;
+            print(&format!("{heroes} heroes created\n"))
+        }
+        Some(Command::Schema) => print(&graphql::sdl::<HeroTeams>()),
     }
+}
+
+async fn connect(settings: &DatabaseSettings) -> anyhow::Result<Db> {
+    Db::connect(&settings.store(store::migrations::<HeroTeams>())).await.context("cannot open the database")
+}
+
+async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
     // A statement that nobody waits for any more must not keep the program from ending.
     if let Ok(closed) = tokio::time::timeout(config.serve.shutdown_timeout, db.close()).await {
         return closed.context("cannot close the database");
     }
     tracing::warn!("statements that were still running have been cut off");
     Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = stdout().lock();
+    printed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn printed(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        // Whoever read it has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to the standard output"),
+    }
 }

@@ -28,7 +28,7 @@ pub async fn serve<A: Api>(db: Db, settings: &ServeSettings, graphql: &GraphQlSe
     );
     // The address comes first: a server that cannot listen changes nothing.
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    prepare::<A>(&db, settings).await?;
+    prepare(&db, settings).await?;
     let schema = Schema::new::<A>(db.clone(), graphql)?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
@@ -36,11 +36,11 @@ pub async fn serve<A: Api>(db: Db, settings: &ServeSettings, graphql: &GraphQlSe
     serve_until(stop, listener, router(db, schema, settings, graphql), settings).await.context("cannot serve")
 }
 
-async fn prepare<A: Api>(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
+async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
     if !settings.no_migrate {
-        return db.migrate::<A::Migrator>().await.context("cannot apply the migrations");
+        return db.migrate().await.context("cannot apply the migrations");
     }
-    let pending = db.pending_migrations::<A::Migrator>().await.context("cannot read the state of the migrations")?;
+    let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
     anyhow::ensure!(
         pending.is_empty(),
         "the database is outdated: run `hero-teams migrate` or leave out --no-migrate (pending: {})",

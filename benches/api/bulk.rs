@@ -11,7 +11,7 @@ use hero_teams::{
     config::GraphQlSettings,
     graphql::{Params, Schema},
     schema::HeroTeams,
-    store::{Db, DbSettings},
+    store::{self, Db, DbSettings},
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
@@ -80,7 +80,8 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
 /// A database with the teams, and with heroes to update.
 async fn open(url: &str) -> Db {
     let settings = DbSettings {
-        url: url.to_owned(),
+        migrations: store::migrations::<HeroTeams>(),
+        url: url.parse().expect("the URL of a database"),
         read_connections: 4,
         write_connections: 4,
         acquire_timeout: Duration::from_secs(5),
@@ -88,7 +89,7 @@ async fn open(url: &str) -> Db {
         slow_statement: Duration::ZERO,
     };
     let db = Db::connect(&settings).await.expect("the database opens");
-    db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
+    db.migrate().await.expect("the migrations apply");
     let numbers = format!("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {HEROES})");
     for fill in [
         format!("INSERT INTO team (name, headquarters) {numbers} SELECT 'Team ' || n, 'H' FROM n WHERE n <= {TEAMS}"),

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hero_teams::store::{Db, DbSettings};
+use hero_teams::{
+    schema::HeroTeams,
+    store::{self, Db, DbSettings},
+};
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
@@ -40,7 +43,8 @@ impl Data {
         let folder = tempfile::tempdir().expect("a folder for the database");
         let path = folder.path().join("heroes.db");
         let settings = DbSettings {
-            url: format!("sqlite://{}", path.display()),
+            migrations: store::migrations::<HeroTeams>(),
+            url: format!("sqlite://{}", path.display()).parse().expect("the URL of a database"),
             read_connections: READ_CONNECTIONS,
             write_connections: 1,
             acquire_timeout: Duration::from_secs(5),
@@ -48,7 +52,7 @@ impl Data {
             slow_statement: Duration::ZERO,
         };
         let db = Db::connect(&settings).await.expect("the database opens");
-        db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
+        db.migrate().await.expect("the migrations apply");
         db.write.execute_unprepared(FILL).await.expect("the rows are new");
         Self { db, path, _folder: folder }
     }

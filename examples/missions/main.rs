@@ -4,16 +4,20 @@ mod entities;
 mod migration;
 mod schema;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
-use hero_teams::{config::Config, log, store::Db};
+use clap::CommandFactory as _;
+use hero_teams::{
+    config::Config,
+    log::{self, Log},
+    store::{self, Db},
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // It has tables of its own, so it has a file of its own.
     let command = Config::command().mut_arg("database_url", |url| url.default_value("sqlite://missions.db"));
-    let config = Config::from_arg_matches(&command.get_matches())?;
-    log::init(&config.log, config.database.log_sql);
-    let db = Db::connect(&config.database.store()).await?;
+    let config = Config::read(command).unwrap_or_else(|error| error.exit());
+    log::init(&Log::start()?, &config.log, config.database.log_sql);
+    let db = Db::connect(&config.database.store(store::migrations::<schema::Missions>())).await?;
     hero_teams::serve::<schema::Missions>(db.clone(), &config.serve, &config.graphql).await?;
     Ok(db.close().await?)
 }

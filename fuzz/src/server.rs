@@ -71,7 +71,7 @@ impl Server {
         let is_written = Arc::new(AtomicBool::new(false));
         let (db, router) = runtime.block_on(async {
             let db = Db::connect(&config.database.store()).await.expect("the database opens");
-            db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply");
+            db.migrate().await.expect("the migrations apply");
             let (mut observed, is_written) = (db.clone(), Arc::clone(&is_written));
             observed.on_statement(move |statement| {
                 is_written.fetch_or(!statement.sql.starts_with("SELECT"), Relaxed);

@@ -56,7 +56,7 @@ pub enum Isolation {
 impl Connection {
     pub async fn open(connector: &Connector) -> Result<Self, sqlx::Error> {
         let driver = match connector {
-            Connector::Sqlite { uri, creates } => Driver::Sqlite(Box::new(Sqlite::open(uri.clone(), *creates).await?)),
+            Connector::Sqlite(file) => Driver::Sqlite(Box::new(Sqlite::open(Arc::clone(file)).await?)),
             Connector::Postgres(options) => {
                 let mut connection = PgConnection::connect_with(options).await?;
                 let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;

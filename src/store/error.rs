@@ -44,6 +44,41 @@ impl StoreError {
     }
 }
 
+impl std::error::Error for StoreError {}
+
+/// For the log and for those who start the program. Clients are told less.
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { keys, related } => {
+                write!(formatter, "there are no rows with these keys: {keys:?} {related:?}")
+            }
+            Self::Conflict => formatter.write_str("other transactions were in the way"),
+            Self::Timeout => formatter.write_str("it took too long"),
+            Self::Unavailable(cause) | Self::Database(cause) => formatter.write_str(&reason(cause)),
+        }
+    }
+}
+
+/// What an error says, once: each layer that it came through repeats the text of the one below.
+fn reason(error: &DbErr) -> String {
+    let cause = match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return "no connection could be had in time".to_owned(),
+        DbErr::Custom(text) | DbErr::Migration(text) => return text.clone(),
+        DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause) => cause,
+        error => return error.to_string(),
+    };
+    let RuntimeErr::SqlxError(error) = cause else { return cause.to_string() };
+    if let Some(error) = error.as_database_error() {
+        return error.message().to_owned();
+    }
+    let mut cause: &dyn std::error::Error = &**error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) = error {
@@ -56,6 +91,8 @@ impl From<DbErr> for StoreError {
             return Self::Database(error);
         };
         match &**cause {
+            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
+            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
@@ -70,8 +107,6 @@ impl From<DbErr> for StoreError {
                 Self::Unavailable(error)
             }
             sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Self::Timeout,
-            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
-            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             // Whatever keeps a connection from being opened.
             _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
             _ => Self::Database(error),

@@ -1,28 +1,144 @@
 //! The tables as this program expects them.
 
-use std::sync::Arc;
+use std::{fmt, pin::Pin, sync::Arc};
 
 use migration::MigratorTrait;
 use sea_orm::{
-    ConnectionTrait, Database, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement,
-    from_query_result_to_proxy_row, prelude::async_trait::async_trait,
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow,
+    Statement, Value, from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, Transaction};
+use super::{Db, StoreError, Transaction};
+
+/// The table in which SeaORM notes the migrations that were applied.
+const MIGRATIONS: &str = "seaql_migrations";
+
+pub const TABLES_OF_SQLITE: &str = "SELECT name FROM sqlite_schema
+    WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+
+/// Another program may have tables of other names in the same schema.
+const TABLES_OF_POSTGRES: &str = "SELECT relname::text FROM pg_catalog.pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+    AND relname = ANY($1) ORDER BY relname";
 
 /// Names the advisory lock under which PostgreSQL migrates: the bytes of "heroteam".
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
 
+/// The migrations of an API, and the tables that they make.
+#[derive(Clone)]
+pub struct Migrations {
+    names: Arc<[String]>,
+    tables: Arc<[String]>,
+    up: Up,
+}
+
+/// Applies the migrations that are pending.
+type Up = for<'a> fn(&'a DatabaseConnection) -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+
+impl Migrations {
+    /// The migrations of a migrator, which make these tables.
+    #[must_use]
+    pub fn new<M: MigratorTrait + 'static>(tables: Vec<String>) -> Self {
+        let names = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        Self { names, tables: tables.into(), up: |connection| Box::pin(M::up(connection, None)) }
+    }
+}
+
+impl fmt::Debug for Migrations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { names, tables, .. } = self;
+        formatter.debug_struct("Migrations").field("names", names).field("tables", tables).finish_non_exhaustive()
+    }
+}
+
+/// What a database has before this program uses it.
+#[derive(Debug)]
+pub struct Found {
+    pub backend: DbBackend,
+    /// On PostgreSQL those of the schema that this program would take for its own, on SQLite all of them.
+    pub tables: Vec<String>,
+    /// The migrations that were applied.
+    pub migrations: Vec<String>,
+    /// How text is encoded.
+    pub encoding: String,
+}
+
+/// Names in a message, at most.
+const MAX_NAMES: usize = 5;
+
+impl Found {
+    /// Refuses a database that this program did not make, or in which it would answer wrongly.
+    ///
+    /// # Errors
+    ///
+    /// A message that goes on after the name of the database.
+    pub fn check(&self, expected: &Migrations) -> Result<(), String> {
+        let is_sqlite = self.backend == DbBackend::Sqlite;
+        let elsewhere = if is_sqlite {
+            "it stays as it is; name another file, such as sqlite://hero-teams.db"
+        } else {
+            "it stays as it is; name another database, or another schema with options=-c%20search_path%3DNAME"
+        };
+        let unknown = |name: &&String| !expected.names.contains(name);
+        if self.migrations.iter().any(|name| unknown(&name)) {
+            let names = list(self.migrations.iter().filter(unknown));
+            return Err(format!(
+                "was made by another program, or by a newer version of this one (it has the migrations {names}); {elsewhere}"
+            ));
+        }
+        if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
+            let tables = list(&self.tables);
+            return Err(format!("has tables that this program did not make ({tables}); {elsewhere}"));
+        }
+        if self.pending(expected).is_empty()
+            && let Some(table) = expected.tables.iter().find(|table| !self.tables.contains(table))
+        {
+            return Err(format!("has no table {table}, although the migration that makes it was applied"));
+        }
+        match self.encoding.as_str() {
+            "UTF-8" | "UTF8" => Ok(()),
+            encoding if is_sqlite => Err(format!(
+                "has text in {encoding}, with which comparisons are wrong; copy it into one in UTF-8: `sqlite3 OLD .dump | sqlite3 NEW`"
+            )),
+            encoding => Err(format!(
+                "has text in {encoding}, with which comparisons are wrong; make one in UTF-8: `createdb --template template0 --encoding UTF8 NAME`"
+            )),
+        }
+    }
+
+    /// The migrations that are to be applied.
+    fn pending(&self, expected: &Migrations) -> Vec<String> {
+        expected.names.iter().filter(|name| !self.migrations.contains(name)).cloned().collect()
+    }
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let mut names: Vec<_> = names.into_iter().map(String::as_str).collect();
+    if names.len() > MAX_NAMES {
+        names.truncate(MAX_NAMES);
+        names.push("…");
+    }
+    names.join(", ")
+}
+
 impl Db {
-    /// Applies the migrations that are pending, all or none.
+    /// Applies the migrations that are pending, all or none. Where none is, nothing is written.
     ///
     /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
     /// in, and the later ones find nothing to do.
     ///
     /// # Errors
     ///
-    /// When the database has a migration that this program does not know, or a statement fails.
-    pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
+    /// When the database may only be read, or a statement fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let pending = self.pending_migrations().await?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        if self.write.is_read_only() {
+            let message = format!("the database is outdated and may only be read (pending: {})", pending.join(", "));
+            return Err(StoreError::Database(DbErr::Migration(message)));
+        }
         // A migration takes the time that it takes, so it is not a slow statement of a request.
         let txn = self.write.of(&Arc::default()).begin().await?;
         if txn.get_database_backend() == DbBackend::Postgres {
@@ -41,11 +157,11 @@ impl Db {
         // Migrations know no connections but those of SeaORM.
         let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(Proxy(Arc::clone(&txn)));
         let connection = Database::connect_proxy(txn.get_database_backend(), Arc::new(proxy)).await?;
-        M::up(&connection, None).await?;
+        (self.shared.migrations.up)(&connection).await?;
         drop(connection);
         match Arc::into_inner(txn) {
-            Some(txn) => txn.commit().await,
-            None => Err(DbErr::Custom("the migrations have not come to their end".to_owned())),
+            Some(txn) => Ok(txn.commit().await?),
+            None => Err(DbErr::Custom("the migrations have not come to their end".to_owned()).into()),
         }
     }
 
@@ -53,19 +169,37 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// When the database has a migration that this program does not know, or does not answer.
-    pub async fn pending_migrations<M: MigratorTrait>(&self) -> Result<Vec<String>, DbErr> {
-        let pending = if self.read.get_database_backend() == DbBackend::Postgres {
-            M::get_pending_migrations_read_only(&self.read).await?
-        } else {
-            // SeaORM looks for a table of SQLite with its own driver alone.
-            let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'";
-            match self.read.query_one_raw(Statement::from_string(DbBackend::Sqlite, table)).await? {
-                Some(_) => M::get_pending_migrations(&self.read).await?,
-                None => M::get_migration_files(),
-            }
+    /// When the database does not answer.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.found().await?.pending(&self.shared.migrations))
+    }
+
+    /// Refuses a database that this program did not make, or in which it would answer wrongly.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let found = self.found().await?.check(&self.shared.migrations);
+        found.map_err(|reason| StoreError::Database(DbErr::Custom(format!("the database {reason}"))))
+    }
+
+    async fn found(&self) -> Result<Found, StoreError> {
+        let backend = self.read.get_database_backend();
+        // It is no statement of a request, that may be too slow.
+        let read = self.read.of(&Arc::default());
+        let texts = async |sql: &str, values: Vec<Value>| {
+            let rows = read.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()
         };
-        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+        let (tables, encoding) = if backend == DbBackend::Sqlite {
+            (texts(TABLES_OF_SQLITE, Vec::new()).await?, "SELECT encoding FROM pragma_encoding")
+        } else {
+            let mut names = self.shared.migrations.tables.to_vec();
+            names.push(MIGRATIONS.to_owned());
+            (texts(TABLES_OF_POSTGRES, vec![names.into()]).await?, "SELECT current_setting('server_encoding')")
+        };
+        let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
+        let migrations =
+            if has_migrations { texts("SELECT version FROM seaql_migrations", Vec::new()).await? } else { Vec::new() };
+        let encoding = texts(encoding, Vec::new()).await?.into_iter().next().unwrap_or_default();
+        Ok(Found { backend, tables, migrations, encoding })
     }
 }
 

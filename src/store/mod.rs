@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod dialect;
 mod error;
+mod file;
 mod filter;
 mod insert;
 mod links;
@@ -23,6 +24,7 @@ pub mod seed;
 mod session;
 mod sqlite;
 mod update;
+mod url;
 mod write;
 
 use std::{
@@ -30,16 +32,19 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DbErr, RuntimeErr, Statement};
+use sea_orm::Statement;
 use tokio::{sync::RwLock, time::Instant};
 
-use self::{connector::Connector, pool::Pool, queue::Queue, request::Request};
+use crate::schema::Api;
+
+use self::{connector::Connector, file::File, pool::Pool, queue::Queue, request::Request};
 pub use self::{
     create::{Create, Creation},
     delete::PendingDelete,
     error::StoreError,
     filter::{Filter, IntTest, Quantifier, TextTest},
     insert::Values,
+    migrate::Migrations,
     order::{Bound, Order, OrderBy, position},
     page::{ListQuery, Page, Slice, by_keys, count, page, related_counts, related_pages},
     relate::Relate,
@@ -47,14 +52,31 @@ pub use self::{
     row::{Row, Scalar},
     session::{Session, Transaction},
     update::{Change, Update},
+    url::DatabaseUrl,
     write::UnitOfWork,
 };
+
+/// The migrations of an API, and the tables that they make: those of its entities, and those of their links.
+#[must_use]
+pub fn migrations<A: Api>() -> Migrations {
+    let mut tables = Vec::new();
+    for entity in A::entities() {
+        let links = entity.relations.iter().map(|relation| relation.link.table.to_string());
+        for table in std::iter::once(entity.table().to_owned()).chain(links) {
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+    }
+    Migrations::new::<A::Migrator>(tables)
+}
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
 pub struct DbSettings {
-    /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
-    pub url: String,
+    /// The migrations that make the tables.
+    pub migrations: Migrations,
+    pub url: DatabaseUrl,
     /// Connections that read, at most.
     pub read_connections: u32,
     /// Connections that write, at most. SQLite always has one.
@@ -90,6 +112,7 @@ struct Shared {
     queue: Arc<Queue>,
     /// Whether the last write that told something about it could write.
     is_writable: AtomicBool,
+    migrations: Migrations,
 }
 
 impl Db {
@@ -97,31 +120,35 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// When the address is wrong or the database does not answer.
-    pub async fn connect(settings: &DbSettings) -> Result<Self, DbErr> {
-        let is_sqlite = settings.url.starts_with("sqlite:");
-        let connector = |writes| match (is_sqlite, writes) {
-            (true, writes) => Ok(Connector::sqlite(settings, writes)),
-            (false, true) => Connector::postgres(settings, "serializable"),
-            (false, false) => Connector::postgres(settings, "read committed"),
-        };
-        let open = async |writes, connections| {
-            let connector = connector(writes).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-            Pool::open(connector, connections, settings.acquire_timeout).await
+    /// When the database does not answer, or is none of this program.
+    pub async fn connect(settings: &DbSettings) -> Result<Self, StoreError> {
+        let (is_sqlite, [writer, reader]) = match &settings.url {
+            DatabaseUrl::Sqlite(url) => {
+                let connector = Connector::Sqlite(File::inspected(url, &settings.migrations).await?);
+                (true, [connector.clone(), connector])
+            }
+            DatabaseUrl::Postgres(options) => {
+                let isolations = ["serializable", "read committed"];
+                (false, isolations.map(|isolation| Connector::postgres(options, settings, isolation)))
+            }
         };
         // The writer comes first: it creates the file that the readers expect.
-        let write = open(true, if is_sqlite { 1 } else { settings.write_connections }).await?;
-        let read = open(false, settings.read_connections).await?;
+        let write_connections = if is_sqlite { 1 } else { settings.write_connections };
+        let write = Pool::open(writer, write_connections, settings.acquire_timeout).await?;
+        let read = Pool::open(reader, settings.read_connections, settings.acquire_timeout).await?;
         let request = Arc::new(Request::new(settings.slow_statement));
-        Ok(Self {
+        let db = Self {
             read: Session::new(read, Arc::clone(&request)),
             write: Session::new(write, request),
             shared: Arc::new(Shared {
                 precedence: Arc::default(),
                 queue: Arc::default(),
                 is_writable: AtomicBool::new(true),
+                migrations: settings.migrations.clone(),
             }),
-        })
+        };
+        db.check().await?;
+        Ok(db)
     }
 
     /// The database for one request. Its statements are counted together, and end at the deadline: what runs then is
@@ -148,10 +175,10 @@ impl Db {
     /// # Errors
     ///
     /// When a connection cannot be closed.
-    pub async fn close(self) -> Result<(), DbErr> {
+    pub async fn close(self) -> Result<(), StoreError> {
         self.read.close().await?;
         // The writer goes last: the last connection of a SQLite file folds its write-ahead log into it.
-        self.write.close().await
+        Ok(self.write.close().await?)
     }
 
     fn request(&self) -> &Request {

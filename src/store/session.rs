@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     connection::Isolation,
+    connector::Connector,
     pool::{Lease, Pool},
     request::Request,
     sqlite::Place,
@@ -67,6 +68,11 @@ impl Session {
             backend: self.pool.connector().backend(),
             place,
         })
+    }
+
+    /// Whether its connections could not be opened to write.
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self.pool.connector(), Connector::Sqlite(file) if file.is_read_only())
     }
 
     /// How long a connection is waited for.

@@ -10,6 +10,8 @@
 
 use std::{
     collections::HashSet,
+    error::Error,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -18,13 +20,18 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Row, Rows, Statement, ToSql, params_from_iter,
+    ErrorCode, Row, Rows, Statement, ToSql,
+    ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE},
+    params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 use sea_orm::{
     ExecResult, ProxyExecResult, ProxyRow, QueryResult, Value,
     sea_query::Values,
-    sqlx::{self, error::BoxDynError},
+    sqlx::{
+        self,
+        error::{BoxDynError, DatabaseError, ErrorKind},
+    },
 };
 use tokio::{
     sync::oneshot,
@@ -32,15 +39,18 @@ use tokio::{
     time::Instant,
 };
 
-use super::error::time_is_over;
+use super::{
+    error::time_is_over,
+    file::{BUSY_TIMEOUT, File, Open},
+};
 
 /// A connection to SQLite. When it is dropped, what still runs in it is interrupted.
 #[derive(Debug)]
 pub struct Sqlite {
     /// It is not there while a thread has it.
-    connection: Option<Connection>,
+    connection: Option<Open>,
     /// The thread that has it, or had it.
-    thread: Option<JoinHandle<Connection>>,
+    thread: Option<JoinHandle<Open>>,
     watch: Arc<Watch>,
     /// Statements that took too long for a task when they ran last. They begin on a thread.
     long: HashSet<Arc<str>>,
@@ -68,8 +78,6 @@ impl Place {
 /// How long a statement may hold up the worker of a task: two to five milliseconds. Steps are counted, and not time, of which
 /// the system may give some to others.
 const MAX_HOLD_UP: u64 = 200 * STEPS as u64;
-/// How long SQLite waits for the lock of another process, on a thread that may wait.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
 const STEPS: u32 = 1_000;
 /// Statements that a connection keeps prepared.
@@ -113,8 +121,8 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 impl Sqlite {
-    /// Opens the file that a URI names (SQLite's Uniform Resource Identifiers).
-    pub async fn open(uri: String, creates: bool) -> Result<Self, sqlx::Error> {
+    /// Opens the file.
+    pub async fn open(file: Arc<File>) -> Result<Self, sqlx::Error> {
         let opened = spawn_blocking(move || {
             let watch = Arc::new(Watch {
                 start: Instant::now(),
@@ -122,7 +130,10 @@ impl Sqlite {
                 until: u64::MAX.into(),
                 steps: u64::MAX.into(),
             });
-            let connection = connect(&uri, creates, Arc::clone(&watch))?;
+            let connection = file.open()?;
+            connection.set_prepared_statement_cache_capacity(PREPARED);
+            let watched = Arc::clone(&watch);
+            connection.progress_handler(STEPS.cast_signed(), Some(move || watched.is_over()))?;
             Ok(Self { connection: Some(connection), thread: None, watch, long: HashSet::new() })
         });
         opened.await.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(error)
@@ -154,7 +165,7 @@ impl Sqlite {
         values: Option<Values>,
     ) -> Result<ExecResult, sqlx::Error> {
         let values = parameters(values);
-        let work = move |connection: &Connection| {
+        let work = move |connection: &Open| {
             let rows_affected = connection.prepare_cached(&sql)?.execute(params_from_iter(&values))?;
             Ok(ProxyExecResult { last_insert_id: 0, rows_affected: rows_affected as u64 }.into())
         };
@@ -167,9 +178,18 @@ impl Sqlite {
             .await
     }
 
-    /// Runs a statement that begins or ends a transaction.
+    /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file is not
+    /// where it was.
     pub async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
-        self.run(place, |connection| connection.prepare_cached(sql)?.execute(()).map(drop)).await
+        let (begins, commits) = (sql.starts_with("BEGIN"), sql == "COMMIT");
+        self.run(place, move |connection| {
+            if begins {
+                connection.check()?;
+            }
+            connection.prepare_cached(sql)?.execute(())?;
+            if commits { connection.check() } else { Ok(()) }
+        })
+        .await
     }
 
     /// Whether a transaction is open. SQLite ends one by itself when the disk is full or a write was interrupted.
@@ -185,17 +205,17 @@ impl Sqlite {
         joined
     }
 
-    /// A sign of life: that no thread has taken the connection along.
+    /// A sign of life: that no thread has taken the connection along, and that it reads what is there.
     pub fn ping(&self) -> Result<(), sqlx::Error> {
-        if self.connection.is_some() { Ok(()) } else { Err(sqlx::Error::WorkerCrashed) }
+        let connection = self.connection.as_ref().ok_or(sqlx::Error::WorkerCrashed)?;
+        if connection.is_frozen() { connection.check().map_err(error) } else { Ok(()) }
     }
 
     pub async fn close(mut self) -> Result<(), sqlx::Error> {
         self.join().await?;
         let Some(connection) = self.connection.take() else { return Ok(()) };
         // The last connection of a file folds the write-ahead log into it.
-        let closed = spawn_blocking(|| connection.close().map_err(|(_, cause)| error(cause)));
-        closed.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+        spawn_blocking(|| drop(connection)).await.map_err(|_| sqlx::Error::WorkerCrashed)
     }
 
     /// Runs a statement that gives rows. In a task it begins where what it took the last time lets it.
@@ -207,7 +227,7 @@ impl Sqlite {
         take: fn(Rows<'_>, &[String]) -> rusqlite::Result<T>,
     ) -> Result<T, sqlx::Error> {
         let (text, values) = (Arc::clone(&sql), parameters(values));
-        let work = move |connection: &Connection| {
+        let work = move |connection: &Open| {
             let mut statement = connection.prepare_cached(&text)?;
             let columns = columns(&statement);
             take(statement.query(params_from_iter(&values))?, &columns)
@@ -233,20 +253,20 @@ impl Sqlite {
     async fn run<T: Send + 'static>(
         &mut self,
         place: Place,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Open) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, sqlx::Error> {
         let Some(connection) = &self.connection else { return Err(sqlx::Error::WorkerCrashed) };
         let result = match place {
             Place::Thread => return Box::pin(self.run_on_thread(work)).await,
             Place::Task => {
                 self.watch.set(MAX_HOLD_UP, None);
-                connection.busy_timeout(Duration::ZERO).and_then(|()| work(connection))
+                connection.run(Duration::ZERO, &work)
             }
             Place::ThisThread(deadline) => {
                 self.watch.set(u64::MAX, deadline);
                 // SQLite does not ask whether to go on while it waits for a lock.
                 let left = deadline.map_or(BUSY_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-                connection.busy_timeout(left.min(BUSY_TIMEOUT)).and_then(|()| work(connection))
+                connection.run(left.min(BUSY_TIMEOUT), &work)
             }
         };
         match (result, place) {
@@ -262,7 +282,7 @@ impl Sqlite {
 
     async fn run_on_thread<T: Send + 'static>(
         &mut self,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Open) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, sqlx::Error> {
         let Some(connection) = self.connection.take() else { return Err(sqlx::Error::WorkerCrashed) };
         // Whoever waits for it sees to the deadline.
@@ -270,7 +290,7 @@ impl Sqlite {
         let (sender, receiver) = oneshot::channel();
         self.thread = Some(spawn_blocking(move || {
             // When nobody waits for the result any more, it is not needed.
-            let _ = sender.send(connection.busy_timeout(BUSY_TIMEOUT).and_then(|()| work(&connection)));
+            let _ = sender.send(connection.run(BUSY_TIMEOUT, &work));
             connection
         }));
         self.join().await?;
@@ -292,19 +312,6 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.watch.interrupted.store(true, Relaxed);
     }
-}
-
-fn connect(uri: &str, creates: bool, watch: Arc<Watch>) -> rusqlite::Result<Connection> {
-    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags.set(OpenFlags::SQLITE_OPEN_CREATE, creates);
-    let connection = Connection::open_with_flags(uri, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "normal")?;
-    connection.set_prepared_statement_cache_capacity(PREPARED);
-    connection.progress_handler(STEPS.cast_signed(), Some(move || watch.is_over()))?;
-    Ok(connection)
 }
 
 fn parameters(values: Option<Values>) -> Vec<Parameter> {
@@ -363,13 +370,65 @@ fn may_take_longer(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// It travels as the cause of SQLx's error, which is the one that SeaORM knows.
+/// An error of SQLite as SQLx has those of other databases, which is the one that SeaORM knows.
 fn error(cause: rusqlite::Error) -> sqlx::Error {
-    sqlx::Error::AnyDriverError(Box::new(cause))
+    sqlx::Error::Database(Box::new(SqliteError::from(cause)))
 }
 
 /// SQLite's extended result code, when the error is one of SQLite.
 pub fn code(error: &sqlx::Error) -> Option<i32> {
-    let sqlx::Error::AnyDriverError(cause) = error else { return None };
-    cause.downcast_ref::<rusqlite::Error>()?.sqlite_error().map(|error| error.extended_code)
+    error.as_database_error()?.try_downcast_ref::<SqliteError>()?.code
+}
+
+/// What SQLite says. It has no SQLSTATE.
+#[derive(Debug)]
+struct SqliteError {
+    message: String,
+    code: Option<i32>,
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(cause: rusqlite::Error) -> Self {
+        let code = cause.sqlite_error().map(|error| error.extended_code);
+        let message = match cause {
+            // Without the statement, which the log has when it is asked for.
+            rusqlite::Error::SqlInputError { msg, .. } => msg,
+            cause => cause.to_string(),
+        };
+        Self { message, code }
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Error for SqliteError {}
+
+impl DatabaseError for SqliteError {
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self.code {
+            Some(SQLITE_CONSTRAINT_FOREIGNKEY) => ErrorKind::ForeignKeyViolation,
+            Some(SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE) => ErrorKind::UniqueViolation,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
 }

@@ -1,16 +1,19 @@
 //! A fresh database for each test, on SQLite and on PostgreSQL.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
+        LazyLock, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// Where the database of a test is.
 pub struct TestDatabase {
@@ -30,21 +33,47 @@ enum Kind {
 }
 
 impl TestDatabase {
+    /// One to which the migrations have been applied.
     pub fn sqlite() -> Self {
+        static MIGRATED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let database = TestDatabase::empty_sqlite();
+            migrate(&database.url);
+            fs::read(file(&database.url)).expect("it is there")
+        });
+        let database = Self::empty_sqlite();
+        fs::write(file(&database.url), &*MIGRATED).expect("the folder is there");
+        database
+    }
+
+    /// One that has no file yet.
+    pub fn empty_sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the database");
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
         Self { url, kind: Kind::SQLite { _folder: folder } }
     }
 
-    /// None, after saying so, where there is no PostgreSQL.
+    /// One to which the migrations have been applied, unless it is on a server that the tests have not started. None, after saying
+    /// so, where there is no PostgreSQL.
     pub async fn postgres() -> Option<Self> {
+        Self::made("TEMPLATE template1").await
+    }
+
+    /// One without tables.
+    pub async fn empty_postgres() -> Option<Self> {
+        Self::made("TEMPLATE template0").await
+    }
+
+    /// One without tables, made with these options.
+    pub async fn postgres_with(options: &str) -> Option<Self> {
+        Self::made(options).await
+    }
+
+    async fn made(options: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let server = server()?;
         let name = format!("hero_teams_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        execute(server, &format!("CREATE DATABASE {name}")).await;
-        let (address, options) = server.split_once('?').unwrap_or((server, ""));
-        let (address, _) = address.rsplit_once('/').expect("an address with the name of a database");
-        Some(Self { url: format!("{address}/{name}?{options}"), kind: Kind::PostgreSQL { server, name } })
+        execute(server, &format!("CREATE DATABASE {name} {options}")).await;
+        Some(Self { url: named(server, &name), kind: Kind::PostgreSQL { server, name } })
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -59,7 +88,30 @@ impl TestDatabase {
     }
 }
 
-async fn execute(server: &str, statement: &str) {
+fn file(url: &str) -> &str {
+    url.strip_prefix("sqlite://").expect("the address of a file")
+}
+
+/// Applies the migrations, once for all tests: what it is applied to is copied.
+fn migrate(url: &str) {
+    let url = url.to_owned();
+    let migrated = async move {
+        let db = crate::support::connect(&url).await;
+        db.migrate().await.expect("the migrations apply");
+        db.close().await.expect("the database closes");
+    };
+    // A thread with a runtime of its own, because the test that comes first waits for it in its runtime.
+    thread::spawn(|| Runtime::new().expect("a runtime").block_on(migrated)).join().expect("the migrations apply");
+}
+
+/// The address of another database of a server.
+fn named(server: &str, name: &str) -> String {
+    let (address, options) = server.split_once('?').unwrap_or((server, ""));
+    let (address, _) = address.rsplit_once('/').expect("an address with the name of a database");
+    format!("{address}/{name}?{options}")
+}
+
+pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
     db.close().await.expect("the connection closes");
@@ -70,7 +122,11 @@ fn server() -> Option<&'static str> {
     static SERVER: OnceLock<Option<(String, Option<Child>)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
         Ok(url) => Some((url, None)),
-        Err(_) => start().map(|(url, child)| (url, Some(child))),
+        Err(_) => start().map(|(url, child)| {
+            // What a new database is a copy of.
+            migrate(&named(&url, "template1"));
+            (url, Some(child))
+        }),
     });
     if server.is_none() {
         skip("PostgreSQL is not installed and TEST_DATABASE_URL is not set");

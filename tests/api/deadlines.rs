@@ -2,15 +2,24 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, header::CONTENT_TYPE},
+    response::Response,
+};
 use hero_teams::store::{Db, StoreError, Usage, seed};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+use tower::ServiceExt;
 
 use crate::{
     databases::TestDatabase,
-    support::{TestApp, graphql, on_both_databases, router_with},
+    support::{TestApp, graphql, on_both_databases, router_with, until},
 };
 
 const TIMEOUT: &str = "the database took too long to answer; ask for less, or with a simpler filter";
@@ -31,7 +40,7 @@ fn in_a_hurry(app: &TestApp) -> Router {
 }
 
 /// Lets all that reads heroes take hours.
-pub async fn slow_down_reads(app: &TestApp) {
+async fn slow_down_reads(app: &TestApp) {
     // Without a row nothing would be asked.
     seed::tutorial(&app.db).await.expect("the tutorial's data");
     app.execute("ALTER TABLE hero RENAME TO hero_rows").await;
@@ -57,7 +66,7 @@ async fn remove_slow_trigger(app: &TestApp) {
 async fn active(app: &TestApp) -> i64 {
     app.count(
         "SELECT COUNT(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()",
+         WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
     )
     .await
 }
@@ -114,13 +123,20 @@ async fn the_lock_of_another_process_is_waited_for_until_the_deadline() {
     app.close().await;
 }
 
+/// A client of its own, who goes away when this is aborted.
+fn client(app: &TestApp, query: &str) -> JoinHandle<Response> {
+    let request = Request::post("/graphql").header(CONTENT_TYPE, "application/json");
+    let request = request.body(Body::from(json!({"query": query}).to_string())).expect("it is a request");
+    let answer = app.router.clone().oneshot(request);
+    tokio::spawn(async { answer.await.expect("the router answers") })
+}
+
 /// There is one worker, and SQLite runs where it is called.
 #[tokio::test]
 async fn a_long_read_holds_up_nobody() {
     let app = TestApp::new(TestDatabase::sqlite()).await;
     slow_down_reads(&app).await;
-    let router = app.router.clone();
-    let long = tokio::spawn(async move { graphql(&router, "{ heroes { name } }", json!({})).await });
+    let long = client(&app, "{ heroes { name } }");
     for _ in 0..20 {
         assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
     }
@@ -186,15 +202,8 @@ async fn a_client_that_goes_away_takes_its_statement_along() {
         slow_down_reads(&app).await;
         for _ in 0..5 {
             app.seen();
-            let router = app.router.clone();
-            let client = tokio::spawn(async move {
-                let request = axum::http::Request::post("/graphql").header("content-type", "application/json");
-                let body = axum::body::Body::from(r#"{"query": "{ heroes { name } }"}"#);
-                tower::ServiceExt::oneshot(router, request.body(body).expect("it is a request")).await
-            });
-            while app.seen() == 0 {
-                tokio::task::yield_now().await;
-            }
+            let client = client(&app, "{ heroes { name } }");
+            until(async || app.seen() > 0).await;
             client.abort();
             assert!(client.await.expect_err("it has gone").is_cancelled());
             assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
@@ -343,13 +352,22 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     .await;
     let outside = app.db.write.begin().await.expect("a transaction");
     outside.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
-    let deadline = Instant::now() + Duration::from_secs(3);
-    let router = crate::support::router(app.db.for_request(deadline));
-    let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });
-    while app.count("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'advisory'").await == 0 {
-        tokio::task::yield_now().await;
-    }
-    sleep_until(deadline + Duration::from_millis(100)).await;
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'advisory'";
+    // As much time as it takes to come to the commit.
+    let mut time = Duration::from_millis(200);
+    let client = loop {
+        let deadline = Instant::now() + time;
+        let router = crate::support::router(app.db.for_request(deadline));
+        let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });
+        until(async || client.is_finished() || app.count(waiting).await > 0).await;
+        if !client.is_finished() {
+            sleep_until(deadline + Duration::from_millis(100)).await;
+            break client;
+        }
+        let answer: Value = client.await.expect("the client does not panic");
+        assert_eq!(answer["errors"][0]["extensions"], json!({"code": "TIMEOUT"}), "{answer}");
+        time *= 2;
+    };
     drop(outside);
     let answer: Value = client.await.expect("the client does not panic");
     assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));

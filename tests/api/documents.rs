@@ -72,6 +72,42 @@ async fn each_limit_is_exact() {
 }
 
 #[tokio::test]
+async fn brackets_and_tokens_are_counted_as_the_language_has_them() {
+    let app = app(Limits { max_tokens: 16, ..Limits::DEFAULT }).await;
+    let brackets = "{[(".repeat(40);
+    for fine in [
+        format!("{{ heroes(where: {{name: {{eq: \"\\\"{brackets}\"}}}}) }}"),
+        format!("{{ heroes(where: {{name: {{eq: \"\"\"{brackets}\\\"\"\"{brackets} \" \"\" \"\"\"}}}}) }}"),
+        format!("{{ __typename # {brackets}\n }}"),
+        // Blank space is no token, and neither is a byte order mark.
+        format!("\u{feff}{}{{ __typename }}", " \n".repeat(1_000)),
+        format!("{{ {} }}", "a ".repeat(14)),
+        format!("{{{}}}", "#\n ".repeat(14)),
+    ] {
+        let answer = app.graphql(&fine).await;
+        assert_ne!(answer["errors"][0]["extensions"]["code"], json!("QUERY_TOO_COMPLEX"), "{fine} {answer}");
+    }
+    for (too_much, tokens) in [
+        (format!("{{ {} }}", "a ".repeat(15)), 17),
+        (format!("{{{}}}", "#\n ".repeat(15)), 17),
+        (format!("{{ {} }}", "...,".repeat(8)), 18),
+        (format!("{{{}}}", "\"a\"1".repeat(8)), 18),
+        (format!("{{ {} }}", "? \u{1F600} ".repeat(8)), 18),
+    ] {
+        let message = format!("the tokens number {tokens}; at most 16 are allowed");
+        assert_eq!(app.graphql(&too_much).await, too_complex(&message), "{too_much}");
+    }
+    // A string that does not end on its line is the first fault, wherever its brackets are.
+    let answer = app.graphql("{ heroes(where: {name: {eq: \"A}}) {\n id } }").await;
+    assert_eq!(
+        answer["errors"][0],
+        json!({"message": "syntax error: unterminated string value", "locations": [{"line": 1, "column": 29}],
+            "extensions": {"code": "BAD_USER_INPUT"}})
+    );
+    app.close().await;
+}
+
+#[tokio::test]
 async fn rows_are_estimated_with_the_values_of_variables() {
     let app = app(Limits { max_rows: 1_000, ..Limits::DEFAULT }).await;
     let query = "query($limit: Int = 10, $ids: [ID!]!) { heroes(limit: $limit) { teams(limit: 50) { id } } nodes(ids: $ids) { id } }";
@@ -163,8 +199,22 @@ async fn hostile_documents_are_refused() {
         format!("{{ heroes {{ name }} }} {}", repeat(",", 1_000_000)),
         format!("{{ heroes {{ name }} }} {}", repeat("?", 1_000_000)),
         format!("{{ heroes {{ name }} }} {}", repeat("\"\n", 400_000)),
-        repeat("{", 1_000_000),
         repeat("a ", 500_000),
+        // Nested in each way that the language has, and in ways that it has not.
+        format!("{{ heroes(where: {}{}) {{ id }} }}", repeat("{not: ", 4_000), repeat("}", 4_000)),
+        format!("{{ heroes(where: {}{}) {{ id }} }}", repeat("[", 100_000), repeat("]", 100_000)),
+        format!("query($v: {}Int{}) {{ __typename }}", repeat("[", 100_000), repeat("]", 100_000)),
+        format!("query($v: Int = {}", repeat("[{a: ", 3_000)),
+        format!("{{ __typename @include(if: {}", repeat("{", 100_000)),
+        format!("{}{}", repeat("{ heroes ", 3_000), repeat("}", 3_000)),
+        repeat("{ ... ", 100_000),
+        repeat("{", 1_000_000),
+        repeat("[[[[", 250_000),
+        repeat("(", 1_000_000),
+        repeat("\"\"\"", 333_333),
+        repeat("\"", 1_000_000),
+        repeat("#", 1_000_000),
+        repeat("\\", 1_000_000),
     ];
     for document in documents {
         let body = json!({"query": document}).to_string();
@@ -526,6 +576,37 @@ async fn what_may_have_been_meant() {
     assert_eq!(app.graphql(of_argument).await, fault(&format!("{argument}; did you mean `where`?"), 9));
     assert_eq!(app.graphql(of_class).await, fault(&format!("{class}; did you mean `Hero`?"), 9));
     assert_eq!(app.graphql("{ heroes {\n xyz } }").await, fault("type `Hero` does not have a field `xyz`", 2));
+    for (document, message, column) in [
+        (
+            "mutation { createHero(input: {}) {\n heros { id } } }",
+            "type `CreateHeroPayload` does not have a field `heros`; did you mean `hero`?",
+            2,
+        ),
+        (
+            "{ node(id: 1) {\n ... on Team { a: heroes { nam } } } }",
+            "type `Hero` does not have a field `nam`; did you mean `name`?",
+            28,
+        ),
+        (
+            "query(\n$a: [Boolan!]) { __typename }",
+            "cannot find type `Boolan` in this document; did you mean `Boolean`?",
+            1,
+        ),
+        (
+            "{ ...F } fragment F on\nQuerry { __typename }",
+            "type condition `Querry` of fragment `F` is not a type defined in the schema; did you mean `Query`?",
+            1,
+        ),
+    ] {
+        let answer = app.graphql(document).await;
+        let errors = answer["errors"].as_array().expect("a list");
+        assert!(errors.contains(&fault(message, column)["errors"][0]), "{answer}");
+    }
+    // What else is wrong at the same place is said of names that are not mistaken.
+    let answer = app.graphql("query(\n$a: Int, $a: Boolan) { heroes(were: 1, were: 2) { id } }").await;
+    let messages = answer["errors"].as_array().expect("a list").iter().map(|error| error["message"].as_str());
+    let suggesting = messages.filter(|message| message.is_some_and(|message| message.contains("did you mean")));
+    assert_eq!(suggesting.count(), 3, "{answer}");
     app.close().await;
 
     let app = TestApp::with(TestDatabase::sqlite(), |settings| {

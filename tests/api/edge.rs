@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::{
     databases::TestDatabase,
-    log::Log,
+    logged::Log,
     support::{TestApp, json_body, router_with, settings},
 };
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     databases::TestDatabase,
-    support::{TestApp, connect, graphql},
+    support::{TestApp, connect, graphql, until},
 };
 
 const CREATE: &str = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
@@ -34,7 +34,7 @@ async fn a_full_disk_is_told_and_gotten_over() {
         app.data(CREATE, heroes(1)).await;
         app.data(CREATE, heroes(1)).await;
         let other = connect(&app.database.url).await;
-        other.migrate::<hero_teams::schema::Migrator>().await.expect("nobody holds the write lock");
+        other.migrate().await.expect("nobody holds the write lock");
         other.close().await.expect("the database closes");
         assert_eq!(app.counts().await, [1 + 2 * round, 0, 0]);
     }
@@ -52,7 +52,7 @@ async fn connections_that_the_server_ends_are_replaced() {
         app.data("{ a: heroes(limit: 1) { id } b: heroes(limit: 2) { id } teams { id } }", json!({})).await;
         written += 1;
         let outside = connect(&app.database.url).await;
-        let end = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+        let end = "SELECT COUNT(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()";
         sea_orm::ConnectionTrait::execute_unprepared(&outside.write, end).await.expect("the connections end");
         outside.close().await.expect("the database closes");
@@ -150,9 +150,7 @@ async fn a_connection_that_ends_in_the_middle_of_a_write() {
     let write = tokio::spawn(async move { crate::support::graphql(&router, query, json!({})).await });
     let end = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while app.count(end).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(async || app.count(end).await > 0).await;
     let answer = write.await.expect("the client does not panic");
     assert_eq!(answer["data"], json!({"createHero": null}));
     assert!(unavailable(&answer), "{answer}");

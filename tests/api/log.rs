@@ -1,74 +1,178 @@
-//! What the servers log while they are tested.
-//!
-//! `tracing` asks once for each place that logs whether anybody listens, and keeps the answer. A subscriber of one thread
-//! misses what another thread has reached before, so there is one for all threads, and it is there before any server.
+//! A log, and an output, that cannot be written or that nobody reads: what is said is lost, and nothing else.
 
 use std::{
-    io::{self, Write},
-    sync::{Mutex, MutexGuard, Once, PoisonError},
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
-use serde_json::Value;
-use tokio::runtime::{Handle, Id};
-use tracing_subscriber::fmt::TestWriter;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    task::{spawn_blocking, yield_now},
+};
 
-/// Each test has a runtime of its own, which tells what is logged for it from what is logged for others at the same time.
-static KEPT: Mutex<Vec<(Id, Vec<u8>)>> = Mutex::new(Vec::new());
+use crate::command_line::command;
 
-/// Begins to listen, before the first server is there.
-pub fn listen() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().json().with_writer(|| Sorter).finish();
-        tracing::subscriber::set_global_default(subscriber).expect("there is one subscriber");
-    });
+const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
+const BINARY: &str = env!("CARGO_BIN_EXE_hero-teams");
+
+/// An output that is always full.
+fn full() -> File {
+    File::options().write(true).open("/dev/full").expect("Linux has it")
 }
 
-/// Writes each line to the log of the test that it belongs to.
-struct Sorter;
-
-impl Write for Sorter {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Ok(runtime) = Handle::try_current()
-            && let Some((_, log)) = kept().iter_mut().find(|(id, _)| *id == runtime.id())
-        {
-            log.extend_from_slice(line);
-        }
-        // The test runner shows it when the test fails.
-        TestWriter::new().write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// The end of a pipe whose reader has gone.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
 }
 
-fn kept() -> MutexGuard<'static, Vec<(Id, Vec<u8>)>> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// A server on a socket file, because its log may not say where it listens. It is killed when the test ends.
+struct Server(Child);
 
-/// What is logged for one test.
-pub struct Log(Id);
-
-impl Log {
-    /// From now on what is logged for this test is kept.
-    pub fn of_this_test() -> Self {
-        listen();
-        let id = Handle::current().id();
-        kept().push((id, Vec::new()));
-        Self(id)
+impl Server {
+    fn start(folder: &Path, arguments: &[&str], log: impl Into<Stdio>) -> Self {
+        let mut command = command(folder, &[arguments, &["--listen", "unix:socket"]].concat());
+        Self(command.stderr(log).spawn().expect("the binary runs"))
     }
 
-    /// The lines since this was asked last.
-    pub fn lines(&self) -> Vec<Value> {
-        let text = kept().iter_mut().find(|(id, _)| *id == self.0).map(|(_, log)| std::mem::take(log));
-        let text = String::from_utf8(text.unwrap_or_default()).expect("it is text");
-        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+    async fn stop(mut self) -> ExitStatus {
+        let status = Command::new("kill").arg(self.0.id().to_string()).status().expect("kill runs");
+        assert!(status.success());
+        spawn_blocking(move || self.0.wait()).await.expect("it is waited for").expect("it ends")
     }
 }
 
-impl Drop for Log {
+impl Drop for Server {
     fn drop(&mut self) {
-        kept().retain(|(id, _)| *id != self.0);
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn graphql(folder: &Path, query: &str) -> Value {
+    graphql_with(folder, query, json!({})).await
+}
+
+async fn graphql_with(folder: &Path, query: &str, variables: Value) -> Value {
+    let mut stream = loop {
+        match UnixStream::connect(folder.join("socket")).await {
+            Ok(stream) => break stream,
+            Err(_) => yield_now().await,
+        }
+    };
+    let body = json!({"query": query, "variables": variables}).to_string();
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer arrives");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("it has a body");
+    serde_json::from_str(body).expect("it is JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_is_no_reason_to_fail() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let created = json!({"data": {"createHero": {"hero": {"name": "A"}}}});
+    let outputs: [fn() -> Stdio; 2] = [|| full().into(), unread];
+    for output in outputs {
+        let server = Server::start(folder, &["--log-level", "debug", "--log-sql"], output());
+        for _ in 0..3 {
+            assert_eq!(graphql(folder, CREATE).await, created);
+        }
+        assert_eq!(server.stop().await.code(), Some(0));
+    }
+    // The reader goes while the server runs.
+    let mut server = Server::start(folder, &[], Stdio::piped());
+    assert_eq!(graphql(folder, CREATE).await, created);
+    drop(server.0.stderr.take());
+    for _ in 0..3 {
+        assert_eq!(graphql(folder, CREATE).await, created);
+    }
+    assert_eq!(server.stop().await.code(), Some(0));
+    // An output that is closed from the start.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$0" --listen unix:socket 2>&- >&- <&-"#, BINARY]).env_remove("DATABASE_URL");
+    let server = Server(shell.current_dir(folder).spawn().expect("the binary runs"));
+    assert_eq!(graphql(folder, CREATE).await, created);
+    assert_eq!(server.stop().await.code(), Some(0));
+}
+
+/// Asks so much that its statements fill the log: some 100 KB of it for one request.
+async fn ask(folder: &Path) {
+    let fields: String =
+        (0..50).map(|alias| format!("a{alias}: heroes(where: $where, offset: {alias}) {{ id }} ")).collect();
+    let conditions: Vec<_> = (0..99).map(|age| json!({"age": {"eq": age}})).collect();
+    let query = format!("query($where: HeroFilter) {{ {fields} }}");
+    let answer = graphql_with(folder, &query, json!({"where": {"or": conditions}})).await;
+    assert_eq!(answer["data"]["a49"], json!([]), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_holds_up_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let arguments = ["--log-sql", "--log-format", "json"];
+    let mut server = Server::start(folder, &arguments, Stdio::piped());
+    // More than may wait.
+    for _ in 0..30 {
+        ask(folder).await;
+    }
+    // When somebody reads again the log goes on, and says what it has lost.
+    let mut log = BufReader::new(server.0.stderr.take().expect("it is piped")).lines();
+    let lost = log.find_map(|line| {
+        let line: Value = serde_json::from_str(&line.expect("it is text")).expect("each line is whole");
+        (line["fields"]["message"] == "lines of the log were lost").then_some(line)
+    });
+    let lost = lost.expect("the server goes on");
+    assert_eq!(lost["level"], "WARN");
+    assert!(lost["fields"]["lines"].as_u64().expect("a number") > 1, "{lost}");
+    assert_eq!(graphql(folder, "{ heroes { name } }").await, json!({"data": {"heroes": []}}));
+    assert!(log.any(|line| line.expect("it is text").contains(r#""message":"answered""#)), "the log goes on");
+    // Nobody reads when the server is stopped, and the pipe is full.
+    for _ in 0..3 {
+        ask(folder).await;
+    }
+    assert_eq!(server.stop().await.code(), Some(0));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in ["schema", "seed", "--help", "--version", "help"] {
+        let mut command = command(folder.path(), &["--log-level", "warn", arguments]);
+        let output = command.stdout(full()).output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "error: cannot write to the standard output: No space left on device (os error 28)\n"
+        );
+        // Whoever read it has read enough.
+        let output = command.stdout(unread()).output().expect("the binary runs");
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments}");
+    }
+}
+
+#[test]
+fn a_refusal_that_cannot_be_written_is_a_refusal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outputs: [fn() -> Stdio; 2] = [|| full().into(), unread];
+    for (arguments, code) in [
+        (&["--nonsense"][..], 2),
+        (&["--max-rows", "none"], 2),
+        (&["migrate", "--database-url", "sqlite:///no/such/folder/x.db"], 1),
+        (&["--listen", "192.0.2.1:1"], 1),
+    ] {
+        for output in outputs {
+            let status = command(folder.path(), arguments).stderr(output()).status();
+            assert_eq!(status.expect("the binary runs").code(), Some(code), "{arguments:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, and the message says why")]
 
 mod databases;
-mod log;
+mod logged;
 mod support;
 
 mod atomicity;
@@ -18,20 +18,24 @@ mod delete;
 mod documents;
 mod edge;
 mod faults;
+mod files;
 mod graphql_over_http;
 mod http;
 mod input;
 mod lists;
+mod log;
 mod missions;
 mod model;
 mod node;
 mod outages;
 mod pages;
 mod plans;
+mod postgres;
 mod property;
 mod races;
 mod read;
 mod schema;
+mod settings;
 mod sockets;
 mod story;
 mod update;

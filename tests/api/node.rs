@@ -61,15 +61,19 @@ pub async fn run_program(database: TestDatabase, program: &OsStr, arguments: &[&
     serde_json::from_str(said.lines().last().unwrap_or_default()).expect("the program says what it saw")
 }
 
-/// Whether Node.js is there. What npm has to bring is brought, once.
+/// Whether Node.js is there. What npm has to bring is brought, once, and again when the lockfile has changed.
 fn is_installed(folder: &Path) -> bool {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().expect("no test has panicked");
     let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !runs("node") || !runs("npm") {
+    if !runs("node") {
         return false;
     }
-    if !folder.join("node_modules/.package-lock.json").exists() {
+    let changed = |file: &str| folder.join(file).metadata().and_then(|file| file.modified()).ok();
+    if changed("node_modules/.package-lock.json") < changed("package-lock.json") {
+        if !runs("npm") {
+            return false;
+        }
         let npm = Command::new("npm").args(["ci", "--ignore-scripts"]).current_dir(folder).output().expect("npm runs");
         assert!(npm.status.success(), "{}", String::from_utf8_lossy(&npm.stderr));
     }

@@ -201,16 +201,16 @@ on_both_databases! {
     async fn several_servers_start_at_once(app: TestApp) {
         // Another database than the one of the app, which is migrated.
         let database = if app.database.is_postgres() {
-            crate::databases::TestDatabase::postgres().await.expect("it is there")
+            crate::databases::TestDatabase::empty_postgres().await.expect("it is there")
         } else {
-            crate::databases::TestDatabase::sqlite()
+            crate::databases::TestDatabase::empty_sqlite()
         };
         let servers: Vec<_> = (0..12)
             .map(|_| {
                 let url = database.url.clone();
                 tokio::spawn(async move {
                     let db = crate::support::connect(&url).await;
-                    db.migrate::<hero_teams::schema::Migrator>().await.expect("the migrations apply once");
+                    db.migrate().await.expect("the migrations apply once");
                     db.close().await.expect("the database closes");
                 })
             })
@@ -219,7 +219,7 @@ on_both_databases! {
             server.await.expect("the server starts");
         }
         let late = crate::support::connect(&database.url).await;
-        assert_eq!(late.pending_migrations::<hero_teams::schema::Migrator>().await.expect("the state is known"), Vec::<String>::new());
+        assert_eq!(late.pending_migrations().await.expect("the state is known"), Vec::<String>::new());
         late.close().await.expect("the database closes");
         database.remove().await;
     }

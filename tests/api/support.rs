@@ -16,13 +16,14 @@ use hero_teams::{
     graphql::Schema,
     http,
     schema::{Api, HeroTeams},
-    store::{Db, DbSettings},
+    store::{self, Db, DbSettings},
 };
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::{databases::TestDatabase, log};
+use crate::{databases::TestDatabase, logged};
 
 /// Runs each test on SQLite and on PostgreSQL.
 macro_rules! on_both_databases {
@@ -66,7 +67,7 @@ pub fn router(db: Db) -> Router {
 
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
-    Settings { serve: settings(flags), ..Settings::new("") }.router::<HeroTeams>(db)
+    Settings { serve: settings(flags), ..Settings::new("sqlite://none.db") }.router::<HeroTeams>(db)
 }
 
 impl Settings {
@@ -77,10 +78,12 @@ impl Settings {
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
-        let limits = Limits { max_rows: usize::MAX, ..Limits::DEFAULT };
-        let graphql = GraphQlSettings { limits, ..GraphQlSettings::default() };
-        Self { db: db_settings(url), graphql, serve: settings(&[]) }
+        Self { db: db_settings(url), graphql: graphql_settings(), serve: settings(&[]) }
     }
+}
+
+fn graphql_settings() -> GraphQlSettings {
+    GraphQlSettings { limits: Limits { max_rows: usize::MAX, ..Limits::DEFAULT }, ..GraphQlSettings::default() }
 }
 
 /// A server with the real router on a fresh, migrated database.
@@ -105,9 +108,10 @@ impl TestApp {
     /// A server of an API with other settings.
     pub async fn of<A: Api>(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new(&database.url);
+        settings.db.migrations = store::migrations::<A>();
         change(&mut settings);
         let mut db = Db::connect(&settings.db).await.expect("the database opens");
-        db.migrate::<A::Migrator>().await.expect("the migrations apply");
+        db.migrate().await.expect("the migrations apply");
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
@@ -164,20 +168,22 @@ impl TestApp {
         self.data(query, json!({})).await
     }
 
-    /// The number of heroes, teams and links.
+    /// The number of heroes, teams and links, at one moment.
     pub async fn counts(&self) -> [i64; 3] {
-        let mut counts = [0; 3];
-        for (table, count) in ["hero", "team", "hero_team_link"].into_iter().zip(&mut counts) {
-            *count = self.count(&format!("SELECT COUNT(*) FROM {table}")).await;
-        }
-        counts
+        let tables = ["hero", "team", "hero_team_link"];
+        let count = |table: &str| format!("(SELECT COUNT(*) FROM {table}) AS {table}");
+        let row = self.row(&format!("SELECT {}", tables.map(count).join(", "))).await;
+        tables.map(|table| row.try_get("", table).expect("it is a number"))
     }
 
     /// The one number that a statement gives.
     pub async fn count(&self, sql: &str) -> i64 {
+        self.row(sql).await.try_get_by_index(0).expect("it is a number")
+    }
+
+    async fn row(&self, sql: &str) -> QueryResult {
         let statement = Statement::from_string(self.db.read.get_database_backend(), sql);
-        let row = self.db.read.query_one_raw(statement).await.expect("the statement runs").expect("there is a row");
-        row.try_get_by_index(0).expect("it is a number")
+        self.db.read.query_one_raw(statement).await.expect("the statement runs").expect("there is a row")
     }
 
     /// Runs a statement behind the server's back.
@@ -196,10 +202,13 @@ impl TestApp {
     }
 }
 
-/// The settings that these flags make.
+/// The settings that these flags make. Whoever has a time by default has as much as a busy machine may need.
 pub fn settings(flags: &[&str]) -> ServeSettings {
-    log::listen();
-    Config::try_parse_from([&["hero-teams"], flags].concat()).expect("they are settings").serve
+    logged::listen();
+    let times = ["--header-timeout", "--body-timeout", "--request-timeout", "--write-timeout"];
+    let times = times.into_iter().filter(|time| !flags.contains(time)).flat_map(|time| [time, "600"]);
+    let arguments = ["hero-teams"].into_iter().chain(times).chain(flags.iter().copied());
+    Config::try_parse_from(arguments).expect("they are settings").serve
 }
 
 /// A database with few connections, so that many tests can run at once.
@@ -208,14 +217,24 @@ pub async fn connect(url: &str) -> Db {
 }
 
 fn db_settings(url: &str) -> DbSettings {
-    log::listen();
+    logged::listen();
     DbSettings {
-        url: url.to_owned(),
+        migrations: store::migrations::<HeroTeams>(),
+        url: url.parse().expect("the URL of a database"),
         read_connections: 4,
         write_connections: 8,
         acquire_timeout: Duration::from_mins(1),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
+    }
+}
+
+/// Waits until something is so, for longer than a busy machine may take.
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(5);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "what is waited for does not come");
+        sleep(Duration::from_millis(2)).await;
     }
 }
 

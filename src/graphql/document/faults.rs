@@ -30,9 +30,9 @@ impl Faults {
         self.0.is_empty()
     }
 
-    /// The first faults in the order of the text, each with what may have been meant, and how many more there are.
+    /// The first faults in the order of the text, and how many more there are.
     #[must_use]
-    pub fn into_errors(mut self, suggestion: impl Fn(&str) -> Option<String>) -> Vec<ServerError> {
+    pub fn into_errors(mut self) -> Vec<ServerError> {
         for places in self.0.values_mut() {
             places.sort_unstable();
             places.dedup();
@@ -44,8 +44,7 @@ impl Faults {
             .into_iter()
             .take(MAX_FAULTS)
             .map(|(message, places)| {
-                let suggestion = suggestion(&message).unwrap_or_default();
-                let error = ApiError::new(Code::BadUserInput, shortened(message + &suggestion)).at(None);
+                let error = ApiError::new(Code::BadUserInput, shortened(message)).at(None);
                 let locations = places.into_iter().take(MAX_PLACES).map(|offset| Pos { line: 0, column: offset });
                 ServerError { locations: locations.collect(), ..error }
             })

@@ -6,7 +6,7 @@ mod measure;
 mod nulls;
 mod root;
 mod rows;
-mod scan;
+mod suggestion;
 mod validate;
 mod values;
 

@@ -1,22 +1,20 @@
 //! Validation as the specification has it, by apollo-compiler.
 
 use apollo_compiler::{
-    ExecutableDocument, Name, Schema,
+    ExecutableDocument, Schema,
     diagnostic::ToCliReport as _,
     parser::Parser,
-    schema::ExtendedType,
-    validation::{DiagnosticList, Valid},
+    validation::{DiagnosticData, DiagnosticList, Valid},
 };
+use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
-use super::{Limits, faults::Faults, measure::measure, scan::scan, values};
+use super::{Limits, check, faults::Faults, measure::measure, suggestion::UnknownNames, values};
+use crate::graphql::error::ApiError;
 
-/// How deep the parser may go. The scan has counted brackets, so nothing reaches this.
-const RECURSION_LIMIT: usize = 500;
-/// Longer names are not compared with others, which takes time for each pair of characters.
-const MAX_COMPARED: usize = 100;
-/// Names that differ in more than a third of their characters are not mistaken for each other.
-const MIN_SIMILARITY: f64 = 0.66;
+/// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are not too
+/// deep stay far below.
+const MAX_NESTING: usize = 64;
 
 /// Parses, measures and validates a document.
 ///
@@ -29,56 +27,59 @@ pub fn checked(
     limits: &Limits,
     suggest: bool,
 ) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
-    scan(text, limits).map_err(|error| vec![error])?;
-    let parsed = Parser::new().recursion_limit(RECURSION_LIMIT).parse_ast(text, "request");
-    let document = parsed.map_err(|invalid| faults(&invalid.errors).into_errors(|_| None))?;
+    // The parser counts blank space, once before each token and before the end, and the end itself.
+    let token_limit = limits.max_tokens.saturating_mul(2).saturating_add(2);
+    let mut parser = Parser::new().token_limit(token_limit).recursion_limit(MAX_NESTING);
+    let parsed = parser.parse_ast(text, "request");
+    check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
+    let document = parsed.map_err(|invalid| faults(&invalid.errors, None).into_errors())?;
     measure(&document, limits).map_err(|error| vec![error.at(None)])?;
-    let suggestion = |fault: &str| if suggest { suggestion(schema, fault) } else { None };
     let validated = document.to_executable_validate(schema);
-    let valid = validated.map_err(|invalid| faults(&invalid.errors).into_errors(suggestion))?;
+    let unknown = || suggest.then(|| UnknownNames::new(&document, schema));
+    let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()).into_errors())?;
     let faults = values::faults(schema, &valid, text);
-    if faults.is_empty() { Ok(valid) } else { Err(faults.into_errors(|_| None)) }
+    if faults.is_empty() { Ok(valid) } else { Err(faults.into_errors()) }
 }
 
-fn faults(diagnostics: &DiagnosticList) -> Faults {
-    // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its own.
-    let is_empty = |message: &str| message.ends_with("must have a subselection set");
+/// Checks the number of tokens, comments and commas among them, and how deep brackets are nested.
+///
+/// The parser has stopped at its limits. Only of a text that is beyond them all tokens are counted.
+fn check_text(text: &str, parser: &Parser, limits: &Limits) -> Result<(), ApiError> {
+    let is_deep = parser.recursion_reached() > MAX_NESTING;
+    if parser.tokens_reached() <= limits.max_tokens && !is_deep {
+        return Ok(());
+    }
+    let (mut tokens, mut depth, mut deepest) = (0_usize, 0_usize, parser.recursion_reached());
+    for token in Lexer::new(text) {
+        match token.map(|token| token.kind()) {
+            Ok(TokenKind::Whitespace | TokenKind::Eof) => continue,
+            Ok(TokenKind::LCurly | TokenKind::LBracket | TokenKind::LParen) => depth += 1,
+            Ok(TokenKind::RCurly | TokenKind::RBracket | TokenKind::RParen) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        tokens += 1;
+        deepest = deepest.max(depth);
+    }
+    check("tokens", tokens, limits.max_tokens)?;
+    if is_deep { check("brackets in brackets", deepest, MAX_NESTING) } else { Ok(()) }
+}
+
+fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> Faults {
     let (mut faults, mut of_empty) = (Faults::default(), Faults::default());
-    for diagnostic in diagnostics.iter() {
-        let message = diagnostic.error.to_string();
-        let faults = if is_empty(&message) { &mut of_empty } else { &mut faults };
-        faults.note(message, diagnostic.error.location());
+    for diagnostic in diagnostics.iter().map(|diagnostic| diagnostic.error) {
+        let location = diagnostic.location();
+        let offset = location.filter(|_| is_unknown(diagnostic)).map(|location| location.offset());
+        let suggestion = offset.and_then(|offset| unknown?.suggestion(offset));
+        let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its own.
+        let is_empty = diagnostic.unstable_error_name() == Some("MissingSubselection");
+        let faults = if is_empty { &mut of_empty } else { &mut faults };
+        faults.note(diagnostic.to_string() + &suggestion, location);
     }
     if faults.is_empty() { of_empty } else { faults }
 }
 
-/// What may have been meant. The library names what is unknown in its messages alone, between backticks.
-fn suggestion(schema: &Schema, fault: &str) -> Option<String> {
-    let named: Vec<&str> = fault.split('`').skip(1).step_by(2).collect();
-    let (unknown, known): (&str, Vec<&str>) = match named[..] {
-        [class, field] if fault.contains("does not have a field") => (field, fields(schema, class)),
-        [argument, coordinate] if fault.contains("is not supported by") => {
-            let (class, field) = coordinate.split_once('.')?;
-            let arguments = &schema.type_field(class, field).ok()?.arguments;
-            (argument, arguments.iter().map(|argument| argument.name.as_str()).collect())
-        }
-        [class] | [class, _] if fault.contains("cannot find type") || fault.contains("not a type defined") => {
-            (class, schema.types.keys().map(Name::as_str).collect())
-        }
-        _ => return None,
-    };
-    if unknown.len() > MAX_COMPARED {
-        return None;
-    }
-    let similarity = |known: &&str| strsim::jaro_winkler(unknown, known);
-    let best = known.into_iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)))?;
-    (similarity(&best) >= MIN_SIMILARITY).then(|| format!("; did you mean `{best}`?"))
-}
-
-fn fields<'s>(schema: &'s Schema, class: &str) -> Vec<&'s str> {
-    match schema.types.get(class) {
-        Some(ExtendedType::Object(object)) => object.fields.keys().map(Name::as_str).collect(),
-        Some(ExtendedType::Interface(interface)) => interface.fields.keys().map(Name::as_str).collect(),
-        _ => Vec::new(),
-    }
+/// Whether it is about a name that is not known, and not about something else at the same place.
+fn is_unknown(diagnostic: &DiagnosticData) -> bool {
+    diagnostic.unstable_error_name().is_some_and(|name| name.starts_with("Undefined"))
 }

@@ -1,0 +1,159 @@
+//! Settings, from outside: by flag and by variable.
+
+use std::{path::Path, process::Output};
+
+use clap::{Arg, ArgAction, CommandFactory};
+use hero_teams::config::Config;
+
+use crate::command_line::{command, stdout};
+
+/// The settings that have a variable: all of them.
+fn settings() -> Vec<Arg> {
+    let command = Config::command();
+    let settings = command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"));
+    settings.cloned().collect()
+}
+
+fn variable(setting: &Arg) -> &str {
+    setting.get_env().and_then(|variable| variable.to_str()).expect("each setting has a variable")
+}
+
+fn is_flag(setting: &Arg) -> bool {
+    matches!(setting.get_action(), ArgAction::SetTrue)
+}
+
+/// Runs a command that needs no database with these variables.
+fn with<'a>(variables: impl IntoIterator<Item = (&'a str, String)>) -> Output {
+    let mut command = command(Path::new("/"), &["schema"]);
+    command.envs(variables).output().expect("the binary runs")
+}
+
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).expect("it is text");
+    let said = said.strip_suffix(" (see --help)\n").unwrap_or_else(|| panic!("{said}"));
+    assert!(!said.contains('\n'), "{said}");
+    said.to_owned()
+}
+
+#[test]
+fn a_variable_that_is_empty_is_not_set() {
+    let settings = settings();
+    assert!(settings.len() > 30);
+    for text in ["", " ", "\t\r\n"] {
+        stdout(&with(settings.iter().map(|setting| (variable(setting), text.to_owned()))));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(folder.path(), &["seed"]);
+    stdout(&command.env("DATABASE_URL", "\n").output().expect("the binary runs"));
+    assert!(folder.path().join("hero-teams.db").exists());
+}
+
+#[test]
+fn white_space_around_a_value_is_not_part_of_it() {
+    let settings = settings();
+    for (word, space) in [("yes", " "), ("NO", "\n"), ("1", "\t"), ("0", "\r\n"), ("True", "  "), ("fAlSe", "\u{a0}")] {
+        let value = |setting: &Arg| match variable(setting) {
+            "HERO_TEAMS_ALLOWED_HOSTS" => format!("a.example{space},{space}b.example"),
+            "HERO_TEAMS_CORS_ORIGINS" => format!("https://a.example{space},{space}https://b.example"),
+            _ if is_flag(setting) => word.to_owned(),
+            _ => setting.get_default_values()[0].to_str().expect("it is text").to_owned(),
+        };
+        let padded = |setting| format!("{space}{}{space}", value(setting));
+        stdout(&with(settings.iter().map(|setting| (variable(setting), padded(setting)))));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(folder.path(), &["seed"]);
+    stdout(&command.env("DATABASE_URL", " sqlite://a b.db\n").output().expect("the binary runs"));
+    let files: Vec<_> = folder.path().read_dir().expect("it is there").flatten().map(|file| file.file_name()).collect();
+    assert_eq!(files, ["a b.db"]);
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_those_that_are_possible() {
+    for setting in settings() {
+        let variable = variable(&setting);
+        let flag = format!("--{}", setting.get_long().expect("each setting has a flag"));
+        let (wrong, expected) = match variable {
+            _ if is_flag(&setting) => ("maybe", "1, 0, true, false, yes or no is expected"),
+            "DATABASE_URL" => ("x.db", "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+            "HERO_TEAMS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
+            "HERO_TEAMS_ALLOWED_HOSTS" => ("a.example,,b.example", ""),
+            "HERO_TEAMS_CORS_ORIGINS" => ("https://a.example, *", "an origin such as https://example.org is expected"),
+            "HERO_TEAMS_LOG_LEVEL" => ("loud", "one of error, warn, info, debug, trace is expected"),
+            "HERO_TEAMS_LOG_FORMAT" => ("xml", "one of text, json is expected"),
+            "HERO_TEAMS_READ_CONNECTIONS" | "HERO_TEAMS_WRITE_CONNECTIONS" => {
+                ("1001", "a number from 1 to 1000 is expected")
+            }
+            _ => match setting.get_value_names().and_then(|names| names.first()).map(AsRef::as_ref) {
+                Some("SECONDS") => ("86401", "a number of seconds from 0"),
+                Some("NUMBER" | "BYTES") => ("1.5", "a number from "),
+                _ => panic!("{variable} has a kind of its own, and belongs here"),
+            },
+        };
+        let said = refusal(&with([(variable, wrong.to_owned())]));
+        assert!(said.starts_with(&format!("error: {variable}: {expected}")), "{said}");
+        if !is_flag(&setting) {
+            let output = command(Path::new("/"), &["schema", &flag, wrong]).output().expect("the binary runs");
+            assert!(refusal(&output).starts_with(&format!("error: {flag}: {expected}")), "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn flags_by_variable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (value, is_set) in [("1", true), ("TRUE", true), ("Yes", true), ("", false), ("0", false), ("no", false)] {
+        // An address of documentation, that no machine has.
+        let mut command = command(folder.path(), &["--listen", "192.0.2.1:0"]);
+        let output = command.env("HERO_TEAMS_INSECURE", value).output().expect("the binary runs");
+        let said = String::from_utf8(output.stderr).expect("it is text");
+        assert_eq!(said.contains("there is no authentication"), !is_set, "{value}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_setting() {
+    let refused = |arguments: &[&str]| refusal(&command(Path::new("/"), arguments).output().expect("the binary runs"));
+    assert_eq!(
+        refused(&["--lisen", "x"]),
+        "error: unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'"
+    );
+    assert_eq!(refused(&["serve", "now"]), "error: unexpected argument 'now' found");
+    assert_eq!(
+        refused(&["--listen"]),
+        "error: a value is required for '--listen <ADDRESS:PORT>' but none was supplied"
+    );
+    assert_eq!(
+        refused(&["--database-url", ""]),
+        "error: --database-url: sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"
+    );
+}
+
+#[test]
+fn urls_that_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (url, said) in [
+        ("sqlite://?mode=rwc", "SQLite needs a file here; name one, such as sqlite://hero-teams.db"),
+        ("sqlite://%3Amemory%3A", "SQLite needs a file here; name one, such as sqlite://hero-teams.db"),
+        ("sqlite://x.db?mode=memory", "of the parameters of SQLite, `mode` alone is known: ro, rw or rwc"),
+        ("sqlite://x%00.db", "the name of the file has a control character"),
+        (
+            "postgres://a:1,b:2/c",
+            "one host is supported: no list of hosts or ports, no `target_session_attrs`, no `load_balance_hosts`",
+        ),
+        (
+            "postgres://a:secret@b/c?search_path=d",
+            "the parameter `search_path` is not known; possible are application_name, dbname, \
+          host, hostaddr, options, password, port, sslcert, sslkey, sslmode, sslrootcert, user; a setting of PostgreSQL goes into \
+          `options`, such as options=-c%20search_path%3Dheroes",
+        ),
+    ] {
+        for command_name in ["serve", "migrate", "seed", "schema"] {
+            let output =
+                command(folder.path(), &["--database-url", url, command_name]).output().expect("the binary runs");
+            assert_eq!(refusal(&output), format!("error: --database-url: {said}"));
+        }
+    }
+    assert_eq!(folder.path().read_dir().expect("it is there").count(), 0);
+}
