@@ -412,4 +412,4 @@ fn number_from<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Resul
 }
 
 /// The largest number that a setting takes.
-const MAX_NUMBER: u64 = 1_000_000_000;
+const MAX_NUMBER: u64 = 1_000_000_000_000;

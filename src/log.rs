@@ -25,17 +25,20 @@ const MAX_FLUSH: Duration = Duration::from_secs(2);
 /// The pause before another try to write to an output that is set not to wait.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Lines on their way to the standard error output. Writing to it never waits and never fails.
+/// The log of the program. When it is dropped the last lines are written, if somebody takes them.
+#[derive(Debug)]
+pub struct Log(Arc<Lines>);
+
+/// Lines on their way to the standard error output. Writing to them never waits and never fails.
 #[derive(Debug, Default)]
-pub struct Log {
+struct Lines {
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whole lines.
-    lines: Vec<u8>,
+    text: Vec<u8>,
     /// Lines that found no room.
     lost: u64,
     /// Whether the thread has written all lines that were here before.
@@ -43,7 +46,7 @@ struct Waiting {
 }
 
 /// Starts the log, which also tells of panics: within the span of their request, if there is one.
-pub fn init(log: &Arc<Log>, settings: &LogSettings, log_sql: bool) {
+pub fn init(Log(lines): &Log, settings: &LogSettings, log_sql: bool) {
     let level = match settings.log_level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -54,12 +57,12 @@ pub fn init(log: &Arc<Log>, settings: &LogSettings, log_sql: bool) {
     // Statements are logged when they are asked for, whatever the level of the rest.
     let statements = if log_sql { "debug" } else { "off" };
     let filter = EnvFilter::new(format!("{level},hero_teams::sql={statements}"));
-    let lines = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(Arc::clone(log));
+    let log = fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(Arc::clone(lines));
     // What the library cannot log it would print, and a print that fails is a panic.
-    let lines = lines.log_internal_errors(false);
+    let log = log.log_internal_errors(false);
     match settings.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -73,31 +76,35 @@ impl Log {
     /// # Errors
     ///
     /// When the system has no thread for it.
-    pub fn start() -> io::Result<Arc<Self>> {
-        let log = Arc::new(Self::default());
-        let written = Arc::clone(&log);
+    pub fn start() -> io::Result<Self> {
+        let lines = Arc::new(Lines::default());
+        let written = Arc::clone(&lines);
         thread::Builder::new().name("log".to_owned()).spawn(move || written.write_to(&mut Output::new(stderr())))?;
-        Ok(log)
+        Ok(Self(lines))
     }
 
     /// A line that is none of the log, such as the reason why the program ends.
     pub fn line(&self, text: &str) {
-        self.push(format!("{text}\n").as_bytes());
+        self.0.push(format!("{text}\n").as_bytes());
     }
+}
 
-    /// Waits until all lines are written, if somebody takes them.
-    pub fn flush(&self) {
-        let is_waiting = |waiting: &mut Waiting| !(waiting.is_idle && waiting.lines.is_empty());
-        drop(self.changed.wait_timeout_while(self.waiting(), MAX_FLUSH, is_waiting));
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Self(lines) = self;
+        let is_waiting = |waiting: &mut Waiting| !(waiting.is_idle && waiting.text.is_empty());
+        drop(lines.changed.wait_timeout_while(lines.waiting(), MAX_FLUSH, is_waiting));
     }
+}
 
+impl Lines {
     fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.lines.len() + line.len() > MAX_WAITING {
+        if waiting.text.len() + line.len() > MAX_WAITING {
             waiting.lost += 1;
             return;
         }
-        waiting.lines.extend_from_slice(line);
+        waiting.text.extend_from_slice(line);
         // To wake somebody is a call of the system, also when nobody sleeps.
         if mem::take(&mut waiting.is_idle) {
             self.changed.notify_all();
@@ -113,13 +120,13 @@ impl Log {
         lines.clear();
         lines.shrink_to(KEPT);
         let mut waiting = self.waiting();
-        while waiting.lines.is_empty() {
+        while waiting.text.is_empty() {
             waiting.is_idle = true;
             self.changed.notify_all();
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.is_idle = false;
-        mem::swap(&mut waiting.lines, lines);
+        mem::swap(&mut waiting.text, lines);
         mem::take(&mut waiting.lost)
     }
 
@@ -141,7 +148,7 @@ impl Log {
 }
 
 /// Each call has one line.
-impl Write for &Log {
+impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())
@@ -195,14 +202,14 @@ impl<W: Write> Output<W> {
 }
 
 fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+    lines.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Error, ErrorKind, Result, Write};
 
-    use super::{Log, MAX_WAITING, Output};
+    use super::{Lines, MAX_WAITING, Output};
 
     /// An output with room for some bytes.
     #[derive(Default)]
@@ -243,7 +250,7 @@ mod tests {
 
     #[test]
     fn lines_that_find_no_room_are_counted() {
-        let log = Log::default();
+        let log = Lines::default();
         let line = [b'x'; 1024];
         for _ in 0..MAX_WAITING / line.len() + 3 {
             (&log).write_all(&line).expect("it never fails");
@@ -251,7 +258,7 @@ mod tests {
         let mut lines = Vec::new();
         assert_eq!(log.take(&mut lines), 3);
         assert_eq!(lines.len(), MAX_WAITING);
-        log.line("short");
+        log.push(b"short\n");
         assert_eq!(log.take(&mut lines), 0);
         assert_eq!(lines, b"short\n");
     }

@@ -1,6 +1,8 @@
 use std::{
+    hint::black_box,
     io::{ErrorKind, Write as _, stderr, stdout},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -15,10 +17,14 @@ use hero_teams::{
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the allocator gets from the system as a piece of its own.
+const LARGE: usize = 1024 * 1024;
 
 /// The signal that ends a program which writes beyond the largest size of a file (`ulimit -f`), unless it is handled.
 const SIGXFSZ: i32 = 25;
@@ -40,16 +46,14 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => Err((ExitCode::from(2), refusal(&error))),
         Err(help) => printed(help.print()).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}"))),
     };
-    let code = match result {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
             // One line, with the causes behind it.
             log.line(&message.replace('\n', " "));
             code
         }
-    };
-    log.flush();
-    code
+    }
 }
 
 /// What is wrong with the settings, without how to use the program.
@@ -73,6 +77,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
     match &config.command {
         None | Some(Command::Serve) => {
+            tokio::spawn(give_memory_back());
             let db = connect(&config.database).await?;
             hero_teams::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?;
             close(db, &config).await
@@ -99,11 +104,22 @@ async fn connect(settings: &DatabaseSettings) -> anyhow::Result<Db> {
 
 async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
     // A statement that nobody waits for any more must not keep the program from ending.
-    if let Ok(closed) = tokio::time::timeout(config.serve.shutdown_timeout, db.close()).await {
+    if let Ok(closed) = timeout(config.serve.shutdown_timeout, db.close()).await {
         return closed.context("cannot close the database");
     }
     tracing::warn!("statements that were still running have been cut off");
     Ok(())
+}
+
+/// Has the allocator give back to the system what was freed a second ago. It does so by itself when a piece is freed, but a server
+/// that has answered everything frees none.
+async fn give_memory_back() {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        drop(black_box(Vec::<u8>::with_capacity(LARGE)));
+    }
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

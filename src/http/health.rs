@@ -20,6 +20,6 @@ async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
         (Err(error), _) => (error, "the database does not answer"),
         (Ok(()), Err(error)) => (error, "the database cannot be written"),
     };
-    tracing::warn!(?error, "not ready");
+    tracing::warn!(%error, "not ready");
     (StatusCode::SERVICE_UNAVAILABLE, message)
 }

@@ -105,14 +105,28 @@ impl File {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_dir() => Err("is a folder".to_owned()),
             Ok(metadata) if !metadata.is_file() => Err("is not a file that can be kept".to_owned()),
-            Ok(metadata) if metadata.len() == 0 && !self.has_log() => Ok(()),
+            // SQLite would remove the write-ahead log of a file that is empty, and another server may just have filled it.
+            Ok(_) if self.has_log() && !has_content(&self.path) => Err(self.left()),
+            Ok(metadata) if metadata.len() == 0 => Ok(()),
             Ok(_) => self.look(migrations),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.mode == Mode::Create => {
                 let folder = self.path.parent().filter(|folder| !folder.is_dir());
-                folder.map_or(Ok(()), |folder| Err(format!("cannot be created: {} is not a folder", folder.display())))
+                match folder {
+                    Some(folder) => Err(format!("cannot be created: {} is not a folder", folder.display())),
+                    None if self.has_log() && !has_content(&self.path) => Err(self.left()),
+                    None => Ok(()),
+                }
             }
             Err(error) => Err(format!("cannot be opened: {error}")),
         }
+    }
+
+    fn left(&self) -> String {
+        let log = self.beside("-wal");
+        format!(
+            "is missing or empty, and {} has what was written to it: put the file back, or remove that one",
+            log.display()
+        )
     }
 
     fn look(&self, migrations: &Migrations) -> Result<(), String> {
@@ -175,21 +189,7 @@ impl File {
     pub fn open(self: &Arc<Self>) -> rusqlite::Result<Open> {
         let mut state = self.state();
         self.check(&state)?;
-        let creates = self.mode == Mode::Create && state.id.is_none();
-        let mut result = if self.mode == Mode::Read {
-            self.prepared(Access::Read, false)
-        } else {
-            self.prepared(Access::Write, creates)
-        };
-        for access in [Access::Read, Access::Frozen] {
-            let may_read = |error: &rusqlite::Error| {
-                matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-            };
-            if (access == Access::Read || !self.has_log()) && result.as_ref().is_err_and(may_read) {
-                result = self.prepared(access, false).or(result);
-            }
-        }
-        let (connection, access) = result?;
+        let (connection, access) = self.opened(self.mode == Mode::Create && state.id.is_none())?;
         let is_read_only = access != Access::Write;
         if self.is_read_only.swap(is_read_only, Relaxed) != is_read_only && is_read_only {
             tracing::warn!(file = %self.path.display(), "the database may only be read");
@@ -207,6 +207,24 @@ impl File {
         files.extend_from_slice(&state.beside);
         let content = if access == Access::Frozen { Content::of(&self.path) } else { None };
         Ok(Open { connection, file: Arc::clone(self), files, content })
+    }
+
+    /// A connection of the first kind that is possible.
+    fn opened(&self, creates: bool) -> rusqlite::Result<(Connection, Access)> {
+        let first = if self.mode == Mode::Read { Access::Read } else { Access::Write };
+        let may_be_read = |error: &rusqlite::Error| {
+            matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+        };
+        let mut opened = self.prepared(first, creates);
+        if opened.as_ref().is_err_and(may_be_read) {
+            opened = self.prepared(Access::Read, false).or(opened);
+        }
+        // What was interrupted, or is still to be moved to the file, takes a lock.
+        let is_whole = || !self.has_log() && !has_content(&self.beside("-journal"));
+        if opened.as_ref().is_err_and(may_be_read) && is_whole() {
+            opened = self.prepared(Access::Frozen, false).or(opened);
+        }
+        opened
     }
 
     /// A connection with what holds for every one of them.
@@ -242,7 +260,7 @@ impl File {
     }
 
     fn has_log(&self) -> bool {
-        fs::metadata(self.beside("-wal")).is_ok_and(|metadata| metadata.len() > 0)
+        has_content(&self.beside("-wal"))
     }
 
     /// SQLite puts its other files where the file is, and not where a link to it is.
@@ -318,6 +336,10 @@ impl Content {
         let metadata = fs::metadata(path).ok()?;
         Some(Self(metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     }
+}
+
+fn has_content(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
 }
 
 fn check<'a>(files: impl IntoIterator<Item = &'a (PathBuf, Option<Id>)>) -> rusqlite::Result<()> {

@@ -304,7 +304,7 @@ async fn what_is_logged_of_a_request() {
         .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
         .route("/health/live", get("live"));
     let router = http::around(pages, &settings(&[]));
-    let log = Log::of_this_test();
+    let heard = Log::of_this_test();
 
     // What happens in other tests, who may be the first to come to a place that logs, is logged for them.
     let other = router.clone();
@@ -329,5 +329,5 @@ async fn what_is_logged_of_a_request() {
     clean["statements"] = json!(0);
     clean["statement_ms"] = Value::Null;
     let long = answered("POST", &format!("/{}", "x".repeat(199)), 404);
-    assert_eq!(fields(&log), [full, clean, long, answered("GET", "/clean", 421)]);
+    assert_eq!(fields(&heard), [full, clean, long, answered("GET", "/clean", 421)]);
 }

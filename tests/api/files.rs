@@ -170,6 +170,20 @@ fn what_is_no_file_of_sqlite_stays_as_it_is() {
     assert_eq!(refused("x.db?mode=ro"), format!("error: cannot open the database: {} {missing}", path("x.db")));
 }
 
+#[test]
+fn a_write_ahead_log_without_its_file_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let connection = create(folder.path(), "PRAGMA journal_mode = wal; CREATE TABLE a (b)");
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("it is set");
+    connection.close().expect("it closes");
+    let path = folder.path().join("hero-teams.db");
+    let log = format!("{}-wal has what was written to it: put the file back, or remove that one", path.display());
+    fs::remove_file(&path).expect("it is there");
+    assert_refused(folder.path(), &format!("is missing or empty, and {log}"));
+    fs::write(&path, "").expect("it is written");
+    assert_refused(folder.path(), &format!("is missing or empty, and {log}"));
+}
+
 /// The program without the right of root to open whatever it likes.
 fn restricted(folder: &Path, arguments: &[&str]) -> Command {
     let program = command(folder, arguments);
@@ -355,6 +369,14 @@ async fn a_file_that_is_moved_away_and_comes_back() {
     server.stopped().await;
     assert_eq!(contents(&database).keys().collect::<Vec<_>>(), ["hero-teams.db"]);
     assert_eq!(heroes(&Server::start(&database, &[])).await, expected);
+
+    // A write-ahead log that is removed takes nothing along that was answered.
+    let server = Server::start(&database, &[]);
+    assert_eq!(server.graphql(CREATE, json!({})).await, Some(json!({"data": {"createHero": {"hero": {"name": "A"}}}})));
+    fs::remove_file(database.join("hero-teams.db-wal")).expect("it is there");
+    assert_refuses_writes(&server).await;
+    server.stopped().await;
+    assert_eq!(heroes(&Server::start(&database, &[])).await, expected + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
