@@ -130,6 +130,18 @@ async fn other_sites_are_let_in_only_where_they_are_listed() {
     app.close().await;
 }
 
+/// A page that is not from a secure address says `Origin` alone, and its proxy need not keep the name that the page has.
+#[tokio::test]
+async fn a_page_behind_a_proxy_is_not_taken_for_another_site() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let query = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#;
+    let request = Request::post("/graphql").header("content-type", "application/json").header("host", "127.0.0.1:8000");
+    let request = request.header("origin", "http://heroes.lan").body(Body::from(json!({"query": query}).to_string()));
+    let answer = app.router.clone().oneshot(request.expect("it is a request")).await.expect("the router answers");
+    assert_eq!(json_body(answer).await, json!({"data": {"createHero": {"hero": {"id": "Hero:1"}}}}));
+    app.close().await;
+}
+
 #[tokio::test]
 async fn other_names_than_this_machines_are_refused() {
     let hosts = [
