@@ -22,6 +22,7 @@ mod http;
 mod input;
 mod lists;
 mod log;
+mod memory;
 mod model;
 mod node;
 mod outages;
