@@ -112,8 +112,8 @@ async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the allocator give back to the system what was freed a second ago. It does so by itself when a piece is freed, but a server
-/// that has answered everything frees none.
+/// Has the allocator give back to the system what was freed a second ago. It does so by itself when a piece is freed,
+/// but a server that has answered everything frees none.
 async fn give_memory_back() {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);

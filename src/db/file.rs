@@ -1,7 +1,7 @@
 //! The file of SQLite: what it must be before it is used, how it is opened, and whether it is still the same.
 //!
-//! SQLite itself does not notice that its file, or the write-ahead log beside it, is removed or replaced: it goes on with what
-//! it has open, and what is written then is lost, or ends up in a file that belongs to another database.
+//! SQLite itself does not notice that its file, or the write-ahead log beside it, is removed or replaced: it goes on
+//! with what it has open, and what is written then is lost, or ends up in a file that belongs to another database.
 
 use std::{
     fs, io,
@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     StoreError,
-    migrate::{Found, Migrations, TABLES_OF_SQLITE},
+    migrate::{Found, MIGRATIONS, Migrations, TABLES_OF_SQLITE},
     url::{Mode, SqliteUrl},
 };
 
@@ -79,14 +79,14 @@ pub struct Open {
 
 /// How long SQLite waits for the lock of another process.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that the write-ahead log keeps on the disk when all of it is in the file. It takes 4 MB before SQLite moves it there,
-/// and more while somebody reads for long.
+/// Bytes that the write-ahead log keeps on the disk when all of it is in the file. It takes 4 MB before SQLite moves it
+/// there, and more while somebody reads for long.
 const MAX_EMPTY_LOG: u32 = 16 * 1024 * 1024;
 /// What has a meaning in a URI of SQLite.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 impl File {
-    /// The file of a URL. Refuses what is no database of this program, and leaves it as it is: to open it could change it.
+    /// The file of a URL. What is no database of this program is refused before it is opened, which could change it.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl File {
     fn inspect(&self, migrations: &Migrations) -> Result<(), String> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_dir() => Err("is a folder".to_owned()),
-            Ok(metadata) if !metadata.is_file() => Err("is not a file that can be kept".to_owned()),
-            // SQLite would remove the write-ahead log of a file that is empty, and another server may just have filled it.
+            Ok(metadata) if !metadata.is_file() => Err("is not a regular file".to_owned()),
+            // SQLite would remove the write-ahead log of an empty file. Another server may just have filled the file.
             Ok(_) if self.has_log() && !has_content(&self.path) => Err(self.left()),
             Ok(metadata) if metadata.len() == 0 => Ok(()),
             Ok(_) => self.look(migrations),
@@ -124,7 +124,7 @@ impl File {
     fn left(&self) -> String {
         let log = self.beside("-wal");
         format!(
-            "is missing or empty, and {} has what was written to it: put the file back, or remove that one",
+            "is missing or empty, but {} has data that was written to it; put the file back, or remove that one",
             log.display()
         )
     }
@@ -168,9 +168,15 @@ impl File {
         let rows = |sql: &str| -> rusqlite::Result<Vec<String>> {
             connection.prepare(sql)?.query_map((), |row| row.get(0))?.collect()
         };
+        connection.execute_batch("BEGIN")?;
         let tables = rows(TABLES_OF_SQLITE)?;
-        // A table of that name that has other columns is none of this program.
-        let migrations = rows("SELECT version FROM seaql_migrations").unwrap_or_default();
+        let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
+        let migrations = if has_migrations { rows("SELECT version FROM seaql_migrations") } else { Ok(Vec::new()) };
+        let migrations = match migrations {
+            // The table has no such column, so it is another program's.
+            Err(rusqlite::Error::SqlInputError { .. }) => Vec::new(),
+            migrations => migrations?,
+        };
         let encoding = connection.pragma_query_value(None, "encoding", |row| row.get(0))?;
         Ok(Found { backend: DbBackend::Sqlite, tables, migrations, encoding })
     }
@@ -189,6 +195,7 @@ impl File {
     pub fn open(self: &Arc<Self>) -> rusqlite::Result<Open> {
         let mut state = self.state();
         self.check(&state)?;
+        let content = Content::of(&self.path);
         let (connection, access) = self.opened(self.mode == Mode::Create && state.id.is_none())?;
         let is_read_only = access != Access::Write;
         if self.is_read_only.swap(is_read_only, Relaxed) != is_read_only && is_read_only {
@@ -205,7 +212,7 @@ impl File {
         state.connections += 1;
         let mut files = vec![(self.path.clone(), state.id)];
         files.extend_from_slice(&state.beside);
-        let content = if access == Access::Frozen { Content::of(&self.path) } else { None };
+        let content = content.filter(|_| access == Access::Frozen);
         Ok(Open { connection, file: Arc::clone(self), files, content })
     }
 

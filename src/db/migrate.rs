@@ -11,7 +11,7 @@ use sea_orm::{
 use super::{Db, StoreError, Transaction, connection::Isolation, readiness::is_read_only, sqlite::Place};
 
 /// The table in which SeaORM notes the migrations that were applied.
-const MIGRATIONS: &str = "seaql_migrations";
+pub const MIGRATIONS: &str = "seaql_migrations";
 
 pub const TABLES_OF_SQLITE: &str = "SELECT name FROM sqlite_schema
     WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -82,9 +82,8 @@ impl Found {
         let unknown = |name: &&String| !expected.names.contains(name);
         if self.migrations.iter().any(|name| unknown(&name)) {
             let names = list(self.migrations.iter().filter(unknown));
-            return Err(format!(
-                "was made by another program, or by a newer version of this one (it has the migrations {names}); {elsewhere}"
-            ));
+            let who = "another program, or a newer version of this one";
+            return Err(format!("was made by {who} (it has the migrations {names}); {elsewhere}"));
         }
         if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
             let tables = list(&self.tables);
@@ -95,15 +94,15 @@ impl Found {
         {
             return Err(format!("has no table {table}, although the migration that makes it was applied"));
         }
-        match self.encoding.as_str() {
-            "UTF-8" | "UTF8" => Ok(()),
-            encoding if is_sqlite => Err(format!(
-                "has text in {encoding}, with which comparisons are wrong; copy it into one in UTF-8: `sqlite3 OLD .dump | sqlite3 NEW`"
-            )),
-            encoding => Err(format!(
-                "has text in {encoding}, with which comparisons are wrong; make one in UTF-8: `createdb --template template0 --encoding UTF8 NAME`"
-            )),
+        if matches!(self.encoding.as_str(), "UTF-8" | "UTF8") {
+            return Ok(());
         }
+        let remedy = if is_sqlite {
+            "convert it with `sqlite3 OLD .dump | sqlite3 NEW`"
+        } else {
+            "create one with `createdb --template template0 --encoding UTF8 NAME`"
+        };
+        Err(format!("stores text in {}, but UTF-8 is required to compare it; {remedy}", self.encoding))
     }
 
     /// The migrations that are to be applied.

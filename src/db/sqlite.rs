@@ -178,8 +178,8 @@ impl Sqlite {
             .await
     }
 
-    /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file is not
-    /// where it was.
+    /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file is
+    /// not where it was.
     pub async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
         let (begins, commits) = (sql.starts_with("BEGIN"), sql == "COMMIT");
         self.run(place, move |connection| {

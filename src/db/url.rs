@@ -31,9 +31,11 @@ pub enum Mode {
 const EXPECTED: &str = "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
 const NO_FILE: &str = "SQLite needs a file here; name one, such as sqlite://hero-teams.db";
 const ONE_HOST: &str =
-    "one host is supported: no list of hosts or ports, no `target_session_attrs`, no `load_balance_hosts`";
+    "one host is supported; lists of hosts or ports, `target_session_attrs` and `load_balance_hosts` are not";
 const CHARACTERS: &str =
     "characters such as # / ? @ % in a user, a password or a value are written %23 %2F %3F %40 %25";
+
+const SETTINGS: &str = "a setting of PostgreSQL goes into `options`, such as options=-c%20search_path%3Dheroes";
 
 /// The parameters of PostgreSQL.
 const PARAMETERS: [&str; 12] = [
@@ -145,11 +147,7 @@ fn check_parameter(parameter: &str, value: &str) -> Result<(), String> {
         parameter if PARAMETERS.contains(&parameter) || MORE_PARAMETERS.contains(&parameter) => Ok(()),
         parameter if parameter.strip_prefix("options[").is_some_and(|name| name.ends_with(']')) => Ok(()),
         parameter if parameter.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) => {
-            Err(format!(
-                "the parameter `{parameter}` is not known; possible are {}; a setting of PostgreSQL goes into `options`, such as \
-             options=-c%20search_path%3Dheroes",
-                PARAMETERS.join(", ")
-            ))
+            Err(format!("the parameter `{parameter}` is not known; possible are {}; {SETTINGS}", PARAMETERS.join(", ")))
         }
         // It may be a part of the password.
         _ => Err(CHARACTERS.to_owned()),

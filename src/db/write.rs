@@ -119,6 +119,10 @@ impl Db {
     }
 
     /// Waits for the turn of an attempt at a transaction, which lasts as long as what this gives.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request has no time left.
     pub async fn precedence(&self, attempt: u32) -> Result<Precedence, StoreError> {
         let lock = Arc::clone(&self.shared.precedence);
         let turn = async move {
@@ -146,6 +150,10 @@ impl Db {
     }
 
     /// Remembers what a write says about whether the database can be written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the write had.
     pub fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let is_writable = match &result {
             Ok(_) => true,

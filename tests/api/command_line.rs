@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     time::Duration,
 };
 
@@ -61,7 +61,7 @@ pub fn refusal(output: &Output) -> String {
 pub struct Server {
     child: Child,
     address: String,
-    log: mpsc::Receiver<String>,
+    log: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Server {
@@ -91,12 +91,13 @@ impl Server {
         // What else it says is read, so that it never waits for somebody to read it.
         let (lines_read, log) = mpsc::channel();
         std::thread::spawn(move || lines.for_each(|line| drop(lines_read.send(line))));
-        Self { child, address, log }
+        Self { child, address, log: Mutex::new(log) }
     }
 
     /// The next line of the log that has these words.
     pub fn logged(&self, words: &[&str]) -> String {
-        let line = || self.log.recv_timeout(Duration::from_mins(5)).expect("the server goes on, and says it");
+        let log = self.log.lock().expect("no test has panicked");
+        let line = || log.recv_timeout(Duration::from_mins(5)).expect("the server goes on, and says it");
         std::iter::repeat_with(line).find(|line| words.iter().all(|word| line.contains(word))).expect("it has no end")
     }
 

@@ -1,4 +1,5 @@
-//! Files of SQLite: those that this program did not make, those that may only be read, and those that go away while it runs.
+//! Files of SQLite: those that this program did not make, those that may only be read, and those that go away while it
+//! runs.
 
 use std::{
     collections::BTreeMap,
@@ -19,11 +20,13 @@ const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"
 const READY: (StatusCode, &str) = (StatusCode::OK, "ready");
 const UNWRITABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written");
 
-/// What SQLModel makes of the tutorial's models.
+/// What `SQLModel` makes of the tutorial's models.
 const TUTORIAL: &str = "
     CREATE TABLE team (id INTEGER NOT NULL, name VARCHAR NOT NULL, headquarters VARCHAR NOT NULL, PRIMARY KEY (id));
     CREATE INDEX ix_team_name ON team (name);
-    CREATE TABLE hero (id INTEGER NOT NULL, name VARCHAR NOT NULL, secret_name VARCHAR NOT NULL, age INTEGER, PRIMARY KEY (id));
+    CREATE TABLE hero (
+        id INTEGER NOT NULL, name VARCHAR NOT NULL, secret_name VARCHAR NOT NULL, age INTEGER, PRIMARY KEY (id)
+    );
     CREATE INDEX ix_hero_age ON hero (age);
     CREATE INDEX ix_hero_name ON hero (name);
     CREATE TABLE heroteamlink (
@@ -71,7 +74,8 @@ fn a_file_of_another_program_stays_as_it_is() {
         ("CREATE TABLE \"Hero\" (id INTEGER)", "has tables that this program did not make (Hero)"),
         ("CREATE VIEW team AS SELECT 1", "has tables that this program did not make (team)"),
         (
-            "CREATE TABLE a (b); CREATE TABLE c (b); CREATE TABLE d (b); CREATE TABLE e (b); CREATE TABLE f (b); CREATE TABLE g (b)",
+            "CREATE TABLE a (x); CREATE TABLE c (x); CREATE TABLE d (x); CREATE TABLE e (x);
+             CREATE TABLE f (x); CREATE TABLE g (x)",
             "has tables that this program did not make (a, c, d, e, f, …)",
         ),
         (
@@ -83,8 +87,9 @@ fn a_file_of_another_program_stays_as_it_is() {
             "has tables that this program did not make (hero, seaql_migrations)",
         ),
         (
-            "CREATE TABLE seaql_migrations (version VARCHAR, applied_at BIGINT); INSERT INTO seaql_migrations VALUES ('m1_cake', 1)",
-            "was made by another program, or by a newer version of this one (it has the migrations m1_cake)",
+            "CREATE TABLE seaql_migrations (version VARCHAR, applied_at BIGINT);
+             INSERT INTO seaql_migrations VALUES ('m1_cake', 1)",
+            "was made by another program, or a newer version of this one (it has the migrations m1_cake)",
         ),
     ] {
         for journal in ["delete", "wal"] {
@@ -116,7 +121,7 @@ fn a_file_of_a_newer_version_stays_as_it_is() {
     stdout(&run(folder.path(), &["seed"]));
     let connection = create(folder.path(), "INSERT INTO seaql_migrations VALUES ('m2999_newer', 1)");
     connection.close().expect("it closes");
-    let reason = "was made by another program, or by a newer version of this one (it has the migrations m2999_newer)";
+    let reason = "was made by another program, or a newer version of this one (it has the migrations m2999_newer)";
     assert_refused(folder.path(), &format!("{reason}; {ELSEWHERE}"));
     let sql = "DELETE FROM seaql_migrations WHERE version = 'm2999_newer'; DROP TABLE hero_team_link";
     create(folder.path(), sql).close().expect("it closes");
@@ -134,8 +139,8 @@ fn text_in_another_encoding_is_refused() {
         create(folder.path(), &format!("PRAGMA encoding = '{encoding}'; CREATE TABLE a (b); DROP TABLE a"))
             .close()
             .expect("it closes");
-        let reason = "with which comparisons are wrong; copy it into one in UTF-8: `sqlite3 OLD .dump | sqlite3 NEW`";
-        assert_refused(folder.path(), &format!("has text in {name}, {reason}"));
+        let reason = "but UTF-8 is required to compare it; convert it with `sqlite3 OLD .dump | sqlite3 NEW`";
+        assert_refused(folder.path(), &format!("stores text in {name}, {reason}"));
         fs::remove_file(folder.path().join("hero-teams.db")).expect("it is removed");
     }
 }
@@ -158,11 +163,8 @@ fn what_is_no_file_of_sqlite_stays_as_it_is() {
     assert_eq!(refused("folder"), format!("error: cannot open the database: {} is a folder", path("folder")));
     // Nobody writes to it, for which who opens it would wait.
     assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().expect("it runs").success());
-    assert_eq!(
-        refused("pipe"),
-        format!("error: cannot open the database: {} is not a file that can be kept", path("pipe"))
-    );
-    assert_eq!(refused("/dev/null"), "error: cannot open the database: /dev/null is not a file that can be kept");
+    assert_eq!(refused("pipe"), format!("error: cannot open the database: {} is not a regular file", path("pipe")));
+    assert_eq!(refused("/dev/null"), "error: cannot open the database: /dev/null is not a regular file");
     let missing = format!("cannot be created: {} is not a folder", path("missing"));
     assert_eq!(refused("missing/x.db"), format!("error: cannot open the database: {} {missing}", path("missing/x.db")));
     let missing = "cannot be opened: No such file or directory (os error 2)";
@@ -177,11 +179,11 @@ fn a_write_ahead_log_without_its_file_is_kept() {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("it is set");
     connection.close().expect("it closes");
     let path = folder.path().join("hero-teams.db");
-    let log = format!("{}-wal has what was written to it: put the file back, or remove that one", path.display());
+    let log = format!("{}-wal has data that was written to it; put the file back, or remove that one", path.display());
     fs::remove_file(&path).expect("it is there");
-    assert_refused(folder.path(), &format!("is missing or empty, and {log}"));
+    assert_refused(folder.path(), &format!("is missing or empty, but {log}"));
     fs::write(&path, "").expect("it is written");
-    assert_refused(folder.path(), &format!("is missing or empty, and {log}"));
+    assert_refused(folder.path(), &format!("is missing or empty, but {log}"));
 }
 
 /// The program without the right of root to open whatever it likes.
@@ -313,7 +315,7 @@ impl Swap<'_> {
 
 async fn heroes(server: &Server) -> usize {
     let answer: Value = server.graphql(READ, json!({})).await.expect("an answer");
-    answer["data"]["heroes"].as_array().map(Vec::len).unwrap_or_else(|| panic!("{answer}"))
+    answer["data"]["heroes"].as_array().map_or_else(|| panic!("{answer}"), Vec::len)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,7 @@ mod http;
 mod input;
 mod lists;
 mod log;
+mod memory;
 mod missions;
 mod model;
 mod node;

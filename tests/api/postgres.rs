@@ -27,8 +27,8 @@ async fn text_in_another_encoding_is_refused() {
     for encoding in ["SQL_ASCII", "LATIN1"] {
         let options = format!("TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'");
         let Some(database) = TestDatabase::postgres_with(&options).await else { return };
-        let remedy = "make one in UTF-8: `createdb --template template0 --encoding UTF8 NAME`";
-        assert_refused(&database, &format!("has text in {encoding}, with which comparisons are wrong; {remedy}"));
+        let remedy = "create one with `createdb --template template0 --encoding UTF8 NAME`";
+        assert_refused(&database, &format!("stores text in {encoding}, but UTF-8 is required to compare it; {remedy}"));
         database.remove().await;
     }
 }
@@ -45,7 +45,7 @@ async fn tables_of_another_program_stay_as_they_are() {
     execute(&database.url, "DROP TABLE hero; DROP VIEW team").await;
     execute(&database.url, "CREATE TABLE seaql_migrations (version varchar, applied_at bigint)").await;
     execute(&database.url, "INSERT INTO seaql_migrations VALUES ('m1_cake', 1)").await;
-    let reason = "was made by another program, or by a newer version of this one (it has the migrations m1_cake)";
+    let reason = "was made by another program, or a newer version of this one (it has the migrations m1_cake)";
     assert_refused(&database, &format!("{reason}; {ELSEWHERE}"));
     execute(&database.url, "DROP TABLE seaql_migrations").await;
     // Tables of other names are in nobody's way.

@@ -140,13 +140,13 @@ fn urls_that_are_refused() {
         ("sqlite://x%00.db", "the name of the file has a control character"),
         (
             "postgres://a:1,b:2/c",
-            "one host is supported: no list of hosts or ports, no `target_session_attrs`, no `load_balance_hosts`",
+            "one host is supported; lists of hosts or ports, `target_session_attrs` and `load_balance_hosts` are not",
         ),
         (
             "postgres://a:secret@b/c?search_path=d",
-            "the parameter `search_path` is not known; possible are application_name, dbname, \
-          host, hostaddr, options, password, port, sslcert, sslkey, sslmode, sslrootcert, user; a setting of PostgreSQL goes into \
-          `options`, such as options=-c%20search_path%3Dheroes",
+            "the parameter `search_path` is not known; possible are application_name, dbname, host, hostaddr, options, \
+             password, port, sslcert, sslkey, sslmode, sslrootcert, user; \
+             a setting of PostgreSQL goes into `options`, such as options=-c%20search_path%3Dheroes",
         ),
     ] {
         for command_name in ["serve", "migrate", "seed", "schema"] {
