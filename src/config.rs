@@ -262,7 +262,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_COMMIT_TIMEOUT",
         default_value = "5",
         value_name = "SECONDS",
-        value_parser = seconds
+        value_parser = Setting(seconds)
     )]
     pub commit_timeout: Duration,
     /// Seconds that a statement may take on PostgreSQL before it is cancelled; 0 for no end

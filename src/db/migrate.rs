@@ -144,7 +144,7 @@ impl Db {
         let write = self.write.of(&Arc::default());
         let is_postgres = write.get_database_backend() == DbBackend::Postgres;
         if if is_postgres { is_read_only(&write).await? } else { write.is_read_only() } {
-            return refuse(&pending);
+            return refuse(&pending, write.get_database_backend());
         }
         if pending.is_empty() {
             return Ok(());
@@ -211,10 +211,12 @@ impl Db {
     }
 }
 
-/// Refuses migrations of a database that may only be read.
-fn refuse(pending: &[String]) -> Result<(), StoreError> {
+/// Refuses migrations of a database that may only be read. Opening a file of SQLite that may only be read has warned.
+fn refuse(pending: &[String], backend: DbBackend) -> Result<(), StoreError> {
     if pending.is_empty() {
-        tracing::warn!("the database may only be read, so mutations are refused");
+        if backend == DbBackend::Postgres {
+            tracing::warn!("the database may only be read, so mutations are refused");
+        }
         return Ok(());
     }
     let message = format!("the database is outdated and may only be read (pending: {})", pending.join(", "));

@@ -302,40 +302,35 @@ fn what_no_request_can_match_is_refused() {
     let name = |meant| format!("a name is expected, without scheme, user, port and path, such as {meant}");
     let origin = "an origin is expected, such as https://example.org or http://localhost:3000".to_owned();
     let alone = |meant| format!("an origin is expected, with nothing but scheme, host and port, such as {meant}");
-    for (flag, shown, value, reason) in [
-        ("--allowed-host", "NAME", "https://example.com", name("example.com")),
-        ("--allowed-host", "NAME", "example.com:443", name("example.com")),
-        ("--allowed-host", "NAME", "https://u:p@Example.com:8443/a?b#c", name("example.com")),
-        ("--allowed-host", "NAME", "example.com/", name("example.com")),
-        ("--allowed-host", "NAME", "user@example.com", name("example.com")),
-        ("--allowed-host", "NAME", "[::1]:8000", name("[::1]")),
-        ("--allowed-host", "NAME", "example.com..", name("heroes.example.com")),
-        ("--allowed-host", "NAME", ".example.com", name("heroes.example.com")),
-        ("--allowed-host", "NAME", "a b", name("heroes.example.com")),
-        ("--allowed-host", "NAME", "fe80::1%eth0", name("heroes.example.com")),
-        ("--allowed-host", "NAME", "", name("heroes.example.com")),
-        ("--allowed-host", "NAME", ".", name("heroes.example.com")),
-        ("--allowed-host", "NAME", "*", format!("{wildcard} name, such as heroes.example.com")),
-        ("--allowed-host", "NAME", "*.example.com", format!("{wildcard} name, such as heroes.example.com")),
-        ("--cors-origin", "https://HOST", "*", format!("{wildcard} origin, such as https://example.org")),
-        (
-            "--cors-origin",
-            "https://HOST",
-            "https://*.a.example",
-            format!("{wildcard} origin, such as https://example.org"),
-        ),
-        ("--cors-origin", "https://HOST", "a.example", origin.clone()),
-        ("--cors-origin", "https://HOST", "localhost:3000", origin.clone()),
-        ("--cors-origin", "https://HOST", "null", origin.clone()),
-        ("--cors-origin", "https://HOST", "", origin.clone()),
-        ("--cors-origin", "https://HOST", "https://", origin.clone()),
-        ("--cors-origin", "https://HOST", "file:///tmp", origin.clone()),
-        ("--cors-origin", "https://HOST", "https://a.example/app", alone("https://a.example")),
-        ("--cors-origin", "https://HOST", "https://u@A.example:443", alone("https://a.example")),
-        ("--cors-origin", "https://HOST", "http://a.example:8080?x", alone("http://a.example:8080")),
-        ("--cors-origin", "https://HOST", "https://a.example/#x", alone("https://a.example")),
+    for (flag, value, reason) in [
+        ("--allowed-host", "https://example.com", name("example.com")),
+        ("--allowed-host", "example.com:443", name("example.com")),
+        ("--allowed-host", "https://u:p@Example.com:8443/a?b#c", name("example.com")),
+        ("--allowed-host", "example.com/", name("example.com")),
+        ("--allowed-host", "user@example.com", name("example.com")),
+        ("--allowed-host", "[::1]:8000", name("[::1]")),
+        ("--allowed-host", "example.com..", name("heroes.example.com")),
+        ("--allowed-host", ".example.com", name("heroes.example.com")),
+        ("--allowed-host", "a b", name("heroes.example.com")),
+        ("--allowed-host", "fe80::1%eth0", name("heroes.example.com")),
+        ("--allowed-host", "", name("heroes.example.com")),
+        ("--allowed-host", ".", name("heroes.example.com")),
+        ("--allowed-host", "*", format!("{wildcard} name, such as heroes.example.com")),
+        ("--allowed-host", "*.example.com", format!("{wildcard} name, such as heroes.example.com")),
+        ("--cors-origin", "*", format!("{wildcard} origin, such as https://example.org")),
+        ("--cors-origin", "https://*.a.example", format!("{wildcard} origin, such as https://example.org")),
+        ("--cors-origin", "a.example", origin.clone()),
+        ("--cors-origin", "localhost:3000", origin.clone()),
+        ("--cors-origin", "null", origin.clone()),
+        ("--cors-origin", "", origin.clone()),
+        ("--cors-origin", "https://", origin.clone()),
+        ("--cors-origin", "file:///tmp", origin.clone()),
+        ("--cors-origin", "https://a.example/app", alone("https://a.example")),
+        ("--cors-origin", "https://u@A.example:443", alone("https://a.example")),
+        ("--cors-origin", "http://a.example:8080?x", alone("http://a.example:8080")),
+        ("--cors-origin", "https://a.example/#x", alone("https://a.example")),
     ] {
-        let error = format!("error: invalid value '{value}' for '{flag} <{shown}>': {reason} (see --help)\n");
+        let error = format!("error: {flag}: {reason} (see --help)\n");
         assert_eq!(said(&[flag, value]), (Some(2), error));
     }
     for arguments in [

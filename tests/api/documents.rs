@@ -606,7 +606,7 @@ async fn what_may_have_been_meant() {
     let answer = app.graphql("query(\n$a: Int, $a: Boolan) { heroes(were: 1, were: 2) { id } }").await;
     let messages = answer["errors"].as_array().expect("a list").iter().map(|error| error["message"].as_str());
     let suggesting = messages.filter(|message| message.is_some_and(|message| message.contains("did you mean")));
-    assert_eq!(suggesting.count(), 3, "{answer}");
+    assert_eq!(suggesting.count(), 2, "{answer}");
     app.close().await;
 
     let app = TestApp::with(TestDatabase::sqlite(), |settings| {

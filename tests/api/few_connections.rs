@@ -37,7 +37,7 @@ fn clients(app: &TestApp, number: usize, query: &'static str) -> Vec<JoinHandle<
 
 /// A server whose user may have so many connections to PostgreSQL, and the name of the user.
 async fn limited(connections: u32) -> Option<(TestApp, String)> {
-    let mut database = TestDatabase::postgres().await?;
+    let mut database = TestDatabase::empty_postgres().await?;
     let name = crate::line::place(&database.url)?.0.to_owned();
     let user = format!("{name}_user");
     database.administrate(&format!("CREATE ROLE {user} LOGIN CONNECTION LIMIT {connections}")).await;

@@ -35,7 +35,7 @@ async fn text_in_another_encoding_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_program_stay_as_they_are() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::empty_postgres().await else { return };
     execute(
         &database.url,
         "CREATE TABLE hero (id bigint); CREATE VIEW team AS SELECT 1; CREATE TABLE other (id bigint)",
@@ -59,7 +59,7 @@ async fn tables_of_another_program_stay_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_of_postgres_go_into_the_url() {
-    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(mut database) = TestDatabase::empty_postgres().await else { return };
     execute(&database.url, "CREATE TABLE hero (id bigint); CREATE SCHEMA heroes").await;
     let plain = database.url.clone();
     database.url = format!(

@@ -79,7 +79,9 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "DATABASE_URL" => ("x.db", "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
             "HERO_TEAMS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
             "HERO_TEAMS_ALLOWED_HOSTS" => ("a.example,,b.example", ""),
-            "HERO_TEAMS_CORS_ORIGINS" => ("https://a.example, *", "an origin such as https://example.org is expected"),
+            "HERO_TEAMS_CORS_ORIGINS" => {
+                ("https://a.example, *", "a wildcard is not supported: list each origin, such as https://example.org")
+            }
             "HERO_TEAMS_LOG_LEVEL" => ("loud", "one of error, warn, info, debug, trace is expected"),
             "HERO_TEAMS_LOG_FORMAT" => ("xml", "one of text, json is expected"),
             "HERO_TEAMS_READ_CONNECTIONS" | "HERO_TEAMS_WRITE_CONNECTIONS" => {

@@ -26,7 +26,7 @@ async fn a_standby_is_read_and_once_promoted_written() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({})).await;
-    let empty = TestDatabase::postgres().await.expect("it was there a moment ago");
+    let empty = TestDatabase::empty_postgres().await.expect("it was there a moment ago");
     let Some(standby) = Standby::of(&app.database) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let start = |flags: &[&str]| Server::start(folder.path(), &[flags, &["--database-url", &standby.url]].concat());
@@ -51,7 +51,7 @@ async fn a_standby_is_read_and_once_promoted_written() {
 
     // What is missing there cannot be made there.
     let url = standby.url_of(&empty).expect("it has a place");
-    let output = run(folder.path(), &["--database-url", &url]);
+    let output = run(folder.path(), &["--listen", "127.0.0.1:0", "--database-url", &url]);
     let said = refusal(&output);
     assert!(said.contains("the database is outdated and may only be read (pending: "), "{said}");
 

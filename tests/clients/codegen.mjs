@@ -41,7 +41,7 @@ for (const [program, ...args] of [["graphql-codegen", "--config", "codegen.json"
 }
 assert.match(
   readFileSync(path.join(folder, "schema.ts"), "utf8"),
-  /The name that everybody knows: not blank/,
+  /The public name\. Several heroes can have the same one/,
   "The descriptions are missing.",
 );
 process.stdout.write(execFileSync("node", ["out/typed.js", endpoint], { cwd: folder }));
