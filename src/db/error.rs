@@ -134,6 +134,12 @@ pub fn is_busy(error: &sqlx::Error) -> bool {
     sqlite::code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
+/// The same, of an error of SeaORM.
+pub fn is_locked(error: &DbErr) -> bool {
+    let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = error else { return false };
+    matches!(cause, RuntimeErr::SqlxError(cause) if is_busy(cause))
+}
+
 /// Whether PostgreSQL has as many connections as it, the database or the user may have.
 pub fn is_without_room(error: &sqlx::Error) -> bool {
     // too_many_connections

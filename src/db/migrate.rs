@@ -8,7 +8,9 @@ use sea_orm::{
     Statement, Value, from_query_result_to_proxy_row, prelude::async_trait::async_trait,
 };
 
-use super::{Db, StoreError, Transaction, connection::Isolation, readiness::is_read_only, sqlite::Place};
+use super::{
+    Db, StoreError, Transaction, connection::Isolation, error::is_locked, readiness::is_read_only, sqlite::Place,
+};
 
 /// The table in which SeaORM notes the migrations that were applied.
 pub const MIGRATIONS: &str = "seaql_migrations";
@@ -150,7 +152,15 @@ impl Db {
             return Ok(());
         }
         // Read committed: a snapshot from before the wait would not show what the other server has done.
-        let txn = write.begin_in(Place::Thread, Isolation::ReadCommitted).await?;
+        let txn = loop {
+            match write.begin_in(Place::Thread, Isolation::ReadCommitted).await {
+                // SQLite gives up after some seconds, but another server may take longer.
+                Err(error) if is_locked(&error) => {
+                    tracing::warn!("another process writes to the database; the migrations wait for it");
+                }
+                txn => break txn?,
+            }
+        };
         if is_postgres {
             // The wait for the other server takes its time, too.
             txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;

@@ -3,14 +3,16 @@
 use std::{process::Command, time::Duration};
 
 use axum::Router;
+use hero_teams::db::{Db, Transaction};
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     databases::{TestDatabase, skip},
     line::Line,
-    outages::{READY, UNWRITABLE, assert_ready, code},
-    support::{TestApp, graphql, router, text_body},
+    outages::{READY, UNWRITABLE, assert_ready, code, until_ready},
+    support::{TestApp, connect, graphql, in_enough_time, router, text_body, until},
 };
 
 const READ: &str = "{ heroes { name } }";
@@ -39,20 +41,48 @@ fn send(router: &Router, query: &'static str, number: usize) -> Vec<JoinHandle<V
     (0..number).map(client).collect()
 }
 
-/// The processes of PostgreSQL that wait in a commit, as soon as there are so many.
-async fn committing(app: &TestApp, number: usize) -> Vec<String> {
-    let processes = "FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'
-                     AND wait_event IS NOT NULL";
-    let number = i64::try_from(number).expect("it is small");
-    while app.count(&format!("SELECT COUNT(*) {processes}")).await != number {
-        tokio::task::yield_now().await;
-    }
+const COMMITTING: &str = "FROM pg_stat_activity
+    WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active' AND wait_event IS NOT NULL";
+
+/// The number of processes of PostgreSQL that wait in a commit.
+async fn committing(app: &TestApp) -> i64 {
+    app.count(&format!("SELECT COUNT(*) {COMMITTING}")).await
+}
+
+/// Those processes.
+async fn committing_processes(app: &TestApp) -> Vec<String> {
     let mut pids = Vec::new();
-    for index in 0..number {
-        let pid = app.count(&format!("SELECT pid::bigint {processes} ORDER BY pid OFFSET {index} LIMIT 1")).await;
+    for index in 0..committing(app).await {
+        let pid = app.count(&format!("SELECT pid::bigint {COMMITTING} ORDER BY pid OFFSET {index} LIMIT 1")).await;
         pids.push(pid.to_string());
     }
     pids
+}
+
+/// Clients that are all stuck in their commits, or that are not, because the deadline came before.
+async fn stuck(
+    app: &TestApp,
+    deadline: Instant,
+    number: usize,
+) -> Result<Vec<JoinHandle<Value>>, Vec<JoinHandle<Value>>> {
+    let clients = send(&router(app.db.for_request(deadline)), STUCK, number);
+    let expected = i64::try_from(number).expect("it is small");
+    let has_ended = || clients.iter().any(JoinHandle::is_finished);
+    until(async || committing(app).await == expected || has_ended()).await;
+    if has_ended() { Err(clients) } else { Ok(clients) }
+}
+
+/// Lets commits that take this lock wait.
+async fn lock(db: &Db) -> Transaction {
+    let lock = db.write.begin().await.expect("a transaction");
+    lock.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
+    lock
+}
+
+async fn ended(clients: Vec<JoinHandle<Value>>) {
+    for client in clients {
+        client.await.expect("the client does not panic");
+    }
 }
 
 /// Processes that do nothing until this is dropped.
@@ -89,30 +119,32 @@ fn assert_unanswered(answer: &Value) {
     assert_eq!(*answer, json!({"data": {"createHero": null}, "errors": [error]}));
 }
 
-async fn wait_until_ready(app: &TestApp) {
-    while app.get("/health/ready").await.status() != READY.0 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_stop_in_a_commit() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let app = TestApp::with(database, |settings| settings.db.commit_timeout = Duration::from_secs(1)).await;
     do_in_commit(&app, "stuck", "PERFORM pg_sleep(3600)").await;
     // All writers there are.
-    let clients = send(&within(&app, 4), STUCK, 8);
-    if let Some(stopped) = Stopped::new(committing(&app, 8).await) {
+    let clients = in_enough_time(async |deadline| match stuck(&app, deadline, 8).await {
+        Ok(clients) => Some(clients),
+        Err(clients) => {
+            ended(clients).await;
+            until(async || committing(&app).await == 0).await;
+            None
+        }
+    });
+    let clients = clients.await;
+    if let Some(stopped) = Stopped::new(committing_processes(&app).await) {
         for client in clients {
             assert_unanswered(&client.await.expect("the client does not panic"));
         }
         // Connections and turns are free, and the processes still stand.
         app.data(CREATE, json!({})).await;
-        wait_until_ready(&app).await;
-        assert_eq!(committing(&app, 8).await, stopped.0);
+        until_ready(&app, READY).await;
+        assert_eq!(committing_processes(&app).await, stopped.0);
     }
     // They were told to give up, so that they are not there for ever.
-    committing(&app, 0).await;
+    until(async || committing(&app).await == 0).await;
     assert_eq!(app.data(READ, json!({})).await, json!({"heroes": [{"name": "A"}]}));
     app.close().await;
 }
@@ -126,27 +158,30 @@ async fn ready_when_no_writer_comes_back() {
     })
     .await;
     do_in_commit(&app, "stuck", "PERFORM pg_advisory_xact_lock(1)").await;
-    let outside = app.database.url.clone();
-    let outside = crate::support::connect(&outside).await;
-    let lock = outside.write.begin().await.expect("a transaction");
-    sea_orm::ConnectionTrait::execute_unprepared(&lock, "SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
-
-    let clients = send(&within(&app, 3), STUCK, 3);
-    committing(&app, 3).await;
+    let outside = connect(&app.database.url).await;
+    let waiting = in_enough_time(async |deadline| {
+        let lock = lock(&outside).await;
+        match stuck(&app, deadline, 3).await {
+            Ok(clients) => Some((lock, clients)),
+            Err(clients) => {
+                drop(lock);
+                ended(clients).await;
+                None
+            }
+        }
+    });
+    let (lock, clients) = waiting.await;
     let is_ready = async || {
         let response = app.get("/health/ready").await;
         (response.status(), text_body(response).await)
     };
     // It is ready as long as the writers may be busy.
-    loop {
-        match is_ready().await {
-            (status, text) if (status, text.as_str()) == READY => {}
-            (status, text) => {
-                assert_eq!((status, text.as_str()), UNWRITABLE);
-                break;
-            }
-        }
-    }
+    until(async || {
+        let (status, text) = is_ready().await;
+        assert!([READY, UNWRITABLE].contains(&(status, &text)), "{status} {text}");
+        (status, text.as_str()) == UNWRITABLE
+    })
+    .await;
     assert!(!clients.iter().any(JoinHandle::is_finished), "commits are waited for");
     drop(lock);
     for client in clients {
@@ -167,11 +202,13 @@ async fn a_commit_that_all_writers_wait_for() {
     app.execute("CREATE SEQUENCE attempts").await;
     let lose = "IF nextval('attempts') < 8 THEN RAISE 'injected' USING ERRCODE = '40001'; END IF; PERFORM pg_advisory_xact_lock(1)";
     do_in_commit(&app, "stuck", lose).await;
-    let outside = crate::support::connect(&app.database.url).await;
-    let lock = outside.write.begin().await.expect("a transaction");
-    sea_orm::ConnectionTrait::execute_unprepared(&lock, "SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
-    let alone = send(&within(&app, 4), STUCK, 1);
-    committing(&app, 1).await;
+    let outside = connect(&app.database.url).await;
+    let lock = lock(&outside).await;
+    let alone = in_enough_time(async |deadline| {
+        app.execute("ALTER SEQUENCE attempts RESTART").await;
+        stuck(&app, deadline, 1).await.ok()
+    });
+    let alone = alone.await;
     let others = send(&app.router, CREATE, 4);
     // Its connection has gone in the middle of the commit.
     line.rules.swallow_calls();
@@ -201,7 +238,16 @@ async fn commits_whose_answers_are_lost() {
         (r#"mutation { updateHero(input: {id: 1, name: "B"}) { hero { name } } }"#, "updateHero"),
         ("mutation { deleteHero(input: {id: 1}) { hero { name } } }", "deleteHero"),
     ] {
-        let answer = graphql(&within(&app, 2), query, json!({})).await;
+        let answer = in_enough_time(async |deadline| {
+            let answer = graphql(&router(app.db.for_request(deadline)), query, json!({})).await;
+            if *code(&answer) == json!("TIMEOUT") {
+                // It was not written, but it may have taken a key.
+                app.execute("ALTER SEQUENCE hero_id_seq RESTART").await;
+                return None;
+            }
+            Some(answer)
+        });
+        let answer = answer.await;
         let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": [path],
             "extensions": {"code": "UNAVAILABLE"}});
         assert_eq!(answer, json!({"data": {path: null}, "errors": [error]}));
@@ -211,7 +257,7 @@ async fn commits_whose_answers_are_lost() {
     assert_eq!(app.count("SELECT last_value FROM hero_id_seq").await, 1);
     assert_ready(&app, UNWRITABLE).await;
     line.rules.swallow_after(None);
-    wait_until_ready(&app).await;
+    until_ready(&app, READY).await;
     app.data(CREATE, json!({})).await;
     app.close().await;
 }
@@ -258,15 +304,15 @@ async fn statements_that_cannot_be_cancelled() {
             // The connection for this is there.
             assert_eq!(*code(&graphql(&within(&app, 1), READ, json!({})).await), json!("TIMEOUT"));
         }
-        app.seen();
-        let client = send(&within(&app, 2), READ, 1);
-        while app.seen() == 0 {
-            tokio::task::yield_now().await;
-        }
+        let running = in_enough_time(async |deadline| {
+            app.seen();
+            let client = send(&router(app.db.for_request(deadline)), READ, 1).pop()?;
+            until(async || app.seen() > 0 || client.is_finished()).await;
+            (!client.is_finished()).then_some(client)
+        });
+        let client = running.await;
         line.rules.swallow_all(true);
-        for client in client {
-            assert_eq!(*code(&client.await.expect("the client does not panic")), json!("TIMEOUT"));
-        }
+        assert_eq!(*code(&client.await.expect("the client does not panic")), json!("TIMEOUT"));
         line.rules.swallow_all(false);
         assert_eq!(app.data("{ team(id: 1) { name } }", json!({})).await, json!({"team": {"name": "Z-Force"}}));
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use hero_teams::schema::{Migrator, MigratorTrait};
 use rusqlite::{Connection, config::DbConfig};
 use serde_json::{Value, json};
 
@@ -265,7 +266,8 @@ async fn a_file_that_may_only_be_read_is_read() {
 fn an_outdated_file_that_may_only_be_read_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("hero-teams.db"), "").expect("it is written");
-    let pending = "m20261122_000001_create_hero, m20261122_000002_create_team, m20261122_000003_create_hero_team_link";
+    let pending: Vec<_> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let pending = pending.join(", ");
     for arguments in [&["--listen", "127.0.0.1:0"][..], &["migrate"], &["seed"]] {
         let refused =
             refusal(&run(folder.path(), &[arguments, &["--database-url", "sqlite://hero-teams.db?mode=ro"]].concat()));

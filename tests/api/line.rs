@@ -1,13 +1,16 @@
 //! A line to PostgreSQL that can be cut, held up and listened to. It knows enough of the protocol for that.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixStream},
     task::{JoinHandle, JoinSet},
 };
 
@@ -15,7 +18,8 @@ use crate::databases::{TestDatabase, skip};
 
 /// The line to PostgreSQL.
 pub struct Line {
-    port: u16,
+    /// Nobody else takes the port while nobody listens on it.
+    port: TcpSocket,
     socket: String,
     pub rules: Arc<Rules>,
     carrying: Option<JoinHandle<()>>,
@@ -79,16 +83,26 @@ impl Line {
             skip("PostgreSQL is not reached by a socket");
             return None;
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
+        let port = TcpSocket::new_v4().expect("a socket");
+        port.set_reuseaddr(true).expect("it is set");
+        port.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
         let socket = format!("{folder}/.s.PGSQL.5432");
         let mut line = Self { port, socket, rules: Arc::default(), carrying: None };
-        line.carry(listener);
-        database.url = format!("postgres://postgres@127.0.0.1:{port}/{name}");
+        line.carry().await;
+        database.url = format!("postgres://postgres@{}/{name}", line.address());
         Some(line)
     }
 
-    fn carry(&mut self, listener: TcpListener) {
+    fn address(&self) -> SocketAddr {
+        self.port.local_addr().expect("it is bound")
+    }
+
+    async fn listen(&self) -> TcpListener {
+        TcpListener::bind(self.address()).await.expect("the port is kept for it")
+    }
+
+    async fn carry(&mut self) {
+        let listener = self.listen().await;
         let (socket, rules) = (self.socket.clone(), Arc::clone(&self.rules));
         self.carrying = Some(tokio::spawn(async move {
             let mut calls = JoinSet::new();
@@ -109,7 +123,7 @@ impl Line {
     /// From now on calls are taken, and hear nothing.
     pub async fn hold(&mut self) {
         self.cut().await;
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
+        let listener = self.listen().await;
         self.carrying = Some(tokio::spawn(async move {
             let mut calls = Vec::new();
             while let Ok((call, _)) = listener.accept().await {
@@ -122,8 +136,7 @@ impl Line {
         if self.carrying.is_some() {
             self.cut().await;
         }
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
-        self.carry(listener);
+        self.carry().await;
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
-    task::{spawn_blocking, yield_now},
+    task::spawn_blocking,
 };
 
-use crate::command_line::command;
+use crate::{command_line::command, support::until};
 
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
 const BINARY: &str = env!("CARGO_BIN_EXE_hero-teams");
@@ -60,12 +60,13 @@ async fn graphql(folder: &Path, query: &str) -> Value {
 }
 
 async fn graphql_with(folder: &Path, query: &str, variables: Value) -> Value {
-    let mut stream = loop {
-        match UnixStream::connect(folder.join("socket")).await {
-            Ok(stream) => break stream,
-            Err(_) => yield_now().await,
-        }
-    };
+    let mut stream = None;
+    until(async || {
+        stream = UnixStream::connect(folder.join("socket")).await.ok();
+        stream.is_some()
+    })
+    .await;
+    let mut stream = stream.expect("the server accepts");
     let body = json!({"query": query, "variables": variables}).to_string();
     let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
     let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());

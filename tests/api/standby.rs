@@ -7,7 +7,7 @@ use crate::{
     command_line::{Server, refusal, run},
     databases::{Standby, TestDatabase},
     outages::{READY, UNWRITABLE, code, ready},
-    support::TestApp,
+    support::{TestApp, until},
 };
 
 const READ: &str = "{ heroes { name teams { name } } }";
@@ -58,9 +58,7 @@ async fn a_standby_is_read_and_once_promoted_written() {
     let server = start(&[]);
     assert_eq!(code_of(&server, CREATE).await, json!("UNAVAILABLE"));
     standby.promote().await;
-    while ready(&server).await != owned(READY) {
-        tokio::task::yield_now().await;
-    }
+    until(async || ready(&server).await == owned(READY)).await;
     let created = server.graphql(CREATE, json!({})).await;
     assert_eq!(created, Some(json!({"data": {"createHero": {"hero": {"name": "A"}}}})));
     let heroes = json!({"data": {"heroes": [{"name": "A", "teams": []}, {"name": "A", "teams": []}]}});

@@ -241,6 +241,18 @@ pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// What comes of an attempt that has a deadline after it has come to a certain point: as late a one as this machine needs to come
+/// there. An attempt gives nothing when it was too early.
+pub async fn in_enough_time<T>(mut attempt: impl AsyncFnMut(Instant) -> Option<T>) -> T {
+    let mut time = Duration::from_millis(500);
+    loop {
+        match attempt(Instant::now() + time).await {
+            Some(outcome) => return outcome,
+            None => time *= 2,
+        }
+    }
+}
+
 /// The whole answer to a query with variables.
 pub async fn graphql(router: &Router, query: &str, variables: Value) -> Value {
     let response = post(router, "application/json", json!({"query": query, "variables": variables}).to_string()).await;

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createServer, request } from "node:http";
-import { chromium } from "playwright-core";
+import { launch, newPage, until } from "./browser.mjs";
 
 const [baseUrl, screenshot] = process.argv.slice(2);
 if (!baseUrl || !screenshot) {
@@ -31,22 +31,10 @@ const proxy = createServer((incoming, outgoing) => {
 await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
 const address = `http://127.0.0.1:${proxy.address().port}${PATH}`;
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch();
 
 try {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-  page.setDefaultTimeout(30_000);
+  const page = await newPage(browser, { viewport: { width: 1400, height: 900 } });
   // Without the slash, the page goes to where its files are below it.
   await page.goto(`${address}?a#b`);
   await page.waitForURL(`${address}/?a#b`);
@@ -90,14 +78,11 @@ try {
     return image.src;
   });
   assert.equal(favicon, `${address}/favicon.svg`);
-  const workers = page.workers().map((worker) => worker.url());
+  const workers = () => page.workers().map((worker) => worker.url());
+  await until(() => workers().some((url) => url.includes("graphql.worker")), "GraphQL has no web worker.", faults);
   assert.ok(
-    workers.every((url) => url.startsWith(`${address}/playground/`)),
-    workers.join(),
-  );
-  assert.ok(
-    workers.some((url) => url.includes("graphql.worker")),
-    "GraphQL has no web worker.",
+    workers().every((url) => url.startsWith(`${address}/playground/`)),
+    workers().join(),
   );
   assert.deepEqual(faults, []);
   console.log(JSON.stringify({ heroes: data.createHeroes.heroes.map(({ name }) => name) }));

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { chromium } from "playwright-core";
+import { launch, newPage } from "./browser.mjs";
 
 const [baseUrl] = process.argv.slice(2);
 if (!baseUrl) {
@@ -11,22 +11,15 @@ if (!baseUrl) {
   process.exit(1);
 }
 const endpoint = new URL("/graphql", baseUrl).href;
-/** For whatever is waited for, on a machine that is busy with something else. */
-const TIMEOUT = 120_000;
 const query = 'mutation { createHero(input: {name: "Forged", secretName: "Nobody"}) { hero { id } } }';
 
 // Another port of the same machine is another origin, and "localhost" another site than 127.0.0.1.
 const foreign = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"));
 await new Promise((resolve) => foreign.listen(0, "127.0.0.1", resolve));
-const browser = await chromium.launch({
-  timeout: TIMEOUT,
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 
 try {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(TIMEOUT);
+  const page = await newPage(browser);
   const seen = [];
   // Playwright tells of answers that the page itself may not read.
   page.on("response", (response) => {

@@ -2,7 +2,7 @@
 // node listed-site.mjs <base-url> <page-url>
 
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
+import { launch, newPage } from "./browser.mjs";
 
 const [baseUrl, pageUrl] = process.argv.slice(2);
 if (!baseUrl || !pageUrl) {
@@ -31,21 +31,10 @@ const headers = {
   "x-request-id": "page-1",
 };
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch();
 
 try {
-  const page = await browser.newPage();
+  const page = await newPage(browser);
   await page.goto(pageUrl);
   const create = 'mutation { createHero(input: {name: "Deadpond", secretName: "Dive Wilson"}) { hero { id } } }';
   const created = await page.evaluate(send, { endpoint, headers, query: create });

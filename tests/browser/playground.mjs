@@ -2,7 +2,7 @@
 // node playground.mjs <base-url> <screenshot.png>
 
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
+import { launch, newPage, until } from "./browser.mjs";
 
 const [baseUrl, screenshot] = process.argv.slice(2);
 if (!baseUrl || !screenshot) {
@@ -15,8 +15,6 @@ const TABS = ["TutorialStory", "HeroesWithTeams", "TeamsWithHeroes", "HeroById",
 const HEROES = ["Deadpond", "Rusty-Man", "Spider-Boy"];
 const QUERY = "{ heroes { name teams { name } } }";
 const WORKERS = ["editor", "graphql", "json"];
-/** For whatever is waited for, on a machine that is busy with something else. */
-const TIMEOUT = 120_000;
 
 const faults = [];
 const requests = [];
@@ -24,20 +22,7 @@ const requests = [];
 const loaded = new Set();
 const cancelled = new Set();
 
-const browser = await chromium.launch({
-  timeout: TIMEOUT,
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-  ],
-});
+const browser = await launch("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1");
 
 try {
   console.log(JSON.stringify(await visit()));
@@ -49,8 +34,7 @@ try {
 }
 
 async function visit() {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-  page.setDefaultTimeout(TIMEOUT);
+  const page = await newPage(browser, { viewport: { width: 1400, height: 900 } });
   await watch(page);
 
   await page.goto(baseUrl);
@@ -93,8 +77,8 @@ async function visit() {
   await page.evaluate(() => document.fonts.ready);
   await page.screenshot({ path: screenshot });
 
-  const workers = page.workers().map((worker) => new URL(worker.url()).pathname);
-  assert.ok(workers.some((path) => path.includes("graphql.worker")), "GraphQL has no web worker.");
+  const workers = () => page.workers().map((worker) => new URL(worker.url()).pathname);
+  await until(() => workers().some((path) => path.includes("graphql.worker")), "GraphQL has no web worker.", faults);
 
   await page.waitForFunction(() => {
     const { tabs } = JSON.parse(localStorage.getItem("graphiql:tabState"));
@@ -108,8 +92,8 @@ async function visit() {
     "A returning visitor does not find their own tabs.",
   );
   const isLoaded = (name) => [...loaded].some((url) => url.includes(`/${name}.worker`));
-  await until(() => WORKERS.every(isLoaded), "A web worker is not loaded.");
-  await until(() => [...cancelled].every((url) => loaded.has(url)), "What was cancelled is not loaded later either.");
+  await until(() => WORKERS.every(isLoaded), "A web worker is not loaded.", faults);
+  await until(() => [...cancelled].every((url) => loaded.has(url)), "What was cancelled is not loaded later either.", faults);
 
   assert.equal(faults.length, 0, "The browser reports faults.");
   return {
@@ -119,7 +103,7 @@ async function visit() {
     created,
     suggestion,
     heroes: answer.data.heroes.length,
-    workers,
+    workers: workers(),
     requests: requests.length,
   };
 }
@@ -164,15 +148,6 @@ async function watch(page) {
       console.error(`${violatedDirective} blocks ${blockedURI}`);
     });
   });
-}
-
-/** Waits until something is so. */
-async function until(isSo, message) {
-  const deadline = Date.now() + TIMEOUT;
-  while (!isSo()) {
-    assert.ok(Date.now() < deadline && faults.length === 0, message);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** Decodes the favicon, because headless browsers do not fetch it on their own. */
