@@ -31,8 +31,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the arguments and variables of the program with this command line, which is [`Config::command`] or made of it.
-    /// Variables that are empty are as if they were not set.
+    /// Reads the arguments and variables of the program with this command line, which is [`Config::command`] or made of
+    /// it. Variables that are empty are as if they were not set.
     ///
     /// # Errors
     ///
@@ -99,31 +99,94 @@ pub struct ServeSettings {
     #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE", value_parser = Setting(flag))]
     pub no_migrate: bool,
     /// Seconds that running requests have to finish when the server is stopped
-    #[arg(long, global = true, env = "HERO_TEAMS_SHUTDOWN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_SHUTDOWN_TIMEOUT",
+        default_value = "10",
+        value_name = "SECONDS",
+        value_parser = Setting(seconds)
+    )]
     pub shutdown_timeout: Duration,
     /// Seconds for the headers of a request, from its first byte, or from the start of the connection
-    #[arg(long, global = true, env = "HERO_TEAMS_HEADER_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_HEADER_TIMEOUT",
+        default_value = "10",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
     pub header_timeout: Duration,
     /// Seconds that a connection is kept for the next request
-    #[arg(long, global = true, env = "HERO_TEAMS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = Setting(some_seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_IDLE_TIMEOUT",
+        default_value = "75",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
     pub idle_timeout: Duration,
     /// Seconds for the body of a request
-    #[arg(long, global = true, env = "HERO_TEAMS_BODY_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_BODY_TIMEOUT",
+        default_value = "10",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
     pub body_timeout: Duration,
     /// Seconds that a request may be worked on
-    #[arg(long, global = true, env = "HERO_TEAMS_REQUEST_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = Setting(some_seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_REQUEST_TIMEOUT",
+        default_value = "10",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
     pub request_timeout: Duration,
     /// Seconds that a client may take nothing of its answer
-    #[arg(long, global = true, env = "HERO_TEAMS_WRITE_TIMEOUT", default_value = "30", value_name = "SECONDS", value_parser = Setting(some_seconds))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_WRITE_TIMEOUT",
+        default_value = "30",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
     pub write_timeout: Duration,
     /// Bytes in the body of a request, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES", value_parser = Setting(some_number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_BODY_BYTES",
+        default_value = "1048576",
+        value_name = "BYTES",
+        value_parser = Setting(some_number::<usize>)
+    )]
     pub max_body_bytes: usize,
     /// GraphQL requests that are worked on at once, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_REQUESTS", default_value = "512", value_name = "NUMBER", value_parser = Setting(some_number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_REQUESTS",
+        default_value = "512",
+        value_name = "NUMBER",
+        value_parser = Setting(some_number::<usize>)
+    )]
     pub max_requests: usize,
     /// Connections at once, at most; others wait
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_CONNECTIONS", default_value = "4096", value_name = "NUMBER", value_parser = Setting(some_number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_CONNECTIONS",
+        default_value = "4096",
+        value_name = "NUMBER",
+        value_parser = Setting(some_number::<usize>)
+    )]
     pub max_connections: usize,
 }
 
@@ -133,10 +196,24 @@ pub struct GraphQlSettings {
     #[command(flatten)]
     pub limits: Limits,
     /// Bytes that documents may take which are kept parsed and validated; 0 keeps none
-    #[arg(long, global = true, env = "HERO_TEAMS_DOCUMENT_CACHE", default_value_t = DOCUMENT_CACHE, value_name = "BYTES", value_parser = Setting(number::<u64>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_DOCUMENT_CACHE",
+        default_value_t = DOCUMENT_CACHE,
+        value_name = "BYTES",
+        value_parser = Setting(number::<u64>)
+    )]
     pub document_cache: u64,
     /// Requests in one batch, at most; 0 refuses batches
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_BATCH", default_value = "0", value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_BATCH",
+        default_value = "0",
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_batch: usize,
     /// Tell clients nothing of the schema
     #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION", value_parser = Setting(flag))]
@@ -166,28 +243,84 @@ impl Default for GraphQlSettings {
 #[command(next_help_heading = "GraphQL")]
 pub struct Limits {
     /// Tokens in a document, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_TOKENS", default_value_t = Self::DEFAULT.max_tokens, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_TOKENS",
+        default_value_t = Self::DEFAULT.max_tokens,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_tokens: usize,
     /// Fields in fields, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DEPTH", default_value_t = Self::DEFAULT.max_depth, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_DEPTH",
+        default_value_t = Self::DEFAULT.max_depth,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_depth: usize,
     /// Fields of an operation, at most, with those of a fragment for each time that it is spread
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_FIELDS", default_value_t = Self::DEFAULT.max_fields, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_FIELDS",
+        default_value_t = Self::DEFAULT.max_fields,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_fields: usize,
     /// How often one field of an object may be selected, under different aliases
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ALIASES", default_value_t = Self::DEFAULT.max_aliases, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_ALIASES",
+        default_value_t = Self::DEFAULT.max_aliases,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_aliases: usize,
     /// Directives of an operation, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_DIRECTIVES", default_value_t = Self::DEFAULT.max_directives, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_DIRECTIVES",
+        default_value_t = Self::DEFAULT.max_directives,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_directives: usize,
     /// Fields at the root of an operation, at most
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROOT_FIELDS", default_value_t = Self::DEFAULT.max_root_fields, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_ROOT_FIELDS",
+        default_value_t = Self::DEFAULT.max_root_fields,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_root_fields: usize,
     /// Rows that an operation may answer with, at most, as estimated from `limit`, `first` and `last` down the tree
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ROWS", default_value_t = Self::DEFAULT.max_rows, value_name = "NUMBER", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_ROWS",
+        default_value_t = Self::DEFAULT.max_rows,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_rows: usize,
     /// Bytes of an answer, at most, about
-    #[arg(long, global = true, env = "HERO_TEAMS_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes, value_name = "BYTES", value_parser = Setting(number::<usize>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_ANSWER_BYTES",
+        default_value_t = Self::DEFAULT.max_answer_bytes,
+        value_name = "BYTES",
+        value_parser = Setting(number::<usize>)
+    )]
     pub max_answer_bytes: usize,
 }
 
@@ -294,10 +427,24 @@ pub struct DatabaseSettings {
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
     /// What is logged, to the standard error output: error, warn, info, debug or trace
-    #[arg(long, global = true, env = "HERO_TEAMS_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = Setting(one_of::<LogLevel>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_LOG_LEVEL",
+        default_value = "info",
+        value_name = "LEVEL",
+        value_parser = Setting(one_of::<LogLevel>)
+    )]
     pub log_level: LogLevel,
     /// How it is logged: text, or json with one object a line
-    #[arg(long, global = true, env = "HERO_TEAMS_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_parser = Setting(one_of::<LogFormat>))]
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT",
+        value_parser = Setting(one_of::<LogFormat>)
+    )]
     pub log_format: LogFormat,
 }
 
@@ -337,8 +484,8 @@ impl DatabaseSettings {
 
 /// How the text of a setting becomes its value. White space around it is not part of it.
 ///
-/// A value that is none is named with the flag or the variable that it came from, and with those that are possible. It is not
-/// repeated, because it may be a password.
+/// A value that is none is named with the flag or the variable that it came from, and with those that are possible. It
+/// is not repeated, because it may be a password.
 struct Setting<T>(fn(&str) -> Result<T, String>);
 
 impl<T> Clone for Setting<T> {

@@ -1,7 +1,7 @@
 //! The side that is written by hand: the least SQL that gives the same bytes.
 //!
-//! A question is one statement, and SQLite builds the answer as JSON, in the task that asks. It reads the columns that are
-//! asked for and no others, without loaders, limits or checks: what a server for exactly these requests would do.
+//! A question is one statement, and SQLite builds the answer as JSON, in the task that asks. It reads the columns that
+//! are asked for and no others, without loaders, limits or checks: what a server for exactly these requests would do.
 //!
 //! The parameter of a `LIMIT` has a sign, because SQLite plans a statement anew each time a bare one is bound.
 

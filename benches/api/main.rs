@@ -1,8 +1,8 @@
 //! What the API costs beside the least SQL by hand: `cargo bench`.
 //!
-//! Both sides run in process. For the workloads of `workload.rs` they give the same bytes, or write the same rows, which is
-//! checked before anything is measured. By hand, `pages.rs` leaves out cursors and what is around the page, and `bulk.rs` all
-//! checks. `loopback.rs` compares the server with itself. The run ends with a table of the ratios.
+//! Both sides run in process. For the workloads of `workload.rs` they give the same bytes, or write the same rows,
+//! which is checked before anything is measured. By hand, `pages.rs` leaves out cursors and what is around the page,
+//! and `bulk.rs` all checks. `loopback.rs` compares the server with itself. The run ends with a table of the ratios.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
 mod bulk;

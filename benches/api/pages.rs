@@ -1,5 +1,5 @@
-//! Pages by cursor through 100,000 heroes in the order of their names: the fiftieth beside the first, and beside the least SQL
-//! by hand.
+//! Pages by cursor through 100,000 heroes in the order of their names: the fiftieth beside the first, and beside the
+//! least SQL by hand.
 
 use std::hint::black_box;
 

@@ -1,7 +1,8 @@
 //! How many instructions an answer takes, as Callgrind counts them: `cargo bench --bench instructions`.
 //!
-//! Unlike times, the numbers are nearly the same in each run and on each machine, so a change of one in a hundred is one.
-//! It needs valgrind, and gungraun-runner in the version of the library (`cargo install gungraun-runner --version 0.20.0`).
+//! Unlike times, the numbers are nearly the same in each run and on each machine, so a change of one in a hundred is
+//! one. It needs valgrind, and gungraun-runner in the version of the library (`cargo install gungraun-runner --version
+//! 0.20.0`).
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 #![expect(clippy::exit, clippy::missing_docs_in_private_items, reason = "what the macros of gungraun make")]
 

@@ -15,8 +15,8 @@ pub struct Canceller(Mutex<Option<PgConnection>>);
 const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 impl Canceller {
-    /// Cancels what runs in a connection, and waits until it has ended. When this is dropped before its end, a signal may
-    /// still be on its way, so the connection must not be used again.
+    /// Cancels what runs in a connection, and waits until it has ended. When this is dropped before its end, a signal
+    /// may still be on its way, so the connection must not be used again.
     pub async fn cancel(
         &self,
         connector: &Connector,

@@ -1,7 +1,7 @@
 //! Which statements may have any connection, and which leave some to others.
 //!
-//! A light query must not wait until heavy ones have ended. So some connections are kept for statements that are likely to be
-//! short: the first one of a request, unless statements with the same text took long the last two times.
+//! A light query must not wait until heavy ones have ended. So some connections are kept for statements that are likely
+//! to be short: the first one of a request, unless statements with the same text took long the last two times.
 
 use std::{
     collections::HashMap,

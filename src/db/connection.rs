@@ -1,8 +1,8 @@
 //! One connection to the database, and how what runs in it is interrupted.
 //!
-//! SQLite asks a progress handler from time to time whether to go on. PostgreSQL is told over another connection to cancel
-//! what runs in the process of this one. Neither knows the request that it was for, only the connection. So the store keeps
-//! its connections itself, where a pool of SQLx would not say which of them runs a statement.
+//! SQLite asks a progress handler from time to time whether to go on. PostgreSQL is told over another connection to
+//! cancel what runs in the process of this one. Neither knows the request that it was for, only the connection. So the
+//! store keeps its connections itself, where a pool of SQLx would not say which of them runs a statement.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -61,8 +61,8 @@ const MAX_LIFETIME: Duration = Duration::from_mins(30);
 /// How long after its last use a connection is asked whether it still stands.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 
-/// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was before. So none
-/// may be from the moment on that the transaction looks at, which is that of the first statement after this.
+/// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was before.
+/// So none may be from the moment on that the transaction looks at, which is that of the first statement after this.
 const SERIALIZABLE: &str =
     "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE hero, team, hero_team_link IN ACCESS SHARE MODE";
 
@@ -282,8 +282,8 @@ impl Connection {
 
 /// A future of SQLx, boxed and outside of the span of the request.
 ///
-/// It has several kilobytes, which each async function on the way would double and copy. And it enters the span once more for
-/// each row, which takes a twentieth of the time of a thousand rows.
+/// It has several kilobytes, which each async function on the way would double and copy. And it enters the span once
+/// more for each row, which takes a twentieth of the time of a thousand rows.
 fn apart<F: Future>(future: F) -> WithDispatch<Pin<Box<F>>> {
     Box::pin(future).with_subscriber(Dispatch::none())
 }

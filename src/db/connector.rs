@@ -26,10 +26,11 @@ pub struct Asked {
     in_force: [(&'static str, String); 3],
 }
 
-/// PostgreSQL ends a transaction whose server has said nothing for so long: it has come to a halt, or cannot be reached.
+/// PostgreSQL ends a transaction whose server has said nothing for so long: it has come to a halt, or cannot be
+/// reached.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
-/// PostgreSQL ends what a server has left that cannot be reached any more, within a minute. The times are seconds, but for the
-/// last, which is milliseconds.
+/// PostgreSQL ends what a server has left that cannot be reached any more, within a minute. The times are seconds, but
+/// for the last, which is milliseconds.
 const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
@@ -66,8 +67,8 @@ impl Connector {
 }
 
 impl Asked {
-    /// Gives the number of the process that serves a connection, after looking at the settings that are in force there. What
-    /// is between the server and PostgreSQL may have dropped what was asked for when the connection was opened.
+    /// Gives the number of the process that serves a connection, after looking at the settings that are in force there.
+    /// What is between the server and PostgreSQL may have dropped what was asked for when the connection was opened.
     ///
     /// It is one round trip.
     pub async fn check(&self, connection: &mut PgConnection) -> Result<i32, sqlx::Error> {

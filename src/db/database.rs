@@ -33,8 +33,8 @@ pub struct DbSettings {
 
 /// The database: connections that read, and connections that write.
 ///
-/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a pool of its
-/// own for writes, so that neither reads nor writes wait until the others have ended.
+/// SQLite has a single writer by nature, and waiting for it in turn is fair and without polling. PostgreSQL has a pool
+/// of its own for writes, so that neither reads nor writes wait until the others have ended.
 ///
 /// A clone is cheap, and goes on counting with the one that it was made of.
 #[derive(Clone, Debug)]
@@ -108,8 +108,8 @@ impl Db {
         self.request().usage()
     }
 
-    /// Shows each statement that is run through this handle, and through those that are made of it from now on, before it
-    /// runs. What only begins and ends transactions is not shown.
+    /// Shows each statement that is run through this handle, and through those that are made of it from now on, before
+    /// it runs. What only begins and ends transactions is not shown.
     pub fn on_statement(&mut self, observer: impl Fn(&Statement) + Send + Sync + 'static) {
         *self = self.with(self.request().observed(observer));
     }

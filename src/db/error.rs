@@ -14,13 +14,13 @@ use super::sqlite;
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Rows do not exist: those that were to be changed or deleted, and for each relation of the entity those that were to be
-    /// linked or unlinked.
+    /// Rows do not exist: those that were to be changed or deleted, and for each relation of the entity those that were
+    /// to be linked or unlinked.
     NotFound { keys: Vec<i64>, related: Vec<Vec<i64>> },
     /// Other transactions were in the way. The same request may succeed when it is repeated.
     Conflict,
-    /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing of
-    /// its transaction is written.
+    /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing
+    /// of its transaction is written.
     Timeout,
     /// The database cannot be reached.
     Unavailable(DbErr),
@@ -166,12 +166,13 @@ pub fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL does not know a prepared statement any more, or cannot use it, because the columns that it gives have
-/// other types than when it was prepared.
+/// Whether PostgreSQL does not know a prepared statement any more, or cannot use it, because the columns that it gives
+/// have other types than when it was prepared.
 fn is_stale(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
-    // invalid_sql_statement_name; feature_not_supported has many reasons, and the one that is meant here has no code of its own.
+    // invalid_sql_statement_name; feature_not_supported has many reasons, and the one that is meant here has no code of
+    // its own.
     error.code() == "26000" || (error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
 }
 
@@ -221,8 +222,8 @@ impl fmt::Display for DeadlineExceeded {
 
 /// Whether a code of SQLite says that it cannot work at the moment, whatever it is asked.
 fn is_sqlite_unavailable(code: i32) -> bool {
-    // BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB, which are the lowest byte of more
-    // exact codes.
+    // BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB, which are the lowest byte of
+    // more exact codes.
     matches!(code & 0xff, 5..=8 | 10 | 11 | 13..=15 | 26)
 }
 
@@ -234,8 +235,8 @@ fn is_end_of_session(code: &str) -> bool {
 
 /// Whether an SQLSTATE of PostgreSQL says that it cannot work at the moment, whatever it is asked.
 fn is_unavailable(code: &str) -> bool {
-    // Insufficient resources, read_only_sql_transaction and a database that is gone. A statement that was cancelled (57014)
-    // is not one.
+    // Insufficient resources, read_only_sql_transaction and a database that is gone. A statement that was cancelled
+    // (57014) is not one.
     is_end_of_session(code) || code.starts_with("53") || matches!(code, "25006" | "3D000")
 }
 

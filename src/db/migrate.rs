@@ -126,8 +126,8 @@ impl Db {
     /// Applies the migrations that are pending, all or none. Where none is, nothing is written.
     ///
     /// Several servers may do so at once: SQLite's write lock and PostgreSQL's advisory lock let one after the other
-    /// in, and the later ones find nothing to do. Where PostgreSQL may only be read, because it is a standby, there must be
-    /// nothing to do.
+    /// in, and the later ones find nothing to do. Where PostgreSQL may only be read, because it is a standby, there
+    /// must be nothing to do.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Writes on SQLite, one after another.
 //!
-//! SQLite has one writer. A thread that goes from one write straight to the next spares each of them the way of the writer from
-//! hand to hand: a third of the time of a write, when many wait.
+//! SQLite has one writer. A thread that goes from one write straight to the next spares each of them the way of the
+//! writer from hand to hand: a third of the time of a write, when many wait.
 
 use std::{
     collections::VecDeque,

@@ -29,11 +29,11 @@ impl Db {
         }
     }
 
-    /// Asks whether the database can be written. A writer that is busy is not one that cannot write, so it is waited for no
-    /// longer than two seconds, and then taken to be well, unless it was to come back by now.
+    /// Asks whether the database can be written. A writer that is busy is not one that cannot write, so it is waited
+    /// for no longer than two seconds, and then taken to be well, unless it was to come back by now.
     ///
-    /// As long as all is well nothing is written. After a write that failed for a reason that is not its own, such as a full
-    /// disk, only a write can tell that the next one will not: then one is made that changes nothing.
+    /// As long as all is well nothing is written. After a write that failed for a reason that is not its own, such as a
+    /// full disk, only a write can tell that the next one will not: then one is made that changes nothing.
     ///
     /// # Errors
     ///

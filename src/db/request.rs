@@ -1,5 +1,5 @@
-//! What a request may cost the database, and has cost it: every statement comes by here, where it is counted, timed and cut
-//! off.
+//! What a request may cost the database, and has cost it: every statement comes by here, where it is counted, timed and
+//! cut off.
 
 use std::{
     fmt,

@@ -23,8 +23,8 @@ use super::{
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
 ///
-/// What is queried here only reads. So when a connection turns out to have ended, or to have a statement prepared for tables that
-/// have been changed since, the query is repeated once in another one.
+/// What is queried here only reads. So when a connection turns out to have ended, or to have a statement prepared for
+/// tables that have been changed since, the query is repeated once in another one.
 #[derive(Clone, Debug)]
 pub struct Session {
     pool: Arc<Pool>,
@@ -140,12 +140,14 @@ impl Session {
 }
 
 impl Transaction {
-    /// Commits it. A commit that has been sent is waited for past the deadline of the request, because its answer is the only
-    /// one that tells what is written. When it does not come within `commit_timeout` more, the connection is given up.
+    /// Commits it. A commit that has been sent is waited for past the deadline of the request, because its answer is
+    /// the only one that tells what is written. When it does not come within `commit_timeout` more, the connection is
+    /// given up.
     ///
     /// # Errors
     ///
-    /// What the database says. Nothing is written then, unless the answer did not come ([`super::StoreError::Unanswered`]).
+    /// What the database says. Nothing is written then, unless the answer did not come
+    /// ([`super::StoreError::Unanswered`]).
     pub async fn commit(self) -> Result<(), DbErr> {
         let mut lease = self.lease.into_inner();
         let end = self.request.deadline_and(lease.commit_timeout());

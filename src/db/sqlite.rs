@@ -1,12 +1,12 @@
 //! SQLite, called where its callers are.
 //!
-//! SQLx gives each connection to SQLite a thread of its own, which is woken for each statement and wakes whoever waits for
-//! the answer: some 25 microseconds for a hero by its key, that SQLite finds in five. But SQLite is a library, so a read that
-//! is short runs in the task that asks for it, and what [`super::Db::write`] does runs as a whole on one thread. Written by hand,
-//! one hero by id takes a third of the time that it takes over SQLx, and so does a write.
+//! SQLx gives each connection to SQLite a thread of its own, which is woken for each statement and wakes whoever waits
+//! for the answer: some 25 microseconds for a hero by its key, that SQLite finds in five. But SQLite is a library, so a
+//! read that is short runs in the task that asks for it, and what [`super::Db::write`] does runs as a whole on one
+//! thread. Written by hand, one hero by id takes a third of the time that it takes over SQLx, and so does a write.
 //!
-//! A task must not hold up its worker for long. A read that takes longer than [`MAX_HOLD_UP`], or meets the lock of another
-//! process, is begun once more on a thread that may wait, and begins there the next time.
+//! A task must not hold up its worker for long. A read that takes longer than [`MAX_HOLD_UP`], or meets the lock of
+//! another process, is begun once more on a thread that may wait, and begins there the next time.
 
 use std::{
     collections::HashSet,
@@ -75,8 +75,8 @@ impl Place {
     }
 }
 
-/// How long a statement may hold up the worker of a task: two to five milliseconds. Steps are counted, and not time, of which
-/// the system may give some to others.
+/// How long a statement may hold up the worker of a task: two to five milliseconds. Steps are counted, and not time, of
+/// which the system may give some to others.
 const MAX_HOLD_UP: u64 = 200 * STEPS as u64;
 /// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
 const STEPS: u32 = 1_000;
@@ -178,8 +178,8 @@ impl Sqlite {
             .await
     }
 
-    /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file is
-    /// not where it was.
+    /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file
+    /// is not where it was.
     pub async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
         let (begins, commits) = (sql.starts_with("BEGIN"), sql == "COMMIT");
         self.run(place, move |connection| {

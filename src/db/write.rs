@@ -21,7 +21,8 @@ use super::{Db, StoreError, Transaction, connection::Isolation, error::unanswere
 pub trait UnitOfWork: Send + Sync + 'static {
     type Output: Send;
 
-    /// Whether what it writes depends on what it reads. What only inserts is not in anybody's way, and needs no protection.
+    /// Whether what it writes depends on what it reads. What only inserts is not in anybody's way, and needs no
+    /// protection.
     fn reads(&self) -> bool {
         true
     }
@@ -48,18 +49,19 @@ impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
     /// On PostgreSQL the transaction is SERIALIZABLE, unless what it writes depends on nothing that it reads. When the
-    /// database gives it up for another one (SQLSTATE 40001 and 40P01), or its tables are not any more what its statements were
-    /// planned for, `work` runs again from the start, a bounded number of times with a growing, random pause. A transaction
-    /// that keeps losing gets the writers of this server to itself: the larger it is, the likelier it loses to small ones.
+    /// database gives it up for another one (SQLSTATE 40001 and 40P01), or its tables are not any more what its
+    /// statements were planned for, `work` runs again from the start, a bounded number of times with a growing, random
+    /// pause. A transaction that keeps losing gets the writers of this server to itself: the larger it is, the likelier
+    /// it loses to small ones.
     ///
     /// Once begun it runs to its end, also when the client that asked for it has gone. It ends at the deadline of the
     /// request, unless it has come to its commit, which is waited for some seconds more.
     ///
     /// # Errors
     ///
-    /// What `work` returns, [`StoreError::Conflict`] when all attempts were given up or there is no time for another one,
-    /// [`StoreError::Timeout`] when the deadline comes within an attempt, or what the database says. Nothing is written
-    /// then, unless it is [`StoreError::Unanswered`].
+    /// What `work` returns, [`StoreError::Conflict`] when all attempts were given up or there is no time for another
+    /// one, [`StoreError::Timeout`] when the deadline comes within an attempt, or what the database says. Nothing is
+    /// written then, unless it is [`StoreError::Unanswered`].
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
         if self.write.get_database_backend() == DbBackend::Sqlite {
             return self.write_in_turn(work).await;
@@ -135,8 +137,8 @@ impl Db {
         Ok(self.request().in_time(turn).await?)
     }
 
-    /// Whether a transaction that was given up for another one may run again. On PostgreSQL that is after the pause that goes with
-    /// it, for which there must be time.
+    /// Whether a transaction that was given up for another one may run again. On PostgreSQL that is after the pause
+    /// that goes with it, for which there must be time.
     pub async fn may_try_again(&self, attempt: u32) -> bool {
         if attempt >= MAX_ATTEMPTS {
             return false;

@@ -97,8 +97,8 @@ pub fn code(error: &ServerError) -> Option<String> {
     }
 }
 
-/// Tells an error in the payload of a mutation from one of the mutation itself: this one is written. A code that lets clients
-/// repeat the request gives way to [`Code::PayloadUnavailable`].
+/// Tells an error in the payload of a mutation from one of the mutation itself: this one is written. A code that lets
+/// clients repeat the request gives way to [`Code::PayloadUnavailable`].
 pub fn tell_written(error: &mut ServerError) {
     let may_be_repeated = [Code::Conflict, Code::Timeout, Code::Unavailable].map(Code::as_str);
     if error.path.len() > 1 && code(error).is_some_and(|code| may_be_repeated.contains(&code.as_str())) {

@@ -73,7 +73,8 @@ impl Schema {
         &self.definition.sdl
     }
 
-    /// Answers a request with loaders of its own, until the deadline. A request that `is_read_only` executes no mutation.
+    /// Answers a request with loaders of its own, until the deadline. A request that `is_read_only` executes no
+    /// mutation.
     pub async fn execute(&self, params: Params, is_read_only: bool, deadline: Instant) -> Answer {
         let document = match self.documents.requested(&params) {
             Ok(document) => document,

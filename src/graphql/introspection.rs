@@ -1,7 +1,7 @@
 //! What the schema says of itself.
 //!
-//! async-graphql answers parts of the introspection wrongly, so apollo-compiler answers it, which also validates documents. It
-//! does not know `isOneOf`, of the edition of September 2025, which is added here.
+//! async-graphql answers parts of the introspection wrongly, so apollo-compiler answers it, which also validates
+//! documents. It does not know `isOneOf`, of the edition of September 2025, which is added here.
 
 use apollo_compiler::{
     ExecutableDocument, Node, Schema,
@@ -82,8 +82,8 @@ pub fn introspect(
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
-    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No client can know
-    // it, so no key of its own begins with it.
+    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No client
+    // can know it, so no key of its own begins with it.
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
     ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);
@@ -144,7 +144,8 @@ fn ask_by_name(selection_set: &mut SelectionSet, schema: &Schema, prefix: &str) 
     }
 }
 
-/// Makes an answer of each name: whether it is that of an input object of which one field is given; null for other types.
+/// Makes an answer of each name: whether it is that of an input object of which one field is given; null for other
+/// types.
 fn answer_by_name(value: &mut Value, schema: &Schema, prefix: &str) {
     match value {
         Value::Object(fields) => {

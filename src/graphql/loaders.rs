@@ -1,7 +1,7 @@
 //! Batches: the fields of one level share a statement, however many parents they have.
 //!
-//! A loader waits for its siblings by yielding once inside the task of the request, without a timer. [`super::answer::settle`]
-//! makes sure that all of them have asked by then.
+//! A loader waits for its siblings by yielding once inside the task of the request, without a timer.
+//! [`super::answer::settle`] makes sure that all of them have asked by then.
 
 use std::{
     collections::HashMap,
@@ -58,16 +58,16 @@ struct RowKey {
 
 /// The list of a parent, and what is asked of it.
 ///
-/// A request asks little that differs of many parents. So the parent alone makes the hash, and what is asked is compared by its
-/// address first.
+/// A request asks little that differs of many parents. So the parent alone makes the hash, and what is asked is
+/// compared by its address first.
 struct ListKey<Q> {
     source: Source,
     parent: i64,
     question: Arc<Q>,
 }
 
-/// `dataloader` formats a "not found" message with `{:?}` for every key that it loads. To format the whole question there took a
-/// quarter of a request, so this prints only the name.
+/// `dataloader` formats a "not found" message with `{:?}` for every key that it loads. To format the whole question
+/// there took a quarter of a request, so this prints only the name.
 impl<Q> Debug for ListKey<Q> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("ListKey")
@@ -100,8 +100,8 @@ impl<Q: PartialEq> ListKey<Q> {
     }
 }
 
-/// The loaders of one request. Requests share nothing, so nothing is stale. Most requests need one or two, so each is made when
-/// it is first asked.
+/// The loaders of one request. Requests share nothing, so nothing is stale. Most requests need one or two, so each is
+/// made when it is first asked.
 pub struct Loaders {
     db: Db,
     rows: OnceLock<RowLoader>,

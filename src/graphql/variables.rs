@@ -1,5 +1,5 @@
-//! The variables of a request: coerced to the types that its operation declares (`CoerceVariableValues`), and those that are
-//! not sent.
+//! The variables of a request: coerced to the types that its operation declares (`CoerceVariableValues`), and those
+//! that are not sent.
 
 use std::collections::HashSet;
 
@@ -173,8 +173,9 @@ fn integer(number: &Number) -> Option<i128> {
     format!("{fraction:.0}").parse().ok()
 }
 
-/// Takes what unset variables stand for out of a document. The specification takes them for absent (Coercing Field Arguments,
-/// Input Objects): an update leaves such a field as it is. async-graphql would take them for null, which clears it.
+/// Takes what unset variables stand for out of a document. The specification takes them for absent (Coercing Field
+/// Arguments, Input Objects): an update leaves such a field as it is. async-graphql would take them for null, which
+/// clears it.
 pub fn remove_unset(operation: &Operation, variables: &Variables, document: &mut ExecutableDocument) {
     let is_unset = |name: &&Name| !variables.contains_key(*name);
     let unset: HashSet<&Name> = operation.variables.iter().map(|variable| &variable.name).filter(is_unset).collect();

@@ -1,5 +1,5 @@
-//! The GraphQL endpoint (the specification GraphQL over HTTP): a request is read and parsed, answered by the schema, and sent
-//! in the media type that its client wants.
+//! The GraphQL endpoint (the specification GraphQL over HTTP): a request is read and parsed, answered by the schema,
+//! and sent in the media type that its client wants.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,8 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
             return response;
         }
     };
-    // Clients that are slow to send must not keep others out, and neither must those that are slow to take their answers.
+    // Clients that are slow to send must not keep others out, and neither must those that are slow to take their
+    // answers.
     let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
     let body = match coding.decode(body, endpoint.body.bytes) {
         Ok(body) => body,

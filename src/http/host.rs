@@ -1,8 +1,8 @@
 //! Which names the server answers for.
 //!
-//! A page on the web can let its own name mean 127.0.0.1, and its browser then lets it speak to this server as to its own. It
-//! cannot change the name, which comes in each request. A server without authentication on a port that browsers can reach
-//! therefore answers for names that no page on the web has, and for those that it was told.
+//! A page on the web can let its own name mean 127.0.0.1, and its browser then lets it speak to this server as to its
+//! own. It cannot change the name, which comes in each request. A server without authentication on a port that browsers
+//! can reach therefore answers for names that no page on the web has, and for those that it was told.
 
 use std::{net::IpAddr, sync::Arc};
 

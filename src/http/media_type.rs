@@ -14,8 +14,8 @@ pub enum MediaType {
 }
 
 impl MediaType {
-    /// The type that a client likes best; of those that it likes equally, the one that it names first. `application/json` when
-    /// it takes anything. None when it takes neither.
+    /// The type that a client likes best; of those that it likes equally, the one that it names first.
+    /// `application/json` when it takes anything. None when it takes neither.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::ACCEPT).iter().peekable();

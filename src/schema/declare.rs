@@ -184,7 +184,8 @@ impl Link {
     ///
     /// # Panics
     ///
-    /// When the path has another form. Schemas look at all of their links when they are made, so no request comes to it.
+    /// When the path has another form. Schemas look at all of their links when they are made, so no request comes to
+    /// it.
     #[must_use]
     pub fn along(path: &impl Linked) -> Self {
         match &path.link()[..] {
@@ -221,8 +222,8 @@ fn capitalized(name: &str) -> String {
 }
 
 impl Relation {
-    /// A relation: its field, the field with the number of related objects, what they are, as it follows "The", their entity,
-    /// and the link table.
+    /// A relation: its field, the field with the number of related objects, what they are, as it follows "The", their
+    /// entity, and the link table.
     #[must_use]
     pub const fn new(
         field: &'static str,

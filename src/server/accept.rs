@@ -31,7 +31,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no room for another connection.
 const BACKOFF: Duration = Duration::from_millis(200);
 
-/// Serves until `stop` completes, and then until all requests are answered, within the time that the settings have for it.
+/// Serves until `stop` completes, and then until all requests are answered, within the time that the settings have for
+/// it.
 ///
 /// # Errors
 ///

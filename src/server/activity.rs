@@ -26,7 +26,8 @@ const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the stream, the requests and the clock of one connection tell each other.
 ///
-/// Each is told of in the order in which it happens, and nothing else is read in its light, so relaxed atomics are enough.
+/// Each is told of in the order in which it happens, and nothing else is read in its light, so relaxed atomics are
+/// enough.
 #[derive(Debug, Default)]
 pub struct Activity {
     requests: AtomicU64,

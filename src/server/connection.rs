@@ -36,11 +36,12 @@ use super::{
 
 /// Bytes of an answer that are handed to an HTTP/2 stream at once.
 ///
-/// The stream takes as many as it is given as soon as its client wants the first of them, and keeps the rest. Handed out in
-/// pieces, an answer that nobody takes is known to be under way, and its time ends.
+/// The stream takes as many as it is given as soon as its client wants the first of them, and keeps the rest. Handed
+/// out in pieces, an answer that nobody takes is known to be under way, and its time ends.
 const PIECE: usize = 64 * 1024;
 
-/// Answers the requests of a connection until it ends, or its time does, or the server is stopped and they are answered.
+/// Answers the requests of a connection until it ends, or its time does, or the server is stopped and they are
+/// answered.
 pub async fn serve(
     socket: Socket,
     router: Router,

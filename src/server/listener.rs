@@ -41,7 +41,8 @@ impl Listener {
             ListenAddress::Unix(path) => {
                 let listener = bind_unix(path)?;
                 let file = SocketFile::new(path)?;
-                // Whoever may write to the file may read and write all data: the owner, and a proxy in the owner's group.
+                // Whoever may write to the file may read and write all data: the owner, and a proxy in the owner's
+                // group.
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
                 Ok(Self::Unix(listener, file))
             }

@@ -21,9 +21,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A socket that gives up on a client that takes nothing of what is written, and tells when something was read.
 ///
-/// It is closed with care: a system that closes a socket with unread bytes tells the other side to forget what it has not read
-/// either, which may be the answer. So the end of the answers is sent, and what comes is read until the client closes, for a
-/// moment.
+/// It is closed with care: a system that closes a socket with unread bytes tells the other side to forget what it has
+/// not read either, which may be the answer. So the end of the answers is sent, and what comes is read until the client
+/// closes, for a moment.
 #[derive(Debug)]
 pub struct Stream {
     socket: Pin<Box<TimeoutStream<Socket>>>,

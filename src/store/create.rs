@@ -29,8 +29,8 @@ pub struct Create {
 
 /// Creates rows of an entity, the rows nested in them, and the links between them.
 ///
-/// At most two statements look up and two insert for each relation, and one inserts the rows, whatever their number. Equal
-/// `connect_or_create` values are one row. The output has the rows in the order of `new`.
+/// At most two statements look up and two insert for each relation, and one inserts the rows, whatever their number.
+/// Equal `connect_or_create` values are one row. The output has the rows in the order of `new`.
 ///
 /// It fails with [`StoreError::NotFound`] when keys of `connect` have no row.
 #[derive(Debug)]
@@ -59,8 +59,9 @@ impl UnitOfWork for Creation {
             return insert_with_related(txn, entity, new).await;
         }
         let related: Vec<&[Relate]> = new.iter().map(|new| &new.related[..]).collect();
-        // Nearly always all keys have their rows, and the foreign keys of the links tell when one has not. Then they are
-        // looked up in a further attempt. On PostgreSQL that saves a trip, and conflicts with those who write such rows.
+        // Nearly always all keys have their rows, and the foreign keys of the links tell when one has not. Then they
+        // are looked up in a further attempt. On PostgreSQL that saves a trip, and conflicts with those who write such
+        // rows.
         if attempt > 1 {
             let related = missing_related(txn, entity, &related).await?;
             if related.iter().any(|keys| !keys.is_empty()) {
@@ -80,8 +81,8 @@ impl UnitOfWork for Creation {
 const NEW: &str = "new";
 const KEYS: &str = "keys";
 
-/// Inserts one row, those that are nested in it, and the links to them and to rows that exist. On PostgreSQL that is one
-/// statement instead of three, each of which would be a trip. Only of one row it is clear which links are its own.
+/// Inserts one row, those that are nested in it, and the links to them and to rows that exist. On PostgreSQL that is
+/// one statement instead of three, each of which would be a trip. Only of one row it is clear which links are its own.
 async fn insert_with_related(
     db: &impl ConnectionTrait,
     entity: &'static Entity,

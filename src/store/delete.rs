@@ -17,8 +17,8 @@ use crate::{
     schema::Entity,
 };
 
-/// Rows that are about to be deleted. Until [`PendingDelete::commit`] everybody reads them, and nobody can change them or
-/// link to them. When it is dropped, they stay.
+/// Rows that are about to be deleted. Until [`PendingDelete::commit`] everybody reads them, and nobody can change them
+/// or link to them. When it is dropped, they stay.
 #[derive(Debug)]
 pub struct PendingDelete {
     db: Db,
@@ -34,8 +34,8 @@ impl PendingDelete {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] when one does not exist, [`StoreError::Timeout`] at the deadline of the request, or what the
-    /// database says.
+    /// [`StoreError::NotFound`] when one does not exist, [`StoreError::Timeout`] at the deadline of the request, or
+    /// what the database says.
     pub async fn begin(db: &Db, entity: &'static Entity, keys: &[i64], attempt: u32) -> Result<Self, StoreError> {
         let precedence = db.precedence(attempt).await?;
         let txn = db.write.begin().await?;

@@ -1,10 +1,11 @@
 //! How rows leave and enter the database: the one place that knows how SQLite and PostgreSQL differ in SQL.
 //!
-//! *Out.* The rows of SQLite come as one JSON value, which SQLite builds and most of which goes into the JSON of the answer
-//! as it is (`row.rs`). On PostgreSQL `json_agg` takes several times the CPU of plain rows, so there rows stay rows.
+//! *Out.* The rows of SQLite come as one JSON value, which SQLite builds and most of which goes into the JSON of the
+//! answer as it is (`row.rs`). On PostgreSQL `json_agg` takes several times the CPU of plain rows, so there rows stay
+//! rows.
 //!
-//! *In.* A list is one parameter, so that a statement has one text, and thus one prepared plan, whatever the length of the
-//! list, and meets no limit on bind parameters.
+//! *In.* A list is one parameter, so that a statement has one text, and thus one prepared plan, whatever the length of
+//! the list, and meets no limit on bind parameters.
 
 use std::collections::HashMap;
 
@@ -82,7 +83,8 @@ pub async fn returned_rows(
 pub async fn by_keys(db: &impl ConnectionTrait, entity: &'static Entity, keys: &[i64]) -> Result<Vec<Row>, DbErr> {
     let backend = db.get_database_backend();
     let mut select = Query::select();
-    // The list of keys comes first: SQLite makes a table of one that follows an IN, which takes as long again as a row by its key.
+    // The list of keys comes first: SQLite makes a table of one that follows an IN, which takes as long again as a row
+    // by its key.
     select
         .columns(columns(entity))
         .from_function(list(backend, keys), KEYS)
@@ -120,11 +122,11 @@ pub async fn per_parent(
     }
 }
 
-/// The rows of `page` for each of `parents`, in one statement, on PostgreSQL. `page` selects the keys of rows as `far`, and
-/// nothing else. The rows come in the order of their keys, or in the opposite one.
+/// The rows of `page` for each of `parents`, in one statement, on PostgreSQL. `page` selects the keys of rows as `far`,
+/// and nothing else. The rows come in the order of their keys, or in the opposite one.
 ///
-/// With the rows in `page` PostgreSQL joins them anew for each parent, and reads all of a small table each time. So they are
-/// joined after it, and their order is made here.
+/// With the rows in `page` PostgreSQL joins them anew for each parent, and reads all of a small table each time. So
+/// they are joined after it, and their order is made here.
 pub async fn per_parent_with_keys(
     db: &impl ConnectionTrait,
     (entity, far): (&'static Entity, &DynIden),
@@ -275,7 +277,8 @@ where
     if backend == DbBackend::Sqlite {
         Func::cust("json_each").arg(json!(values).to_string())
     } else {
-        // The subquery keeps the length of the list from the planner, which would make a plan of its own for each short one.
+        // The subquery keeps the length of the list from the planner, which would make a plan of its own for each short
+        // one.
         Func::cust("unnest").arg(Expr::from(Query::select().expr(Expr::val(values.to_vec())).take()))
     }
 }
@@ -314,8 +317,8 @@ fn parsed<T: DeserializeOwned>(json: &str) -> Result<T, DbErr> {
 /// The one value of a statement, which is JSON.
 async fn json_text(db: &impl ConnectionTrait, select: &SelectStatement) -> Result<String, DbErr> {
     let mut statement = db.get_database_backend().build(select);
-    // SQLite looks at a bare parameter here when it plans, and so plans again each time one is bound. With a sign it does
-    // not. No other text of a statement reads like this, because all values are parameters.
+    // SQLite looks at a bare parameter here when it plans, and so plans again each time one is bound. With a sign it
+    // does not. No other text of a statement reads like this, because all values are parameters.
     statement.sql = statement.sql.replace("LIMIT ? OFFSET ?", "LIMIT +? OFFSET +?").replace("LIMIT ?", "LIMIT +?");
     let row = db.query_one_raw(statement).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound("an aggregate gives one row".to_owned()))?;

@@ -93,8 +93,8 @@ struct Scope {
     table: DynIden,
     /// How many relations lead here. It tells the names of nested tables apart.
     depth: usize,
-    /// Whether a NOT stands above it in its WHERE, which takes a row for which a condition is unknown as one for which it is
-    /// false. Below a NOT there is a difference.
+    /// Whether a NOT stands above it in its WHERE, which takes a row for which a condition is unknown as one for which
+    /// it is false. Below a NOT there is a difference.
     is_negated: bool,
 }
 
@@ -131,8 +131,8 @@ impl Scope {
         Expr::col((self.table.clone(), column.name()))
     }
 
-    /// False where the column is null. The expression is unknown there, or true when it is that the column is not in a list which
-    /// is empty. What is unknown does as well, but not below a NOT: `NULL AND FALSE` is false.
+    /// False where the column is null. The expression is unknown there, or true when it is that the column is not in a
+    /// list which is empty. What is unknown does as well, but not below a NOT: `NULL AND FALSE` is false.
     fn known(&self, column: &Column, may_be_true: bool, expression: Expr) -> Expr {
         if column.is_nullable && (self.is_negated || may_be_true) {
             expression.and(self.column(column).is_not_null())
@@ -215,7 +215,8 @@ impl Scope {
             related.and_where(if is_negated { expression.not() } else { expression });
         }
         let is_related = if self.backend == DbBackend::Sqlite {
-            // SQLite runs an EXISTS again for each row, and one in another again for each row of that. This it runs once.
+            // SQLite runs an EXISTS again for each row, and one in another again for each row of that. This it runs
+            // once.
             key.in_subquery(related.expr(near).take())
         } else {
             // PostgreSQL makes a semi-join of it.

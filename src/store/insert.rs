@@ -60,7 +60,8 @@ pub async fn insert(
     if let [_] = new {
         return Ok(rows);
     }
-    // RETURNING promises no order. Rows of equal values may stand for each other, so the values tell where each belongs.
+    // RETURNING promises no order. Rows of equal values may stand for each other, so the values tell where each
+    // belongs.
     let mut made: HashMap<Values, Vec<Row>> = HashMap::with_capacity(new.len());
     for row in rows {
         made.entry(row.values(entity)).or_default().push(row);

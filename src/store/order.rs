@@ -61,8 +61,8 @@ impl Order {
         }
     }
 
-    /// Orders a statement by this step. Where the rows come through the links of a relation, the key is read from the link,
-    /// so that its index gives the order as well.
+    /// Orders a statement by this step. Where the rows come through the links of a relation, the key is read from the
+    /// link, so that its index gives the order as well.
     pub fn apply(self, select: &mut SelectStatement, entity: &'static Entity, relation: Option<&'static Relation>) {
         let direction = if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
         match relation {

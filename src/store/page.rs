@@ -42,8 +42,8 @@ pub enum Slice {
 pub struct Page {
     /// The rows, in the order of the list.
     pub rows: Vec<Row>,
-    /// Whether the list has more rows between the bounds: after these, or before them when they are the last. Only known of
-    /// [`Slice::Keyset`].
+    /// Whether the list has more rows between the bounds: after these, or before them when they are the last. Only
+    /// known of [`Slice::Keyset`].
     pub has_more: bool,
 }
 
@@ -70,8 +70,8 @@ pub async fn page(db: &Db, entity: &'static Entity, query: &ListQuery) -> Result
     Ok(query.slice.cut(rows))
 }
 
-/// The same page of the list of rows that are related to each of `parents`, in one statement however many there are. The
-/// page is cut in the database. A parent without such rows may have no entry.
+/// The same page of the list of rows that are related to each of `parents`, in one statement however many there are.
+/// The page is cut in the database. A parent without such rows may have no entry.
 ///
 /// # Errors
 ///
@@ -164,7 +164,8 @@ fn select_matching(backend: DbBackend, select: &mut SelectStatement, entity: &'s
     }
 }
 
-/// Leaves the page of a query in a statement that selects a whole list. Gives how many numbers of related rows it selects.
+/// Leaves the page of a query in a statement that selects a whole list. Gives how many numbers of related rows it
+/// selects.
 fn select_page(
     backend: DbBackend,
     select: &mut SelectStatement,

@@ -1,5 +1,5 @@
-//! What nested input asks of related rows: looked up, created, unlinked and linked. The same for all relations, and for new
-//! rows as for old ones.
+//! What nested input asks of related rows: looked up, created, unlinked and linked. The same for all relations, and for
+//! new rows as for old ones.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -82,8 +82,8 @@ pub struct Targets<'a> {
     keys: Vec<Vec<i64>>,
 }
 
-/// Finds and creates the related rows, along each relation of an entity. At most two statements for each relation, whatever the
-/// number of rows.
+/// Finds and creates the related rows, along each relation of an entity. At most two statements for each relation,
+/// whatever the number of rows.
 pub async fn targets<'a>(
     db: &impl ConnectionTrait,
     entity: &'static Entity,
@@ -126,8 +126,8 @@ async fn targets_of<'a>(
     Ok(Targets { relation, related, keys })
 }
 
-/// Unlinks and links the rows with these keys. At most three statements for each relation, whatever the number of rows. All
-/// unlinking comes before all linking, so that each link which is asked for exists in the end.
+/// Unlinks and links the rows with these keys. At most three statements for each relation, whatever the number of rows.
+/// All unlinking comes before all linking, so that each link which is asked for exists in the end.
 pub async fn link(db: &impl ConnectionTrait, keys: &[i64], targets: &[Targets<'_>]) -> Result<(), StoreError> {
     for Targets { relation, related, .. } in targets {
         let link = &**relation.link;

@@ -1,7 +1,8 @@
 //! Rows as they are read: the values stay where the database has put them.
 //!
-//! SQLite gives the rows of a statement as one JSON text, and PostgreSQL as buffers of the connection. Most values go into the
-//! JSON of an answer, so a row only knows where its values are. A copy of each text would take half of the time of 1,000 heroes.
+//! SQLite gives the rows of a statement as one JSON text, and PostgreSQL as buffers of the connection. Most values go
+//! into the JSON of an answer, so a row only knows where its values are. A copy of each text would take half of the
+//! time of 1,000 heroes.
 
 use std::{collections::HashMap, io::Write as _, ops::Range, sync::Arc};
 
@@ -24,8 +25,8 @@ pub enum Scalar {
     Text(String),
 }
 
-/// A row of an entity. Its values are numbered: the primary key, the other columns, and the numbers of related rows that the
-/// statement has counted.
+/// A row of an entity. Its values are numbered: the primary key, the other columns, and the numbers of related rows
+/// that the statement has counted.
 #[derive(Clone, Debug)]
 pub struct Row {
     rows: Arc<Rows>,
@@ -215,8 +216,8 @@ pub fn from_json(text: String, width: usize) -> Result<Vec<Row>, DbErr> {
     Ok(Rows::Json { text, values, width }.into_rows(count).collect())
 }
 
-/// The rows for each parent in the JSON text of SQLite: an array of pairs of the key of a parent and an array as [`from_json`]
-/// reads it.
+/// The rows for each parent in the JSON text of SQLite: an array of pairs of the key of a parent and an array as
+/// [`from_json`] reads it.
 ///
 /// # Errors
 ///

@@ -32,8 +32,8 @@ pub struct Change {
 
 /// Changes rows of an entity, creates the rows nested in them, and unlinks and links.
 ///
-/// One statement looks up and one changes the rows, and at most three look up and four write for each relation, whatever the
-/// number of rows. The output has the rows in the order of `changes`. No key may come twice.
+/// One statement looks up and one changes the rows, and at most three look up and four write for each relation,
+/// whatever the number of rows. The output has the rows in the order of `changes`. No key may come twice.
 ///
 /// It fails with [`StoreError::NotFound`] when rows to change, or to be linked to, do not exist.
 #[derive(Debug)]

@@ -141,7 +141,8 @@ on_both_databases! {
         let after = json!({"after": data["teams"][0]["heroesConnection"]["pageInfo"]["endCursor"]});
         let data = app.data(query, after.clone()).await;
         assert_eq!(summary(&data), [row("gh", 4, false, true), row("f", 3, false, true), row("", 0, false, false)]);
-        // One for the teams, and for all of them together: their pages, whether there is something before, their totals.
+        // One for the teams, and for all of them together: their pages, whether there is something before, their
+        // totals.
         assert_eq!(app.statements_of(query, after).await.len(), 4);
     }
 

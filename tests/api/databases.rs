@@ -54,8 +54,8 @@ impl TestDatabase {
         Self { url, kind: Kind::SQLite { _folder: folder } }
     }
 
-    /// One to which the migrations have been applied, unless it is on a server that the tests have not started. None, after saying
-    /// so, where there is no PostgreSQL.
+    /// One to which the migrations have been applied, unless it is on a server that the tests have not started. None,
+    /// after saying so, where there is no PostgreSQL.
     pub async fn postgres() -> Option<Self> {
         Self::made("TEMPLATE template1").await
     }
@@ -125,7 +125,8 @@ fn named(server: &str, name: &str) -> String {
     format!("{address}/{name}?{options}")
 }
 
-/// A standby of the server that has a database: another server, which has what that one had when the standby was made, and follows.
+/// A standby of the server that has a database: another server, which has what that one had when the standby was made,
+/// and follows.
 pub struct Standby {
     /// The same database there.
     pub url: String,

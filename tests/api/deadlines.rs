@@ -1,4 +1,5 @@
-//! Requests that run out of time, and clients that go away: what runs in the database for them ends, and nobody else notices.
+//! Requests that run out of time, and clients that go away: what runs in the database for them ends, and nobody else
+//! notices.
 
 use std::{
     io::{BufRead, BufReader},
@@ -320,8 +321,8 @@ async fn work(db: &Db, sql: &str) -> Result<i64, StoreError> {
 
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
 
-/// One request that may be cut off at a random moment, or is not to be disturbed by those that are. It gives the number of
-/// heroes that it has written.
+/// One request that may be cut off at a random moment, or is not to be disturbed by those that are. It gives the number
+/// of heroes that it has written.
 async fn request(db: Db, kind: usize) -> i64 {
     let moment = Duration::from_micros(fastrand::u64(0..20_000));
     let hurried = db.for_request(Instant::now() + moment);

@@ -130,7 +130,8 @@ async fn other_sites_are_let_in_only_where_they_are_listed() {
     app.close().await;
 }
 
-/// A page that is not from a secure address says `Origin` alone, and its proxy need not keep the name that the page has.
+/// A page that is not from a secure address says `Origin` alone, and its proxy need not keep the name that the page
+/// has.
 #[tokio::test]
 async fn a_page_behind_a_proxy_is_not_taken_for_another_site() {
     let app = TestApp::new(TestDatabase::sqlite()).await;

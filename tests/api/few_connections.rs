@@ -176,7 +176,8 @@ async fn a_server_whose_database_is_silent_is_not_ready() {
 async fn a_light_query_among_heavy_ones() {
     for app in of_each(|settings| settings.db.read_connections = 4).await {
         slow_down_reads(&app).await;
-        // What a request asks after its first statement leaves a connection to others, and so does what took long before.
+        // What a request asks after its first statement leaves a connection to others, and so does what took long
+        // before.
         for heavy in ["{ teams { heroes { name } } }", READ] {
             let known = crate::support::router_with(app.db.clone(), &["--request-timeout", "0.2"]);
             app.seen();

@@ -1,7 +1,8 @@
 //! What the servers log while they are tested.
 //!
-//! `tracing` asks once for each place that logs whether anybody listens, and keeps the answer. A subscriber of one thread
-//! misses what another thread has reached before, so there is one for all threads, and it is there before any server.
+//! `tracing` asks once for each place that logs whether anybody listens, and keeps the answer. A subscriber of one
+//! thread misses what another thread has reached before, so there is one for all threads, and it is there before any
+//! server.
 
 use std::{
     io::{self, Write},
@@ -12,7 +13,8 @@ use serde_json::Value;
 use tokio::runtime::{Handle, Id};
 use tracing_subscriber::fmt::TestWriter;
 
-/// Each test has a runtime of its own, which tells what is logged for it from what is logged for others at the same time.
+/// Each test has a runtime of its own, which tells what is logged for it from what is logged for others at the same
+/// time.
 static KEPT: Mutex<Vec<(Id, Vec<u8>)>> = Mutex::new(Vec::new());
 
 /// Begins to listen, before the first server is there.

@@ -20,8 +20,8 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
-/// Runs a script against a server of its own, and gives the last line of what it says. `{url}` among the arguments stands for
-/// the address of the server. None, after saying so, where there is no Node.js.
+/// Runs a script against a server of its own, and gives the last line of what it says. `{url}` among the arguments
+/// stands for the address of the server. None, after saying so, where there is no Node.js.
 pub async fn run(folder: &Path, script: &str, arguments: &[&OsStr]) -> Option<Value> {
     run_with(folder, script, arguments, &[]).await
 }

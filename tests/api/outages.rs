@@ -1,5 +1,5 @@
-//! Databases that cannot be reached or written for a while: what clients and `/health/ready` are told, and that all is well
-//! afterwards without a restart.
+//! Databases that cannot be reached or written for a while: what clients and `/health/ready` are told, and that all is
+//! well afterwards without a restart.
 
 use std::{path::Path, time::Duration};
 
@@ -28,7 +28,8 @@ pub async fn assert_ready(app: &TestApp, (status, text): (StatusCode, &str)) {
     assert_eq!(readiness(app).await, (status, text.to_owned()));
 }
 
-/// Waits until a probe is answered like this. A probe has two seconds, in which a busy machine may not open a connection.
+/// Waits until a probe is answered like this. A probe has two seconds, in which a busy machine may not open a
+/// connection.
 pub async fn until_ready(app: &TestApp, (status, text): (StatusCode, &str)) {
     until(async || readiness(app).await == (status, text.to_owned())).await;
 }

@@ -241,8 +241,8 @@ pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// What comes of an attempt that has a deadline after it has come to a certain point: as late a one as this machine needs to come
-/// there. An attempt gives nothing when it was too early.
+/// What comes of an attempt that has a deadline after it has come to a certain point: as late a one as this machine
+/// needs to come there. An attempt gives nothing when it was too early.
 pub async fn in_enough_time<T>(mut attempt: impl AsyncFnMut(Instant) -> Option<T>) -> T {
     let mut time = Duration::from_millis(500);
     loop {

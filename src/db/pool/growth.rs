@@ -137,8 +137,8 @@ fn is_transient(error: &sqlx::Error) -> bool {
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::TimedOut
         ),
-        // Servers that create the same SQLite file at once are in each other's way when they make it one with a write-ahead
-        // log, for which SQLite does not wait as it does for other locks.
+        // Servers that create the same SQLite file at once are in each other's way when they make it one with a
+        // write-ahead log, for which SQLite does not wait as it does for other locks.
         error if is_busy(error) => true,
         sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
         _ => false,

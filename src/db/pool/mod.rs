@@ -28,8 +28,8 @@ use super::{
 
 /// Connections that are opened when they are first needed, up to a number.
 ///
-/// Whoever waits takes what comes first, a connection that comes back or one that has been opened, in the order in which they
-/// came. What opens connections is not in the hands of those who wait, so it goes on when they have gone.
+/// Whoever waits takes what comes first, a connection that comes back or one that has been opened, in the order in
+/// which they came. What opens connections is not in the hands of those who wait, so it goes on when they have gone.
 #[derive(Debug)]
 pub struct Pool {
     connector: Connector,
@@ -50,8 +50,8 @@ pub struct Pool {
 
 /// A connection for one user at a time.
 ///
-/// When it is dropped the connection goes back. A statement that still runs in it is interrupted first, and a transaction
-/// that is open is rolled back. Until then the connection is in nobody's hands.
+/// When it is dropped the connection goes back. A statement that still runs in it is interrupted first, and a
+/// transaction that is open is rolled back. Until then the connection is in nobody's hands.
 #[derive(Debug)]
 pub struct Lease {
     pool: Arc<Pool>,
@@ -307,8 +307,8 @@ impl Pool {
         self.serve(&mut state);
     }
 
-    /// Takes a connection out of the pool that was in use, and all that were opened before it. What has happened to one has
-    /// often happened to all of them, and new ones are cheap.
+    /// Takes a connection out of the pool that was in use, and all that were opened before it. What has happened to one
+    /// has often happened to all of them, and new ones are cheap.
     fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
         let mut outdated = Vec::new();
         {

@@ -1,6 +1,7 @@
 //! What the execution of a request may take, counted while it goes on.
 //!
-//! The rows of an operation are estimated before it is executed, but an estimate may be wrong, and texts are of any length.
+//! The rows of an operation are estimated before it is executed, but an estimate may be wrong, and texts are of any
+//! length.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -33,7 +34,8 @@ impl Bounds {
         Self { rows, bytes, written, deadline, limits: limits.clone() }
     }
 
-    /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes its own.
+    /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes
+    /// its own.
     ///
     /// # Errors
     ///

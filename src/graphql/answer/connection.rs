@@ -1,8 +1,8 @@
 //! Connections: lists for clients that page (Relay Cursor Connections Specification).
 //!
-//! A cursor holds the sort key of its object (keyset pagination), so pages are stable while rows are inserted and deleted. Every
-//! page costs the same where an index covers the order. Two orders have none: a nullable column in ascending order once the
-//! nulls begin, and the number of related objects.
+//! A cursor holds the sort key of its object (keyset pagination), so pages are stable while rows are inserted and
+//! deleted. Every page costs the same where an index covers the order. Two orders have none: a nullable column in
+//! ascending order once the nulls begin, and the number of related objects.
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 

@@ -1,10 +1,10 @@
 //! Objects, and their fields.
 //!
-//! async-graphql resolves each field of each object through a boxed future of its own, gives the fields in the order in which
-//! they were ready, and leaves out a field whose resolver failed. Here a field is answered for all objects of a level
-//! together: what is selected is collected once (`CollectFields`), columns are written without futures, and a relation is loaded
-//! once. The fields of the answer have the order of the query, and an error in a field that cannot be null makes the next
-//! nullable field above it null (Handling Field Errors). A single object is a list of one.
+//! async-graphql resolves each field of each object through a boxed future of its own, gives the fields in the order in
+//! which they were ready, and leaves out a field whose resolver failed. Here a field is answered for all objects of a
+//! level together: what is selected is collected once (`CollectFields`), columns are written without futures, and a
+//! relation is loaded once. The fields of the answer have the order of the query, and an error in a field that cannot
+//! be null makes the next nullable field above it null (Handling Field Errors). A single object is a list of one.
 
 use std::borrow::Cow;
 

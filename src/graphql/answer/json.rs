@@ -1,8 +1,8 @@
 //! JSON as it is written into an answer.
 //!
-//! async-graphql builds a tree of values and has it serialized in the end: for each field a name, a hash and a copy of its
-//! text. Objects of this server are written straight into the bytes of the answer, which takes a fifth of the time. In the tree
-//! such bytes are a `Value::Binary`, which no type of the schema has otherwise.
+//! async-graphql builds a tree of values and has it serialized in the end: for each field a name, a hash and a copy of
+//! its text. Objects of this server are written straight into the bytes of the answer, which takes a fifth of the time.
+//! In the tree such bytes are a `Value::Binary`, which no type of the schema has otherwise.
 
 use async_graphql::{Name, Value};
 use serde::Serialize;

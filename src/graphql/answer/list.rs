@@ -98,8 +98,8 @@ pub fn bounded(argument: Input<'_>, default: i32) -> Result<u64, ApiError> {
     }
 }
 
-/// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their relations are
-/// loaded together.
+/// The lists of what is made of the rows of pages. The objects of all lists are answered together, so that their
+/// relations are loaded together.
 pub async fn answer_pages<'p, B: Objects>(
     ctx: &Context<'_>,
     pages: &'p [Arc<Page>],

@@ -107,8 +107,8 @@ impl Mutation {
         self.payload(ctx, "Update", &rows).await
     }
 
-    /// Deletes objects while they are answered: the payload has them as they were, so what it selects of them is read between the
-    /// lock of the transaction and its commit.
+    /// Deletes objects while they are answered: the payload has them as they were, so what it selects of them is read
+    /// between the lock of the transaction and its commit.
     async fn delete(self, ctx: &Context<'_>) -> Answer {
         let keys = self.read(ctx, |reader, input| reader.delete(self.entity, input), |_| &[])?;
         let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,8 +224,8 @@ fn no_such(entity: &Entity, key: i64, path: ArgumentPath<'_>) -> ApiError {
     path.error(Code::NotFound, format!("there is no {} with the id \"{}\"", entity.name, global_id(entity, key)))
 }
 
-/// The payload of a mutation. It is answered whatever the bounds of the request say, because it tells what was written; the
-/// objects in it are not.
+/// The payload of a mutation. It is answered whatever the bounds of the request say, because it tells what was written;
+/// the objects in it are not.
 #[derive(Debug)]
 struct Payload<'a> {
     name: String,

@@ -1,10 +1,11 @@
 //! A future that goes on by itself for as long as it can.
 //!
-//! A loader yields once to let its siblings ask too, and then loads what all of them have asked for. That works only when
-//! every sibling has had its turn by then. But joined futures pause now and then to be fair to other tasks, and a lock
-//! that many of them wait for is handed on one poll at a time: the longer a list, the more batches it would be split
-//! into. [`settle`] goes on polling through all of that. It gives way only when what is left waits for the database or
-//! has yielded, which Tokio resumes after the poll has ended, so a yield means: when nobody has anything left to ask.
+//! A loader yields once to let its siblings ask too, and then loads what all of them have asked for. That works only
+//! when every sibling has had its turn by then. But joined futures pause now and then to be fair to other tasks, and a
+//! lock that many of them wait for is handed on one poll at a time: the longer a list, the more batches it would be
+//! split into. [`settle`] goes on polling through all of that. It gives way only when what is left waits for the
+//! database or has yielded, which Tokio resumes after the poll has ended, so a yield means: when nobody has anything
+//! left to ask.
 
 use std::{
     pin::Pin,

@@ -1,8 +1,8 @@
 //! A valid document as async-graphql executes it.
 //!
-//! async-graphql's own parser refuses some valid strings and overflows the stack on others that are nested, so a document is
-//! parsed once, by the library that validates it, and only translated here. A position is the offset in the text for as long
-//! as nobody asks: [`super::Document::locate`] makes a line and a column of it.
+//! async-graphql's own parser refuses some valid strings and overflows the stack on others that are nested, so a
+//! document is parsed once, by the library that validates it, and only translated here. A position is the offset in the
+//! text for as long as nobody asks: [`super::Document::locate`] makes a line and a column of it.
 
 use std::collections::{HashMap, hash_map::Entry};
 

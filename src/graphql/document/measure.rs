@@ -1,6 +1,6 @@
-//! What an operation would cost by its shape, measured before it is validated and in linear time: each fragment is measured
-//! once, however often it is spread. Replacing spreads by fragments instead takes exponential time, for which a few hundred
-//! bytes are enough.
+//! What an operation would cost by its shape, measured before it is validated and in linear time: each fragment is
+//! measured once, however often it is spread. Replacing spreads by fragments instead takes exponential time, for which
+//! a few hundred bytes are enough.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -37,7 +37,8 @@ struct Measuring<'a> {
     fragments: HashMap<&'a Name, &'a FragmentDefinition>,
     measured: HashMap<&'a Name, Rc<Measures<'a>>>,
     limits: &'a Limits,
-    /// Whether there are too many fields already. Then nobody will ask for the aliases, whose bookkeeping is what costs most.
+    /// Whether there are too many fields already. Then nobody will ask for the aliases, whose bookkeeping is what costs
+    /// most.
     too_many: bool,
     /// In how many fragments the walk is, and the most that it has been in.
     inside: usize,

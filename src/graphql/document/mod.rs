@@ -201,8 +201,8 @@ struct Bytes;
 
 impl Weighter<Arc<str>, Checked> for Bytes {
     fn weight(&self, text: &Arc<str>, checked: &Checked) -> u64 {
-        // A document was measured at about 60 times its text. Each operation has its own fragments, so further ones may take as
-        // much again. Faults have messages of their own.
+        // A document was measured at about 60 times its text. Each operation has its own fragments, so further ones may
+        // take as much again. Faults have messages of their own.
         let bytes = match checked {
             Ok(document) => 4_096 + (40 + 20 * document.operations.len()) * text.len(),
             Err(faults) => 1_024 + text.len() + faults.iter().map(|fault| 256 + fault.message.len()).sum::<usize>(),

@@ -1,8 +1,8 @@
 //! The fields of the root.
 //!
-//! async-graphql executes a field of the root once for each time it is selected, and gives them in the order in which they were
-//! ready. Here the fields are collected first, as the specification has it (`CollectFields`), so that each is executed once,
-//! and the answer has them in the order of the query.
+//! async-graphql executes a field of the root once for each time it is selected, and gives them in the order in which
+//! they were ready. Here the fields are collected first, as the specification has it (`CollectFields`), so that each is
+//! executed once, and the answer has them in the order of the query.
 
 use async_graphql::{
     Name, PathSegment, Positioned, ServerError, Value, Variables,
@@ -25,8 +25,8 @@ pub struct RootFields {
 }
 
 impl RootFields {
-    /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and no
-    /// fragment or condition is left.
+    /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and
+    /// no fragment or condition is left.
     pub fn collect(document: &mut ExecutableDocument, variables: &Variables, nulls: &Nulls) -> Self {
         let mut fields = IndexMap::new();
         if let DocumentOperations::Single(operation) = &mut document.operations {
@@ -61,7 +61,8 @@ impl RootFields {
         failed.collect()
     }
 
-    /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves out.
+    /// The fields in the order of the query. Null when one that cannot be null has failed, which async-graphql leaves
+    /// out.
     pub fn in_order(&self, mut values: IndexMap<Name, Value>) -> Value {
         let in_order = self.keys.iter().map(|key| Some((key.clone(), values.swap_remove(key)?)));
         in_order.collect::<Option<IndexMap<_, _>>>().map_or(Value::Null, Value::Object)

@@ -12,8 +12,8 @@ use crate::graphql::answer::{DEFAULT_LIMIT, MAX_LIMIT};
 
 /// The arguments that say how many objects a field has at most.
 const PAGE_ARGUMENTS: [&str; 3] = ["limit", "first", "last"];
-/// How many objects the list of a relation is taken to have when the query does not say. Most have few: the default limit in
-/// its place would refuse every query of four levels.
+/// How many objects the list of a relation is taken to have when the query does not say. Most have few: the default
+/// limit in its place would refuse every query of four levels.
 const RELATED: u64 = 10;
 
 /// Whether the estimate of an operation depends on its variables: one stands for a number of objects, or for a list.
@@ -27,7 +27,8 @@ pub fn depends_on_variables(document: &ExecutableDocument, operation: &Operation
     })
 }
 
-/// Estimates the number of rows: that of each list multiplied by those of the lists around it, and all of them added up.
+/// Estimates the number of rows: that of each list multiplied by those of the lists around it, and all of them added
+/// up.
 pub fn estimate(document: &ExecutableDocument, operation: &Operation, variables: &Variables) -> u64 {
     Estimate { document, variables, fragments: HashMap::new() }.selection_set(&operation.selection_set, true)
 }

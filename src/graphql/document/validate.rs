@@ -12,8 +12,8 @@ use async_graphql::ServerError;
 use super::{Limits, check, faults::Faults, measure::measure, suggestion::UnknownNames, values};
 use crate::graphql::error::ApiError;
 
-/// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are not too
-/// deep stay far below.
+/// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are
+/// not too deep stay far below.
 const MAX_NESTING: usize = 64;
 
 /// Parses, measures and validates a document.
@@ -71,7 +71,8 @@ fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> Fault
         let offset = location.filter(|_| is_unknown(diagnostic)).map(|location| location.offset());
         let suggestion = offset.and_then(|offset| unknown?.suggestion(offset));
         let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its own.
+        // A selection that is not understood is passed over, and may leave nothing selected, which is no fault of its
+        // own.
         let is_empty = diagnostic.unstable_error_name() == Some("MissingSubselection");
         let faults = if is_empty { &mut of_empty } else { &mut faults };
         faults.note(diagnostic.to_string() + &suggestion, location);

@@ -1,5 +1,5 @@
-//! What apollo-compiler 1.33 does not see in the values of a document: input fields that are given twice, input fields and
-//! arguments without a value, and variables in lists and input objects that may be null where nothing may be.
+//! What apollo-compiler 1.33 does not see in the values of a document: input fields that are given twice, input fields
+//! and arguments without a value, and variables in lists and input objects that may be null where nothing may be.
 
 use std::collections::{HashMap, HashSet};
 
@@ -121,8 +121,8 @@ impl<'a, 'f> Values<'a, 'f> {
         }
     }
 
-    /// The arguments behind a name. One without a value is passed over by the parser, so what is between them is looked at in
-    /// the text.
+    /// The arguments behind a name. One without a value is passed over by the parser, so what is between them is looked
+    /// at in the text.
     fn arguments(
         &mut self,
         name: &Name,
@@ -173,8 +173,8 @@ impl<'a, 'f> Values<'a, 'f> {
         }
     }
 
-    /// Each field may be given once. A name without a value is passed over by the parser, so what is between two fields is
-    /// looked at in the text.
+    /// Each field may be given once. A name without a value is passed over by the parser, so what is between two fields
+    /// is looked at in the text.
     fn object(&mut self, value: &Node<Value>, fields: &'a [(Name, Node<Value>)]) {
         let mut seen = HashSet::new();
         let Some(span) = value.location() else { return };

@@ -106,8 +106,8 @@ impl Arguments {
     }
 }
 
-/// A value that a client has sent, or has not, at its path. The type has been checked before, but for null, which a variable
-/// with a default can bring anywhere (All Variable Usages Are Allowed).
+/// A value that a client has sent, or has not, at its path. The type has been checked before, but for null, which a
+/// variable with a default can bring anywhere (All Variable Usages Are Allowed).
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     value: Option<&'a Value>,

@@ -1,7 +1,7 @@
 //! Types of the schema by values: the only file that names async-graphql's registry.
 //!
-//! `async_graphql::registry` is public and hidden from the documentation of async-graphql 7. Types are inserted by name, in any
-//! order. Nobody notices a name without a type, so a test parses the schema.
+//! `async_graphql::registry` is public and hidden from the documentation of async-graphql 7. Types are inserted by
+//! name, in any order. Nobody notices a name without a type, so a test parses the schema.
 
 use async_graphql::{
     indexmap::IndexMap,
