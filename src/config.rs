@@ -148,7 +148,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_seconds)
     )]
     pub request_timeout: Duration,
-    /// Seconds that a client may take nothing of its answer
+    /// Seconds that a client may stall while it reads an answer
     #[arg(
         long,
         global = true,

@@ -7,8 +7,8 @@ use sea_orm::Statement;
 use tokio::{sync::RwLock, time::Instant};
 
 use super::{
-    DatabaseUrl, Migrations, Session, StoreError, Usage, connector::Connector, file::File, pool::Pool, queue::Queue,
-    request::Request,
+    Connections, DatabaseUrl, Migrations, StoreError, Usage, connector::Connector, file::File, pool::Pool,
+    queue::Queue, statement_meter::StatementMeter,
 };
 
 /// How to reach the database.
@@ -39,8 +39,8 @@ pub struct DbSettings {
 /// A clone is cheap, and goes on counting with the one that it was made of.
 #[derive(Clone, Debug)]
 pub struct Db {
-    pub read: Session,
-    pub write: Session,
+    pub read: Connections,
+    pub write: Connections,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -80,10 +80,10 @@ impl Db {
         let write = open(write_connections, 0).await?;
         let read = open(settings.read_connections, reserved(settings.read_connections)).await?;
         Pool::pair(&read, &write);
-        let request = Arc::new(Request::new(settings.slow_statement, long));
+        let meter = Arc::new(StatementMeter::new(settings.slow_statement, long));
         let db = Self {
-            read: Session::new(read, Arc::clone(&request)),
-            write: Session::new(write, request),
+            read: Connections::new(read, Arc::clone(&meter)),
+            write: Connections::new(write, meter),
             shared: Arc::new(Shared {
                 precedence: Arc::default(),
                 queue: Arc::default(),
@@ -99,19 +99,19 @@ impl Db {
     /// cancelled in the database, and fails with [`StoreError::Timeout`]. An earlier deadline of this handle stays.
     #[must_use]
     pub fn for_request(&self, deadline: Instant) -> Self {
-        self.with(self.request().until(deadline))
+        self.with(self.meter().until(deadline))
     }
 
     /// What has been asked of the database through this handle and its clones.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.request().usage()
+        self.meter().usage()
     }
 
-    /// Shows each statement that is run through this handle, and through those that are made of it from now on, before
-    /// it runs. What only begins and ends transactions is not shown.
+    /// Calls `observer` with each statement before it runs, for this handle and for those that are made of it later.
+    /// BEGIN, COMMIT and ROLLBACK are not observed.
     pub fn on_statement(&mut self, observer: impl Fn(&Statement) + Send + Sync + 'static) {
-        *self = self.with(self.request().observed(observer));
+        *self = self.with(self.meter().observed(observer));
     }
 
     /// Waits for what is running, then closes all connections.
@@ -125,12 +125,12 @@ impl Db {
         Ok(self.write.close().await?)
     }
 
-    pub(super) fn request(&self) -> &Request {
-        &self.read.request
+    pub(super) fn meter(&self) -> &StatementMeter {
+        &self.read.meter
     }
 
-    fn with(&self, request: Request) -> Self {
-        let request = Arc::new(request);
-        Self { read: self.read.of(&request), write: self.write.of(&request), shared: Arc::clone(&self.shared) }
+    fn with(&self, meter: StatementMeter) -> Self {
+        let meter = Arc::new(meter);
+        Self { read: self.read.of(&meter), write: self.write.of(&meter), shared: Arc::clone(&self.shared) }
     }
 }

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::{
-    Db, StoreError, Transaction, connection::Isolation, error::is_locked, readiness::is_read_only, sqlite::Place,
+    Db, StoreError, Transaction, connection::Isolation, error::is_locked, readiness::is_read_only, sqlite::RunOn,
 };
 
 /// The table in which SeaORM notes the migrations that were applied.
@@ -153,7 +153,7 @@ impl Db {
         }
         // Read committed: a snapshot from before the wait would not show what the other server has done.
         let txn = loop {
-            match write.begin_in(Place::Thread, Isolation::ReadCommitted).await {
+            match write.begin_in(RunOn::BlockingPool, Isolation::ReadCommitted).await {
                 // SQLite gives up after some seconds, but another server may take longer.
                 Err(error) if is_locked(&error) => {
                     tracing::warn!("another process writes to the database; the migrations wait for it");

@@ -3,6 +3,7 @@
 mod cancel;
 mod claim;
 mod connection;
+mod connections;
 mod connector;
 mod database;
 mod error;
@@ -11,18 +12,17 @@ mod migrate;
 mod pool;
 mod queue;
 mod readiness;
-mod request;
-mod session;
 mod sqlite;
+mod statement_meter;
 mod url;
 mod write;
 
 pub use self::{
+    connections::{Connections, Transaction},
     database::{Db, DbSettings},
     error::StoreError,
     migrate::Migrations,
-    request::Usage,
-    session::{Session, Transaction},
+    statement_meter::Usage,
     url::DatabaseUrl,
-    write::{Precedence, UnitOfWork},
+    write::{UnitOfWork, WriterTurn},
 };

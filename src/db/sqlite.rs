@@ -58,27 +58,27 @@ pub struct Sqlite {
 
 /// Where a statement runs.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub enum RunOn {
     /// In the task that asks, and begun once more on a thread when that takes too long. For what only reads.
-    Task,
+    Caller,
     /// On a thread that may wait.
-    Thread,
+    BlockingPool,
     /// On the thread that asks, which may wait, until the deadline.
-    ThisThread(Option<Instant>),
+    CurrentThread(Option<Instant>),
 }
 
-impl Place {
-    /// The same place, for what must come to its end.
+impl RunOn {
+    /// The same, for what must come to its end.
     #[must_use]
     pub fn without_deadline(self) -> Self {
-        if let Self::ThisThread(_) = self { Self::ThisThread(None) } else { self }
+        if let Self::CurrentThread(_) = self { Self::CurrentThread(None) } else { self }
     }
 }
 
 /// How long a statement may hold up the worker of a task: two to five milliseconds. Steps are counted, and not time, of
 /// which the system may give some to others.
 const MAX_HOLD_UP: u64 = 200 * STEPS as u64;
-/// The steps of SQLite's virtual machine from one question whether to go on to the next: some ten microseconds.
+/// Instructions of SQLite's virtual machine between two calls of the progress handler: about 10 µs.
 const STEPS: u32 = 1_000;
 /// Statements that a connection keeps prepared.
 const PREPARED: usize = 100;
@@ -141,26 +141,26 @@ impl Sqlite {
 
     pub async fn query_one(
         &mut self,
-        place: Place,
+        run_on: RunOn,
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Option<QueryResult>, sqlx::Error> {
-        self.read(place, sql, values, |mut rows, columns| rows.next()?.map(|row| result(row, columns)).transpose())
+        self.read(run_on, sql, values, |mut rows, columns| rows.next()?.map(|row| result(row, columns)).transpose())
             .await
     }
 
     pub async fn query_all(
         &mut self,
-        place: Place,
+        run_on: RunOn,
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Vec<QueryResult>, sqlx::Error> {
-        self.read(place, sql, values, |rows, columns| rows.mapped(|row| result(row, columns)).collect()).await
+        self.read(run_on, sql, values, |rows, columns| rows.mapped(|row| result(row, columns)).collect()).await
     }
 
     pub async fn execute(
         &mut self,
-        place: Place,
+        run_on: RunOn,
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<ExecResult, sqlx::Error> {
@@ -169,20 +169,20 @@ impl Sqlite {
             let rows_affected = connection.prepare_cached(&sql)?.execute(params_from_iter(&values))?;
             Ok(ProxyExecResult { last_insert_id: 0, rows_affected: rows_affected as u64 }.into())
         };
-        self.run(place, work).await
+        self.run(run_on, work).await
     }
 
     /// Runs statements as they are, without a plan to keep.
-    pub async fn execute_unprepared(&mut self, place: Place, sql: Arc<str>) -> Result<ExecResult, sqlx::Error> {
-        self.run(place, move |connection| connection.execute_batch(&sql).map(|()| ProxyExecResult::default().into()))
+    pub async fn execute_unprepared(&mut self, run_on: RunOn, sql: Arc<str>) -> Result<ExecResult, sqlx::Error> {
+        self.run(run_on, move |connection| connection.execute_batch(&sql).map(|()| ProxyExecResult::default().into()))
             .await
     }
 
     /// Runs a statement that begins or ends a transaction. None is begun, and none counts as committed, when the file
     /// is not where it was.
-    pub async fn command(&mut self, place: Place, sql: &'static str) -> Result<(), sqlx::Error> {
+    pub async fn command(&mut self, run_on: RunOn, sql: &'static str) -> Result<(), sqlx::Error> {
         let (begins, commits) = (sql.starts_with("BEGIN"), sql == "COMMIT");
-        self.run(place, move |connection| {
+        self.run(run_on, move |connection| {
             if begins {
                 connection.check()?;
             }
@@ -221,7 +221,7 @@ impl Sqlite {
     /// Runs a statement that gives rows. In a task it begins where what it took the last time lets it.
     async fn read<T: Send + 'static>(
         &mut self,
-        place: Place,
+        run_on: RunOn,
         sql: Arc<str>,
         values: Option<Values>,
         take: fn(Rows<'_>, &[String]) -> rusqlite::Result<T>,
@@ -232,9 +232,9 @@ impl Sqlite {
             let columns = columns(&statement);
             take(statement.query(params_from_iter(&values))?, &columns)
         };
-        let Place::Task = place else { return self.run(place, work).await };
+        let RunOn::Caller = run_on else { return self.run(run_on, work).await };
         let is_long = self.long.contains(&sql);
-        let result = self.run(if is_long { Place::Thread } else { Place::Task }, work).await;
+        let result = self.run(if is_long { RunOn::BlockingPool } else { RunOn::Caller }, work).await;
         match self.watch.steps_without_limit() {
             Some(steps) if is_long && steps < MAX_HOLD_UP => {
                 self.long.remove(&sql);
@@ -252,26 +252,26 @@ impl Sqlite {
 
     async fn run<T: Send + 'static>(
         &mut self,
-        place: Place,
+        run_on: RunOn,
         work: impl Fn(&Open) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, sqlx::Error> {
         let Some(connection) = &self.connection else { return Err(sqlx::Error::WorkerCrashed) };
-        let result = match place {
-            Place::Thread => return Box::pin(self.run_on_thread(work)).await,
-            Place::Task => {
+        let result = match run_on {
+            RunOn::BlockingPool => return Box::pin(self.run_on_thread(work)).await,
+            RunOn::Caller => {
                 self.watch.set(MAX_HOLD_UP, None);
                 connection.run(Duration::ZERO, &work)
             }
-            Place::ThisThread(deadline) => {
+            RunOn::CurrentThread(deadline) => {
                 self.watch.set(u64::MAX, deadline);
                 // SQLite does not ask whether to go on while it waits for a lock.
                 let left = deadline.map_or(BUSY_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
                 connection.run(left.min(BUSY_TIMEOUT), &work)
             }
         };
-        match (result, place) {
-            (Err(cause), Place::Task) if may_take_longer(&cause) => Box::pin(self.run_on_thread(work)).await,
-            (Err(cause), Place::ThisThread(Some(deadline)))
+        match (result, run_on) {
+            (Err(cause), RunOn::Caller) if may_take_longer(&cause) => Box::pin(self.run_on_thread(work)).await,
+            (Err(cause), RunOn::CurrentThread(Some(deadline)))
                 if may_take_longer(&cause) && deadline <= Instant::now() =>
             {
                 Err(time_is_over())

@@ -15,14 +15,14 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, sqlite::Place};
+use super::{Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, sqlite::RunOn};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
     type Output: Send;
 
-    /// Whether what it writes depends on what it reads. What only inserts is not in anybody's way, and needs no
-    /// protection.
+    /// Whether the writes depend on reads. Pure inserts can neither suffer nor cause a serialization failure, so they
+    /// run READ COMMITTED.
     fn reads(&self) -> bool {
         true
     }
@@ -33,7 +33,7 @@ pub trait UnitOfWork: Send + Sync + 'static {
 
 /// The turn of an attempt at a transaction: side by side with others, or alone.
 #[derive(Debug)]
-pub enum Precedence {
+pub enum WriterTurn {
     Shared(OwnedRwLockReadGuard<()>),
     Exclusive(OwnedRwLockWriteGuard<()>),
 }
@@ -67,7 +67,7 @@ impl Db {
             return self.write_in_turn(work).await;
         }
         let db = self.clone();
-        let attempts = async move { db.written(db.attempts(&work, Place::Thread).await) };
+        let attempts = async move { db.written(db.attempts(&work, RunOn::BlockingPool).await) };
         tokio::spawn(attempts.in_current_span()).await?
     }
 
@@ -80,17 +80,17 @@ impl Db {
         let job = async move {
             // A job whose client has gone does not begin.
             if !sender.is_closed() && jobs_turn.swap(false, Ordering::Relaxed) {
-                let place = Place::ThisThread(db.request().deadline());
-                let _ = sender.send(db.written(db.attempts(&work, place).await));
+                let run_on = RunOn::CurrentThread(db.meter().deadline());
+                let _ = sender.send(db.written(db.attempts(&work, run_on).await));
             }
         };
         self.shared.queue.push(Box::pin(job.in_current_span()));
-        let waited = timeout(self.write.acquire_timeout(), self.request().in_time(&mut result)).await;
+        let waited = timeout(self.write.acquire_timeout(), self.meter().until_deadline(&mut result)).await;
         let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
             Ok(result) => result,
             Err(error) if turn.swap(false, Ordering::Relaxed) => return Err(error.into()),
             // Its own deadline is the same, and its commit is waited for. A disk may hang, too.
-            Err(_) => match timeout_at(self.request().deadline_and(self.write.commit_timeout()), result).await {
+            Err(_) => match timeout_at(self.meter().deadline_and(self.write.commit_timeout()), result).await {
                 Ok(result) => result,
                 Err(_) => return self.written(Err(unanswered_commit("it took too long").into())),
             },
@@ -98,12 +98,12 @@ impl Db {
         result.unwrap_or_else(|_| Err(StoreError::Database(DbErr::Custom("the write gave no result".to_owned()))))
     }
 
-    async fn attempts<W: UnitOfWork>(&self, work: &W, place: Place) -> Result<W::Output, StoreError> {
+    async fn attempts<W: UnitOfWork>(&self, work: &W, run_on: RunOn) -> Result<W::Output, StoreError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let precedence = self.precedence(attempt).await?;
-            let result = self.attempt(work, attempt, place).await;
+            let result = self.attempt(work, attempt, run_on).await;
             drop(precedence);
             match result {
                 Err(StoreError::Conflict) if self.may_try_again(attempt).await => {}
@@ -112,9 +112,9 @@ impl Db {
         }
     }
 
-    async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, place: Place) -> Result<W::Output, StoreError> {
+    async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, run_on: RunOn) -> Result<W::Output, StoreError> {
         let isolation = if work.reads() { Isolation::Serializable } else { Isolation::ReadCommitted };
-        let txn = self.write.begin_in(place, isolation).await?;
+        let txn = self.write.begin_in(run_on, isolation).await?;
         let output = work.run(&txn, attempt).await?;
         txn.commit().await?;
         Ok(output)
@@ -125,16 +125,16 @@ impl Db {
     /// # Errors
     ///
     /// Returns an error if the request has no time left.
-    pub async fn precedence(&self, attempt: u32) -> Result<Precedence, StoreError> {
+    pub async fn precedence(&self, attempt: u32) -> Result<WriterTurn, StoreError> {
         let lock = Arc::clone(&self.shared.precedence);
         let turn = async move {
             if attempt > SHARED_ATTEMPTS {
-                Precedence::Exclusive(lock.write_owned().await)
+                WriterTurn::Exclusive(lock.write_owned().await)
             } else {
-                Precedence::Shared(lock.read_owned().await)
+                WriterTurn::Shared(lock.read_owned().await)
             }
         };
-        Ok(self.request().in_time(turn).await?)
+        Ok(self.meter().until_deadline(turn).await?)
     }
 
     /// Whether a transaction that was given up for another one may run again. On PostgreSQL that is after the pause
@@ -148,7 +148,7 @@ impl Db {
             return true;
         }
         let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));
-        self.request().in_time(tokio::time::sleep(pause.mul_f64(fastrand::f64()))).await.is_ok()
+        self.meter().until_deadline(tokio::time::sleep(pause.mul_f64(fastrand::f64()))).await.is_ok()
     }
 
     /// Remembers what a write says about whether the database can be written.

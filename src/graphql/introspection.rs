@@ -50,7 +50,7 @@ impl Definition {
 
 fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
     let mut schema = schema.into_inner();
-    if let Some(ExtendedType::Object(class)) = schema.types.get_mut(TYPE) {
+    if let Some(ExtendedType::Object(ty)) = schema.types.get_mut(TYPE) {
         let field = FieldDefinition {
             description: None,
             name: name!("isOneOf"),
@@ -58,7 +58,7 @@ fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
             ty: Type::Named(name!("Boolean")),
             directives: apollo_compiler::ast::DirectiveList::new(),
         };
-        class.make_mut().fields.insert(name!("isOneOf"), Component::new(field));
+        ty.make_mut().fields.insert(name!("isOneOf"), Component::new(field));
     }
     Valid::assume_valid(schema)
 }
@@ -82,8 +82,8 @@ pub fn introspect(
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
-    // It comes before the response key of an `isOneOf` while the name of the type is asked for in its place. No client
-    // can know it, so no key of its own begins with it.
+    // Each `isOneOf` is sent to apollo-compiler as `<prefix><key>: name` and rewritten afterwards. The prefix is random,
+    // so no alias of a client can collide with it.
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
     ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);

@@ -37,12 +37,12 @@ pub fn coerce(
     for variable in &operation.variables {
         coercion.path.push(Value::from(variable.name.as_str()));
         if let Some(mut value) = sent.swap_remove(&variable.name) {
-            coercion.value(&variable.class, &mut value);
+            coercion.value(&variable.ty, &mut value);
             coerced.insert(variable.name.clone(), value);
         } else if let Some(default) = &variable.default {
             coerced.insert(variable.name.clone(), default.clone());
-        } else if variable.class.is_non_null() {
-            coercion.fault(&format!("must be given: its type is {}", variable.class));
+        } else if variable.ty.is_non_null() {
+            coercion.fault(&format!("must be given: its type is {}", variable.ty));
         }
         coercion.path.pop();
     }
@@ -79,17 +79,17 @@ impl Coercion<'_> {
         self.faults.push(fault);
     }
 
-    fn value(&mut self, class: &Type, value: &mut Value) {
+    fn value(&mut self, ty: &Type, value: &mut Value) {
         if *value == Value::Null {
-            if class.is_non_null() {
-                self.fault(&format!("must not be null: its type is {class}"));
+            if ty.is_non_null() {
+                self.fault(&format!("must not be null: its type is {ty}"));
             }
             return;
         }
-        if !class.is_list() {
-            return self.named(class, value);
+        if !ty.is_list() {
+            return self.named(ty, value);
         }
-        let entries = class.item_type();
+        let entries = ty.item_type();
         match value {
             Value::List(list) if list.len() > MAX_ENTRIES => {
                 self.fault(&format!("must have at most {MAX_ENTRIES} entries, not {}", list.len()));
@@ -104,8 +104,8 @@ impl Coercion<'_> {
         }
     }
 
-    fn named(&mut self, class: &Type, value: &mut Value) {
-        let name = class.inner_named_type();
+    fn named(&mut self, ty: &Type, value: &mut Value) {
+        let name = ty.inner_named_type();
         let fits = match (self.schema.types.get(name), &mut *value) {
             (Some(ExtendedType::InputObject(object)), Value::Object(fields)) => {
                 return self.object(object, fields);
@@ -145,8 +145,8 @@ impl Coercion<'_> {
 }
 
 /// Whether a value is one of a scalar. A whole number may be written as a fraction, and stand for an ID.
-fn scalar(class: &str, value: &mut Value) -> bool {
-    match (class, &mut *value) {
+fn scalar(ty: &str, value: &mut Value) -> bool {
+    match (ty, &mut *value) {
         ("String" | "ID", Value::String(_)) | ("Boolean", Value::Boolean(_)) | ("Float", Value::Number(_)) => true,
         ("Int", Value::Number(number)) => {
             let whole = integer(number).and_then(|number| i32::try_from(number).ok());

@@ -26,8 +26,7 @@ const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the stream, the requests and the clock of one connection tell each other.
 ///
-/// Each is told of in the order in which it happens, and nothing else is read in its light, so relaxed atomics are
-/// enough.
+/// These are independent counters and flags that guard no other data, so `Relaxed` is enough.
 #[derive(Debug, Default)]
 pub struct Activity {
     requests: AtomicU64,

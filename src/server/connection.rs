@@ -34,11 +34,11 @@ use super::{
     unclear_host::UnclearHost,
 };
 
-/// Bytes of an answer that are handed to an HTTP/2 stream at once.
+/// Bytes of the largest DATA frame of HTTP/2.
 ///
-/// The stream takes as many as it is given as soon as its client wants the first of them, and keeps the rest. Handed
-/// out in pieces, an answer that nobody takes is known to be under way, and its time ends.
-const PIECE: usize = 64 * 1024;
+/// hyper buffers a whole frame as soon as the flow-control window opens at all, which would look like progress. Small
+/// frames let the deadline of the stream notice a client that has stopped reading.
+const MAX_FRAME: usize = 64 * 1024;
 
 /// Answers the requests of a connection until it ends, or its time does, or the server is stopped and they are
 /// answered.
@@ -154,13 +154,13 @@ impl HttpBody for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) if self.is_http2 && frame.data_ref().is_some_and(|data| data.len() > PIECE) => {
+                Some(Ok(frame)) if self.is_http2 && frame.data_ref().is_some_and(|data| data.len() > MAX_FRAME) => {
                     self.rest = frame.into_data().unwrap_or_default();
                 }
                 frame => return Poll::Ready(frame),
             }
         }
-        let piece = self.rest.len().min(PIECE);
+        let piece = self.rest.len().min(MAX_FRAME);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 

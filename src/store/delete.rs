@@ -13,7 +13,7 @@ use super::{
     dialect::{self, columns, key},
 };
 use crate::{
-    db::{Db, Precedence, StoreError, Transaction},
+    db::{Db, StoreError, Transaction, WriterTurn},
     schema::Entity,
 };
 
@@ -26,7 +26,7 @@ pub struct PendingDelete {
     entity: &'static Entity,
     keys: Vec<i64>,
     rows: HashMap<i64, Row>,
-    precedence: Precedence,
+    precedence: WriterTurn,
 }
 
 impl PendingDelete {

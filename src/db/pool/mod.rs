@@ -53,7 +53,7 @@ pub struct Pool {
 /// When it is dropped the connection goes back. A statement that still runs in it is interrupted first, and a
 /// transaction that is open is rolled back. Until then the connection is in nobody's hands.
 #[derive(Debug)]
-pub struct Lease {
+pub struct PooledConnection {
     pool: Arc<Pool>,
     claim: Claim,
     /// It is there until it is dropped.
@@ -152,7 +152,7 @@ impl Pool {
     }
 
     /// A connection that is free and was used a moment ago, if there is one. It is to come back when it is due.
-    pub fn try_acquire(self: &Arc<Self>, claim: Claim, due: Option<Instant>) -> Option<Lease> {
+    pub fn try_acquire(self: &Arc<Self>, claim: Claim, due: Option<Instant>) -> Option<PooledConnection> {
         let now = Instant::now();
         let mut lease = self.take(claim, due, |connection| connection.is_fresh(now))?;
         lease.connection.as_mut()?.taken = now;
@@ -169,7 +169,7 @@ impl Pool {
         claim: Claim,
         sql: Option<&str>,
         due: Option<Instant>,
-    ) -> Result<Lease, DbErr> {
+    ) -> Result<PooledConnection, DbErr> {
         let deadline = Instant::now() + self.acquire_timeout;
         let statement = sql.map(|sql| self.long.hash(sql));
         loop {
@@ -230,7 +230,7 @@ impl Pool {
         claim: Claim,
         due: Option<Instant>,
         is_wanted: impl FnOnce(&Connection) -> bool,
-    ) -> Option<Lease> {
+    ) -> Option<PooledConnection> {
         let mut state = self.state();
         // While a connection is idle, those who wait are there for `Claim::Further` and may not have it.
         if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
@@ -238,7 +238,7 @@ impl Pool {
         }
         let connection = state.idle.pop_if(|connection| is_wanted(connection))?;
         state.took(claim, due);
-        Some(Lease { pool: Arc::clone(self), claim, connection: Some(connection) })
+        Some(PooledConnection { pool: Arc::clone(self), claim, connection: Some(connection) })
     }
 
     async fn wait(
@@ -247,7 +247,7 @@ impl Pool {
         statement: Option<TextHash>,
         due: Option<Instant>,
         deadline: Instant,
-    ) -> Result<Lease, DbErr> {
+    ) -> Result<PooledConnection, DbErr> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.state();
@@ -268,7 +268,7 @@ impl Pool {
         while !state.idle.is_empty()
             && let Some((claim, waiter)) = state.next(self.max_further, &self.long)
         {
-            let lease = Lease { pool: Arc::clone(self), claim, connection: state.idle.pop() };
+            let lease = PooledConnection { pool: Arc::clone(self), claim, connection: state.idle.pop() };
             match waiter.sender.send(Ok(lease)) {
                 Ok(()) => state.took(claim, waiter.due),
                 // It does not wait any more. What is dropped here must not lock the pool again.
@@ -341,7 +341,7 @@ impl Pool {
     }
 }
 
-impl Lease {
+impl PooledConnection {
     /// The connection.
     ///
     /// # Errors
@@ -390,7 +390,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         if connection.is_outdated() {
@@ -404,7 +404,7 @@ impl Drop for Lease {
     }
 }
 
-/// Closes a connection, whether it goes in peace or not.
+/// Closes a connection, and ignores errors.
 fn close(connection: Connection) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(timeout(MAX_SETTLE, connection.close()));

@@ -10,7 +10,7 @@ use super::{
         claim::{Claim, LongStatements, TextHash},
         connection::Connection,
     },
-    Lease, connection_error, no_answer,
+    PooledConnection, connection_error, no_answer,
 };
 
 /// Which connections there are, and who waits for one.
@@ -48,7 +48,7 @@ pub struct Waiter {
     pub number: u64,
     pub statement: Option<TextHash>,
     pub due: Option<Instant>,
-    pub sender: oneshot::Sender<Result<Lease, DbErr>>,
+    pub sender: oneshot::Sender<Result<PooledConnection, DbErr>>,
 }
 
 impl State {
@@ -82,7 +82,7 @@ impl State {
         claim: Claim,
         statement: Option<TextHash>,
         due: Option<Instant>,
-        sender: oneshot::Sender<Result<Lease, DbErr>>,
+        sender: oneshot::Sender<Result<PooledConnection, DbErr>>,
     ) {
         self.waited += 1;
         let waiter = Waiter { number: self.waited, statement, due, sender };

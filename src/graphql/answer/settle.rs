@@ -1,4 +1,5 @@
-//! A future that goes on by itself for as long as it can.
+//! Polls a future again for as long as it wakes itself, and returns to Tokio only when it waits for the database or has
+//! yielded.
 //!
 //! A loader yields once to let its siblings ask too, and then loads what all of them have asked for. That works only
 //! when every sibling has had its turn by then. But joined futures pause now and then to be fair to other tasks, and a

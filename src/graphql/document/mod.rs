@@ -55,7 +55,7 @@ pub struct Operation {
 #[derive(Debug)]
 pub struct Variable {
     pub name: Name,
-    pub class: Node<Type>,
+    pub ty: Node<Type>,
     pub default: Option<Value>,
 }
 
@@ -178,7 +178,7 @@ impl Operation {
     ) -> Self {
         let variables = operation.variables.iter().map(|variable| Variable {
             name: Name::new(&variable.name),
-            class: variable.ty.clone(),
+            ty: variable.ty.clone(),
             default: variable.default_value.as_ref().map(|value| executable::constant(value)),
         });
         let rows = (!rows::depends_on_variables(document, operation))

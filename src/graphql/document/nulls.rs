@@ -47,7 +47,7 @@ impl Document {
         }
         let mut conditions: IndexMap<Name, ApiError> = IndexMap::new();
         visit(schema, &self.valid, &operation.definition, |usage| {
-            let Usage { variable, class, path, offset, argument } = *usage;
+            let Usage { variable, ty, path, offset, argument } = *usage;
             if !is_null(variable) {
                 return;
             }
@@ -60,8 +60,7 @@ impl Document {
                 error
             };
             if let Some(argument) = argument {
-                let message =
-                    || format!("`${variable}` must not be null: `{}` is of the type {class}", shown_path(path));
+                let message = || format!("`${variable}` must not be null: `{}` is of the type {ty}", shown_path(path));
                 nulls.arguments.entry(argument).or_insert_with(|| error(message(), path));
             } else if let Some(error) = conditions.get_mut(variable) {
                 error.positions.push(position);
@@ -97,7 +96,7 @@ pub fn where_nothing_may_be_null(
 /// A variable where nothing may be null.
 struct Usage<'a> {
     variable: &'a str,
-    class: &'a Type,
+    ty: &'a Type,
     /// From the name of the argument inwards.
     path: &'a [Value],
     offset: usize,
@@ -136,17 +135,17 @@ impl<'a, V: FnMut(&Usage<'_>)> Visit<'a, V> {
             for directive in selection.directives() {
                 let definition = self.schema.directive_definitions.get(&directive.name);
                 for argument in &directive.arguments {
-                    let class = definition.and_then(|definition| definition.argument_by_name(&argument.name));
+                    let ty = definition.and_then(|definition| definition.argument_by_name(&argument.name));
                     self.argument = None;
-                    self.value_of(argument, class.map(|class| &*class.ty));
+                    self.value_of(argument, ty.map(|ty| &*ty.ty));
                 }
             }
             match selection {
                 Selection::Field(field) => {
                     for argument in &field.arguments {
-                        let class = field.definition.argument_by_name(&argument.name);
+                        let ty = field.definition.argument_by_name(&argument.name);
                         self.argument = argument.value.location().map(|location| location.offset());
-                        self.value_of(argument, class.map(|class| &*class.ty));
+                        self.value_of(argument, ty.map(|ty| &*ty.ty));
                     }
                     self.selection_set(&field.selection_set);
                 }
@@ -156,26 +155,26 @@ impl<'a, V: FnMut(&Usage<'_>)> Visit<'a, V> {
         }
     }
 
-    fn value_of(&mut self, argument: &'a Argument, class: Option<&'a Type>) {
-        if let Some(class) = class {
-            self.at(argument.name.as_str().into(), |visit| visit.value(&argument.value, class));
+    fn value_of(&mut self, argument: &'a Argument, ty: Option<&'a Type>) {
+        if let Some(ty) = ty {
+            self.at(argument.name.as_str().into(), |visit| visit.value(&argument.value, ty));
         }
     }
 
-    fn value(&mut self, value: &'a Node<executable::Value>, class: &'a Type) {
+    fn value(&mut self, value: &'a Node<executable::Value>, ty: &'a Type) {
         match &**value {
-            executable::Value::Variable(variable) if class.is_non_null() => {
+            executable::Value::Variable(variable) if ty.is_non_null() => {
                 let offset = value.location().map_or(0, |location| location.offset());
-                let usage = Usage { variable, class, path: &self.path, offset, argument: self.argument };
+                let usage = Usage { variable, ty, path: &self.path, offset, argument: self.argument };
                 (self.visitor)(&usage);
             }
-            executable::Value::List(entries) if class.is_list() => {
+            executable::Value::List(entries) if ty.is_list() => {
                 for (index, entry) in entries.iter().enumerate() {
-                    self.at(index.into(), |visit| visit.value(entry, class.item_type()));
+                    self.at(index.into(), |visit| visit.value(entry, ty.item_type()));
                 }
             }
             executable::Value::Object(fields) => {
-                let Some(object) = self.schema.get_input_object(class.inner_named_type()) else { return };
+                let Some(object) = self.schema.get_input_object(ty.inner_named_type()) else { return };
                 for (name, value) in fields {
                     if let Some(field) = object.fields.get(name) {
                         self.at(name.as_str().into(), |visit| visit.value(value, &field.ty));

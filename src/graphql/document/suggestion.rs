@@ -69,7 +69,7 @@ impl<'a> UnknownNames<'a> {
         };
         let (similarity, best) = match scope {
             Scope::Types => names(&mut self.schema.types.keys()),
-            Scope::Fields(class) => match self.schema.types.get(*class)? {
+            Scope::Fields(ty) => match self.schema.types.get(*ty)? {
                 ExtendedType::Object(object) => names(&mut object.fields.keys()),
                 ExtendedType::Interface(interface) => names(&mut interface.fields.keys()),
                 _ => None,
@@ -79,10 +79,10 @@ impl<'a> UnknownNames<'a> {
         (similarity >= MIN_SIMILARITY).then_some(best)
     }
 
-    fn look_for_fields(&mut self, selections: &'a [Selection], class: &'a Name) {
+    fn look_for_fields(&mut self, selections: &'a [Selection], ty: &'a Name) {
         for selection in selections {
             match selection {
-                Selection::Field(field) => match self.schema.type_field(class, &field.name) {
+                Selection::Field(field) => match self.schema.type_field(ty, &field.name) {
                     Ok(definition) => {
                         for argument in &field.arguments {
                             if definition.argument_by_name(&argument.name).is_none() {
@@ -92,7 +92,7 @@ impl<'a> UnknownNames<'a> {
                         self.look_for_fields(&field.selection_set, definition.ty.inner_named_type());
                     }
                     Err(FieldLookupError::NoSuchField(..)) => {
-                        self.note(&field.name, field.name.location(), Scope::Fields(class));
+                        self.note(&field.name, field.name.location(), Scope::Fields(ty));
                     }
                     // The type is reported itself.
                     Err(FieldLookupError::NoSuchType) => {}
@@ -101,7 +101,7 @@ impl<'a> UnknownNames<'a> {
                     if let Some(condition) = &fragment.type_condition {
                         self.look_for_type(condition, condition.location());
                     }
-                    self.look_for_fields(&fragment.selection_set, fragment.type_condition.as_ref().unwrap_or(class));
+                    self.look_for_fields(&fragment.selection_set, fragment.type_condition.as_ref().unwrap_or(ty));
                 }
                 // All fragments are looked at, once.
                 Selection::FragmentSpread(_) => {}

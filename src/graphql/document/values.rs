@@ -54,7 +54,7 @@ pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Fau
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Usage<'a> {
     variable: &'a Name,
-    class: &'a Type,
+    ty: &'a Type,
     has_default: bool,
 }
 
@@ -64,18 +64,18 @@ impl Usage<'_> {
         let variable = variables.get(self.variable)?;
         let has_default = self.has_default || variable.default_value.as_ref().is_some_and(|value| !value.is_null());
         let is_allowed = if has_default {
-            variable.ty.is_assignable_to(&nullable(self.class))
+            variable.ty.is_assignable_to(&nullable(self.ty))
         } else {
-            variable.ty.is_assignable_to(self.class)
+            variable.ty.is_assignable_to(self.ty)
         };
-        let Self { variable: name, class, .. } = *self;
-        let message = || format!("the variable `${name}` is a {}, where a {class} is expected", variable.ty);
+        let Self { variable: name, ty, .. } = *self;
+        let message = || format!("the variable `${name}` is a {}, where a {ty} is expected", variable.ty);
         (!is_allowed).then(message)
     }
 }
 
-fn nullable(class: &Type) -> Type {
-    match class.clone() {
+fn nullable(ty: &Type) -> Type {
+    match ty.clone() {
         Type::NonNullNamed(name) => Type::Named(name),
         Type::NonNullList(item) => Type::List(item),
         nullable => nullable,
@@ -149,20 +149,20 @@ impl<'a, 'f> Values<'a, 'f> {
         }
     }
 
-    fn value(&mut self, value: &'a Node<Value>, class: &'a Type, has_default: bool) {
+    fn value(&mut self, value: &'a Node<Value>, ty: &'a Type, has_default: bool) {
         match &**value {
             Value::Variable(variable) => {
                 let offset = value.location().map(|location| location.offset());
-                self.usages.entry(Usage { variable, class, has_default }).or_default().extend(offset);
+                self.usages.entry(Usage { variable, ty, has_default }).or_default().extend(offset);
             }
-            Value::List(entries) if class.is_list() => {
+            Value::List(entries) if ty.is_list() => {
                 for entry in entries {
-                    self.value(entry, class.item_type(), false);
+                    self.value(entry, ty.item_type(), false);
                 }
             }
             Value::Object(fields) => {
                 self.object(value, fields);
-                let Some(object) = self.schema.get_input_object(class.inner_named_type()) else { return };
+                let Some(object) = self.schema.get_input_object(ty.inner_named_type()) else { return };
                 for (name, value) in fields {
                     if let Some(field) = object.fields.get(name) {
                         self.value(value, &field.ty, field.default_value.is_some());

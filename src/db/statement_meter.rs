@@ -20,15 +20,15 @@ use super::{
     claim::{Claim, LongStatements},
     connection::Connection,
     error::deadline_exceeded,
-    sqlite::Place,
+    sqlite::RunOn,
 };
 
 /// What the statements of one request have in common.
 #[derive(Default)]
-pub struct Request {
+pub struct StatementMeter {
     deadline: Option<Instant>,
-    /// Each statement that reads takes a turn, so that one request leaves connections to others.
-    turns: Option<Arc<Semaphore>>,
+    /// Each statement that reads takes a permit, so that one request leaves connections to others.
+    permits: Option<Arc<Semaphore>>,
     /// Whether it has had a connection to read.
     has_read: AtomicBool,
     /// What is known of statements from all requests.
@@ -53,7 +53,7 @@ pub struct Usage {
     pub time: Duration,
 }
 
-impl Request {
+impl StatementMeter {
     pub fn new(slow: Duration, long: Arc<LongStatements>) -> Self {
         Self { slow: (!slow.is_zero()).then_some(slow), long, ..Self::default() }
     }
@@ -61,10 +61,10 @@ impl Request {
     /// A request that is observed in the same way and ends no later, with its own deadline and count.
     pub fn until(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |other| other.min(deadline));
-        let turns = Some(Arc::new(Semaphore::new(MAX_READS_AT_ONCE)));
+        let permits = Some(Arc::new(Semaphore::new(MAX_READS_AT_ONCE)));
         Self {
             deadline: Some(deadline),
-            turns,
+            permits,
             slow: self.slow,
             long: Arc::clone(&self.long),
             observer: self.observer.clone(),
@@ -100,22 +100,22 @@ impl Request {
         self.deadline.map_or(now, |deadline| deadline.max(now)) + more
     }
 
-    /// Waits for a turn to read, which lasts as long as what this gives.
-    pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbErr> {
-        let Some(turns) = &self.turns else { return Ok(None) };
-        let turn = self.in_time(Arc::clone(turns).acquire_owned()).await?;
-        turn.map(Some).map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
+    /// Waits for a permit to read, which lasts until it is dropped.
+    pub async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, DbErr> {
+        let Some(permits) = &self.permits else { return Ok(None) };
+        let permit = self.until_deadline(Arc::clone(permits).acquire_owned()).await?;
+        permit.map(Some).map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
     /// What a connection is wanted for that is to run this statement.
     pub fn claim(&self, sql: &str) -> Claim {
         // What belongs to no request has one statement.
-        let is_first = self.turns.is_none() || !self.has_read.swap(true, Ordering::Relaxed);
+        let is_first = self.permits.is_none() || !self.has_read.swap(true, Ordering::Relaxed);
         if is_first && !self.long.has(sql) { Claim::First } else { Claim::Further }
     }
 
     /// Does something before the deadline, or not at all.
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, DbErr> {
+    pub async fn until_deadline<T>(&self, work: impl Future<Output = T>) -> Result<T, DbErr> {
         match self.deadline {
             None => Ok(work.await),
             Some(deadline) => timeout_at(deadline, work).await.map_err(|_| deadline_exceeded()),
@@ -132,8 +132,8 @@ impl Request {
         if self.deadline.is_some_and(|deadline| deadline <= start) {
             return Err(deadline_exceeded());
         }
-        let _running = Running { request: self, sql, start };
-        self.in_time(statement).await?
+        let _running = Running { meter: self, sql, start };
+        self.until_deadline(statement).await?
     }
 
     fn observe(&self, statement: &Statement) {
@@ -145,43 +145,43 @@ impl Request {
     pub async fn execute(
         &self,
         connection: &mut Connection,
-        (place, start): (Place, Instant),
+        (run_on, start): (RunOn, Instant),
         statement: Statement,
     ) -> Result<ExecResult, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.execute(place, Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.execute(run_on, Arc::clone(&sql), statement.values)).await
     }
 
     pub async fn query_one(
         &self,
         connection: &mut Connection,
-        (place, start): (Place, Instant),
+        (run_on, start): (RunOn, Instant),
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_one(place, Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.query_one(run_on, Arc::clone(&sql), statement.values)).await
     }
 
     pub async fn query_all(
         &self,
         connection: &mut Connection,
-        (place, start): (Place, Instant),
+        (run_on, start): (RunOn, Instant),
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_all(place, Arc::clone(&sql), statement.values)).await
+        self.run(&sql, start, connection.query_all(run_on, Arc::clone(&sql), statement.values)).await
     }
 }
 
-impl fmt::Debug for Request {
+impl fmt::Debug for StatementMeter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { deadline, slow, .. } = self;
         let usage = self.usage();
         formatter
-            .debug_struct("Request")
+            .debug_struct("StatementMeter")
             .field("deadline", deadline)
             .field("slow", slow)
             .field("usage", &usage)
@@ -191,21 +191,21 @@ impl fmt::Debug for Request {
 
 /// A statement while it runs. It counts also when it fails, when its time is over, and when its client goes away.
 struct Running<'a> {
-    request: &'a Request,
+    meter: &'a StatementMeter,
     sql: &'a str,
     start: Instant,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let Self { request, sql, start } = self;
+        let Self { meter, sql, start } = self;
         let time = start.elapsed();
-        request.statements.fetch_add(1, Ordering::Relaxed);
-        request.long.note(sql, time);
-        request.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        meter.statements.fetch_add(1, Ordering::Relaxed);
+        meter.long.note(sql, time);
+        meter.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         // The log has a setting of its own for this (`--log-sql`).
         tracing::debug!(target: "hero_teams::sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);
-        if request.slow.is_some_and(|slow| slow <= time) {
+        if meter.slow.is_some_and(|slow| slow <= time) {
             let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(milliseconds, sql, "a slow statement");
         }

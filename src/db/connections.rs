@@ -1,4 +1,4 @@
-//! Connections and transactions as a request uses them. All its statements come by [`Request`].
+//! Connections and transactions as a request uses them. All its statements come by [`StatementMeter`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use super::{
     connection::Isolation,
     connector::Connector,
     error::unanswered_commit,
-    pool::{Lease, Pool},
-    request::Request,
-    sqlite::Place,
+    pool::{Pool, PooledConnection},
+    sqlite::RunOn,
+    statement_meter::StatementMeter,
 };
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
@@ -26,32 +26,32 @@ use super::{
 /// What is queried here only reads. So when a connection turns out to have ended, or to have a statement prepared for
 /// tables that have been changed since, the query is repeated once in another one.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct Connections {
     pool: Arc<Pool>,
-    pub(super) request: Arc<Request>,
+    pub(super) meter: Arc<StatementMeter>,
 }
 
 /// A transaction of a request. It is rolled back when it is dropped, whatever it is doing then.
 #[derive(Debug)]
 pub struct Transaction {
-    lease: Mutex<Lease>,
-    request: Arc<Request>,
+    lease: Mutex<PooledConnection>,
+    meter: Arc<StatementMeter>,
     backend: DbBackend,
     /// Where its statements run.
-    place: Place,
+    run_on: RunOn,
 }
 
 /// After a read that took longer than this, other tasks have their turn.
 const MAX_READ_IN_A_ROW: Duration = Duration::from_millis(1);
 
-impl Session {
-    pub(super) fn new(pool: Arc<Pool>, request: Arc<Request>) -> Self {
-        Self { pool, request }
+impl Connections {
+    pub(super) fn new(pool: Arc<Pool>, meter: Arc<StatementMeter>) -> Self {
+        Self { pool, meter }
     }
 
     /// The same connections, used for another request.
-    pub(super) fn of(&self, request: &Arc<Request>) -> Self {
-        Self { pool: Arc::clone(&self.pool), request: Arc::clone(request) }
+    pub(super) fn of(&self, meter: &Arc<StatementMeter>) -> Self {
+        Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter) }
     }
 
     /// Begins a transaction, which is SERIALIZABLE.
@@ -60,21 +60,21 @@ impl Session {
     ///
     /// When no connection gets free in time, or the database does not answer.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.begin_in(Place::Thread, Isolation::Serializable).await
+        self.begin_in(RunOn::BlockingPool, Isolation::Serializable).await
     }
 
     /// Begins a transaction whose statements run in a place.
-    pub(super) async fn begin_in(&self, place: Place, isolation: Isolation) -> Result<Transaction, DbErr> {
+    pub(super) async fn begin_in(&self, run_on: RunOn, isolation: Isolation) -> Result<Transaction, DbErr> {
         let mut may_repeat = true;
         loop {
             let mut lease = self.lease(Claim::First, None).await?;
-            match self.request.in_time(lease.connection()?.begin(place, isolation)).await? {
+            match self.meter.until_deadline(lease.connection()?.begin(run_on, isolation)).await? {
                 // Nothing has been done in it.
                 Err(_) if lease.is_outdated() && std::mem::take(&mut may_repeat) => {}
                 begun => {
                     begun?;
-                    let (lease, request) = (Mutex::new(lease), Arc::clone(&self.request));
-                    return Ok(Transaction { lease, request, backend: self.pool.connector().backend(), place });
+                    let (lease, meter) = (Mutex::new(lease), Arc::clone(&self.meter));
+                    return Ok(Transaction { lease, meter, backend: self.pool.connector().backend(), run_on });
                 }
             }
         }
@@ -119,17 +119,17 @@ impl Session {
         self.pool.close().await
     }
 
-    /// A connection for one statement, in the turn of the request. The turn is over when the connection is back.
-    async fn turn(&self, sql: &str) -> Result<(Option<OwnedSemaphorePermit>, Lease), DbErr> {
-        let turn = self.request.turn().await?;
-        Ok((turn, self.lease(self.request.claim(sql), Some(sql)).await?))
+    /// A connection for one statement, with a permit of the request. The permit ends when the connection is back.
+    async fn permit(&self, sql: &str) -> Result<(Option<OwnedSemaphorePermit>, PooledConnection), DbErr> {
+        let permit = self.meter.permit().await?;
+        Ok((permit, self.lease(self.meter.claim(sql), Some(sql)).await?))
     }
 
-    async fn lease(&self, claim: Claim, sql: Option<&str>) -> Result<Lease, DbErr> {
-        let due = self.request.deadline();
+    async fn lease(&self, claim: Claim, sql: Option<&str>) -> Result<PooledConnection, DbErr> {
+        let due = self.meter.deadline();
         match self.pool.try_acquire(claim, due) {
             Some(lease) => Ok(lease),
-            None => self.request.in_time(self.pool.acquire(claim, sql, due)).await?,
+            None => self.meter.until_deadline(self.pool.acquire(claim, sql, due)).await?,
         }
     }
 
@@ -150,8 +150,8 @@ impl Transaction {
     /// ([`super::StoreError::Unanswered`]).
     pub async fn commit(self) -> Result<(), DbErr> {
         let mut lease = self.lease.into_inner();
-        let end = self.request.deadline_and(lease.commit_timeout());
-        let committed = timeout_at(end, lease.connection()?.commit(self.place.without_deadline())).await;
+        let end = self.meter.deadline_and(lease.commit_timeout());
+        let committed = timeout_at(end, lease.connection()?.commit(self.run_on.without_deadline())).await;
         committed.unwrap_or_else(|_| {
             lease.abandon();
             Err(unanswered_commit("it took too long"))
@@ -173,35 +173,35 @@ async fn give_way(start: Instant) {
 }
 
 #[async_trait]
-impl ConnectionTrait for Session {
+impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DbBackend {
         self.pool.connector().backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let (_turn, mut lease) = self.turn(&statement.sql).await?;
+        let (_permit, mut lease) = self.permit(&statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.request.execute(connection, (Place::Thread, start), statement).await
+        self.meter.execute(connection, (RunOn::BlockingPool, start), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (_turn, mut lease) = self.turn(sql).await?;
+        let (_permit, mut lease) = self.permit(sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.request.run(sql, start, connection.execute_unprepared(Place::Thread, sql.into())).await
+        self.meter.run(sql, start, connection.execute_unprepared(RunOn::BlockingPool, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut once_more = self.repeatable(&statement);
         let mut statement = statement;
         loop {
-            let (turn, mut lease) = self.turn(&statement.sql).await?;
+            let (permit, mut lease) = self.permit(&statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let result = self.request.query_one(connection, (Place::Task, start), statement).await;
+            let result = self.meter.query_one(connection, (RunOn::Caller, start), statement).await;
             let is_outdated = lease.is_outdated();
-            drop((turn, lease));
+            drop((permit, lease));
             match once_more.take() {
                 Some(repeated) if is_outdated => statement = repeated,
                 _ => {
@@ -216,12 +216,12 @@ impl ConnectionTrait for Session {
         let mut once_more = self.repeatable(&statement);
         let mut statement = statement;
         loop {
-            let (turn, mut lease) = self.turn(&statement.sql).await?;
+            let (permit, mut lease) = self.permit(&statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let result = self.request.query_all(connection, (Place::Task, start), statement).await;
+            let result = self.meter.query_all(connection, (RunOn::Caller, start), statement).await;
             let is_outdated = lease.is_outdated();
-            drop((turn, lease));
+            drop((permit, lease));
             match once_more.take() {
                 Some(repeated) if is_outdated => statement = repeated,
                 _ => {
@@ -241,21 +241,21 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.execute(lease.connection()?, (self.place, Instant::now()), statement).await
+        self.meter.execute(lease.connection()?, (self.run_on, Instant::now()), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.run(sql, Instant::now(), lease.connection()?.execute_unprepared(self.place, sql.into())).await
+        self.meter.run(sql, Instant::now(), lease.connection()?.execute_unprepared(self.run_on, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.query_one(lease.connection()?, (self.place, Instant::now()), statement).await
+        self.meter.query_one(lease.connection()?, (self.run_on, Instant::now()), statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.request.query_all(lease.connection()?, (self.place, Instant::now()), statement).await
+        self.meter.query_all(lease.connection()?, (self.run_on, Instant::now()), statement).await
     }
 }
