@@ -1,7 +1,7 @@
 //! The log: what the server tells those who run it, on the standard error output.
 //!
 //! Lines are handed to a thread that writes them, so that no request waits for whoever reads them. A line is lost when
-//! it cannot be written (a full disk, a pipe without a reader), or when [`MAX_WAITING`] bytes wait for a reader that
+//! it cannot be written (a full disk, a pipe without a reader), or when `MAX_WAITING` bytes wait for a reader that
 //! does not read. The number of lost lines is a line of its own, written when lines can be written again.
 
 use std::{

@@ -3,12 +3,16 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::Statement;
+use sea_orm::{DbErr, RuntimeErr, Statement};
 use tokio::{sync::RwLock, time::Instant};
 
 use super::{
-    Connections, DatabaseUrl, Migrations, StoreError, Usage, connector::Connector, file::File, pool::Pool,
-    queue::Queue, statement_meter::StatementMeter,
+    Connections, DatabaseUrl, Migrations, StoreError, Usage,
+    connector::Connector,
+    file::File,
+    pool::Pool,
+    queue::{self, Queue},
+    statement_meter::StatementMeter,
 };
 
 /// How to reach the database.
@@ -54,8 +58,8 @@ fn reserved(connections: u32) -> u32 {
 pub(super) struct Shared {
     /// Writers share it, until one that keeps losing to others takes it for itself.
     pub(super) precedence: Arc<RwLock<()>>,
-    /// The writes on SQLite that wait for their turn.
-    pub(super) queue: Arc<Queue>,
+    /// The writes that wait for their turn on SQLite.
+    pub(super) queue: Option<Queue>,
     /// Whether the last write that told something about it could write.
     pub(super) is_writable: AtomicBool,
     pub(super) migrations: Migrations,
@@ -80,13 +84,16 @@ impl Db {
         let write = open(write_connections, 0).await?;
         let read = open(settings.read_connections, reserved(settings.read_connections)).await?;
         Pool::pair(&read, &write);
+        let queue = matches!(settings.url, DatabaseUrl::Sqlite(_)).then(queue::start).transpose();
+        let queue =
+            queue.map_err(|error| DbErr::Conn(RuntimeErr::Internal(format!("no thread for writes: {error}"))))?;
         let meter = Arc::new(StatementMeter::new(settings.slow_statement, long));
         let db = Self {
             read: Connections::new(read, Arc::clone(&meter)),
             write: Connections::new(write, meter),
             shared: Arc::new(Shared {
                 precedence: Arc::default(),
-                queue: Arc::default(),
+                queue,
                 is_writable: AtomicBool::new(true),
                 migrations: settings.migrations.clone(),
             }),

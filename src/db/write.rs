@@ -15,7 +15,9 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, sqlite::RunOn};
+use super::{
+    Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn,
+};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
@@ -63,8 +65,8 @@ impl Db {
     /// one, [`StoreError::Timeout`] when the deadline comes within an attempt, or what the database says. Nothing is
     /// written then, unless it is [`StoreError::Unanswered`].
     pub async fn write<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
-        if self.write.get_database_backend() == DbBackend::Sqlite {
-            return self.write_in_turn(work).await;
+        if let Some(queue) = &self.shared.queue {
+            return self.write_in_turn(queue, work).await;
         }
         let db = self.clone();
         let attempts = async move { db.written(db.attempts(&work, RunOn::BlockingPool).await) };
@@ -72,7 +74,7 @@ impl Db {
     }
 
     /// Runs `work` when those that were here before it have come to their end.
-    async fn write_in_turn<W: UnitOfWork>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn write_in_turn<W: UnitOfWork>(&self, queue: &Queue, work: W) -> Result<W::Output, StoreError> {
         // Taken by the job when it begins, or by this when it waits no longer.
         let turn = Arc::new(AtomicBool::new(true));
         let (sender, mut result) = oneshot::channel();
@@ -84,7 +86,8 @@ impl Db {
                 let _ = sender.send(db.written(db.attempts(&work, run_on).await));
             }
         };
-        self.shared.queue.push(Box::pin(job.in_current_span()));
+        // If the thread should have gone, the job goes with its sender, which the wait for the result tells.
+        let _ = queue.send(Box::pin(job.in_current_span()));
         let waited = timeout(self.write.acquire_timeout(), self.meter().until_deadline(&mut result)).await;
         let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
             Ok(result) => result,
