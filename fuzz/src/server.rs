@@ -17,10 +17,11 @@ use clap::Parser as _;
 use cpu_time::ProcessTime;
 use hero_teams::{
     config::Config,
+    db::Db,
     graphql::Schema,
     http,
     schema::HeroTeams,
-    db::Db, store::seed,
+    store::{migrations, seed},
 };
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
@@ -70,7 +71,7 @@ impl Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread starts");
         let is_written = Arc::new(AtomicBool::new(false));
         let (db, router) = runtime.block_on(async {
-            let db = Db::connect(&config.database.store()).await.expect("the database opens");
+            let db = Db::connect(&config.database.store(migrations::<HeroTeams>())).await.expect("the database opens");
             db.migrate().await.expect("the migrations apply");
             let (mut observed, is_written) = (db.clone(), Arc::clone(&is_written));
             observed.on_statement(move |statement| {
