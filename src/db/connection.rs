@@ -37,6 +37,8 @@ pub struct Connection {
     running: bool,
     in_transaction: bool,
     health: Health,
+    /// What begins a SERIALIZABLE transaction on PostgreSQL.
+    serializable: Option<Arc<str>>,
 }
 
 /// What is known of a connection from its answers.
@@ -61,11 +63,6 @@ const MAX_LIFETIME: Duration = Duration::from_mins(30);
 /// How long after its last use a connection is asked whether it still stands.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 
-/// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was before.
-/// So none may be from the moment on that the transaction looks at, which is that of the first statement after this.
-const SERIALIZABLE: &str =
-    "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE hero, team, hero_team_link IN ACCESS SHARE MODE";
-
 /// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
 #[derive(Clone, Copy, Debug)]
 pub enum Isolation {
@@ -86,7 +83,11 @@ impl Connection {
         };
         let now = Instant::now();
         let (running, in_transaction, health) = (false, false, Health::Well);
-        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health })
+        let serializable = match connector {
+            Connector::Sqlite(_) => None,
+            Connector::Postgres(asked) => Some(Arc::clone(&asked.serializable)),
+        };
+        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health, serializable })
     }
 
     pub fn generation(&self) -> u64 {
@@ -176,13 +177,23 @@ impl Connection {
 
     pub async fn begin(&mut self, run_on: RunOn, isolation: Isolation) -> Result<(), DbErr> {
         self.in_transaction = true;
-        let begin = match isolation {
+        let begun = match (&self.serializable, isolation) {
             // It takes the lock at once, so that what a transaction has read cannot change before it writes.
-            _ if self.is_sqlite() => "BEGIN IMMEDIATE",
-            Isolation::Serializable => SERIALIZABLE,
-            Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            (None, _) => self.command(run_on, "BEGIN IMMEDIATE").await,
+            (Some(_), Isolation::ReadCommitted) => self.command(run_on, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
+            (Some(begin), Isolation::Serializable) => {
+                let begin = Arc::clone(begin);
+                self.running = true;
+                let result = match &mut self.driver {
+                    Driver::Sqlite(sqlite) => sqlite.execute_unprepared(run_on, begin).await,
+                    Driver::Postgres(connection, _) => {
+                        connection.execute(AssertSqlSafe(begin)).await.map(ExecResult::from)
+                    }
+                };
+                self.ended(result).map(drop)
+            }
         };
-        self.command(run_on, begin).await.map_err(|error| {
+        begun.map_err(|error| {
             // A standby has no serializable transactions. It may be one that is no longer what its address leads to.
             if is_not_supported(&error) {
                 self.outdate();

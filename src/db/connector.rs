@@ -24,6 +24,11 @@ pub struct Asked {
     pub options: PgConnectOptions,
     /// The settings that must be in force, with their values as `pg_settings` has them.
     in_force: [(&'static str, String); 3],
+    /// What begins a SERIALIZABLE transaction.
+    ///
+    /// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was
+    /// before. So all tables are locked against that before the first statement, from which on the transaction looks.
+    pub serializable: Arc<str>,
 }
 
 /// PostgreSQL ends a transaction whose server has said nothing for so long: it has come to a halt, or cannot be
@@ -55,7 +60,11 @@ impl Connector {
             .options(KEEPALIVE)
             // Statements of both databases are logged where they are counted.
             .disable_statement_logging();
-        Self::Postgres(Box::new(Asked { options, in_force }))
+        let serializable = format!(
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE {} IN ACCESS SHARE MODE",
+            settings.migrations.quoted_tables()
+        );
+        Self::Postgres(Box::new(Asked { options, in_force, serializable: serializable.into() }))
     }
 
     pub fn backend(&self) -> DbBackend {

@@ -44,6 +44,12 @@ impl Migrations {
         let names = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         Self { names, tables: tables.into(), up: |connection| Box::pin(M::up(connection, None)) }
     }
+
+    /// The tables, as SQL lists them.
+    pub(super) fn quoted_tables(&self) -> String {
+        let quoted: Vec<_> = self.tables.iter().map(|table| format!("\"{}\"", table.replace('"', "\"\""))).collect();
+        quoted.join(", ")
+    }
 }
 
 impl fmt::Debug for Migrations {
