@@ -1,5 +1,6 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
+mod access;
 mod host_name;
 mod listen_address;
 mod origin;
@@ -11,7 +12,12 @@ use clap::{
     parser::ValueSource,
 };
 
-pub use self::{host_name::HostName, listen_address::ListenAddress, origin::Origin};
+pub use self::{
+    access::{AccessSettings, Issuer, KeySetSource},
+    host_name::HostName,
+    listen_address::ListenAddress,
+    origin::Origin,
+};
 use crate::db::{DatabaseUrl, DbSettings, Migrations};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
@@ -22,6 +28,8 @@ pub struct Config {
     pub command: Option<Command>,
     #[command(flatten)]
     pub serve: ServeSettings,
+    #[command(flatten)]
+    pub access: AccessSettings,
     #[command(flatten)]
     pub graphql: GraphQlSettings,
     #[command(flatten)]

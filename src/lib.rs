@@ -7,6 +7,9 @@
 /// What exists: the declared entities and their relations.
 pub mod schema;
 
+/// Who asks, and what they may do.
+pub mod access;
+
 /// Every setting of the server.
 pub mod config;
 /// What the server tells those who run it.

@@ -1,0 +1,120 @@
+//! Who asks, and what they may do. It knows no GraphQL and no HTTP.
+
+mod api_key;
+mod scope;
+mod token;
+
+use std::{sync::Arc, time::SystemTime};
+
+pub use self::{
+    api_key::ApiKeys,
+    scope::{Scope, Scopes},
+    token::Tokens,
+};
+use crate::{config::AccessSettings, db::Db};
+
+/// What a request says who it is with.
+#[derive(Clone, Copy)]
+pub enum Credential<'a> {
+    /// A JSON Web Token (RFC 7519).
+    Token(&'a str),
+    /// An API key.
+    ApiKey(&'a str),
+}
+
+impl<'a> Credential<'a> {
+    /// The credential in a bearer token (RFC 6750).
+    #[must_use]
+    pub fn bearer(token: &'a str) -> Self {
+        if token.starts_with(api_key::PREFIX) { Self::ApiKey(token) } else { Self::Token(token) }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The id of the API key, or the subject of the token (`sub`). None for a request without a credential.
+    pub name: Option<Arc<str>>,
+    /// What they may do.
+    pub scopes: Scopes,
+    /// When the credential ends, if it does.
+    pub expires_at: Option<SystemTime>,
+}
+
+impl Principal {
+    fn anonymous(scopes: Scopes) -> Self {
+        Self { name: None, scopes, expires_at: None }
+    }
+}
+
+/// Why a credential is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// It was valid once.
+    Expired,
+    /// It is none of this server. The reason is for the log, and never has the credential in it.
+    Invalid(&'static str),
+    /// It cannot be looked at for now: the database, or the issuer of tokens, does not answer.
+    Unavailable,
+}
+
+/// Who may do what on this server. A clone is cheap.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// None when no setting for access is given: then everybody may do everything, and credentials are not looked at.
+    methods: Option<Arc<Methods>>,
+}
+
+/// The ways to authenticate.
+#[derive(Debug)]
+struct Methods {
+    tokens: Option<Tokens>,
+    api_keys: Option<ApiKeys>,
+    /// What a request without a credential may do.
+    anonymous: Scopes,
+}
+
+impl Access {
+    /// The access that these settings give.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is missing, or a file of one cannot be read.
+    pub async fn new(settings: &AccessSettings, db: &Db) -> anyhow::Result<Self> {
+        if !settings.is_set() {
+            return Ok(Self { methods: None });
+        }
+        let methods = Methods {
+            tokens: Tokens::new(settings).await?,
+            api_keys: settings.api_keys.then(|| ApiKeys::new(db.clone())),
+            anonymous: settings.anonymous.iter().copied().collect(),
+        };
+        Ok(Self { methods: Some(Arc::new(methods)) })
+    }
+
+    /// Who asks with a credential, or without one.
+    ///
+    /// # Errors
+    ///
+    /// When the credential is not accepted. It is never taken for none.
+    pub async fn authenticate(&self, credential: Option<Credential<'_>>) -> Result<Principal, Unauthenticated> {
+        let Some(methods) = &self.methods else { return Ok(Principal::anonymous(Scopes::ALL)) };
+        match credential {
+            None => Ok(Principal::anonymous(methods.anonymous)),
+            Some(Credential::Token(token)) => match &methods.tokens {
+                Some(tokens) => tokens.verify(token).await,
+                None => Err(Unauthenticated::Invalid("tokens are not accepted")),
+            },
+            Some(Credential::ApiKey(key)) => match &methods.api_keys {
+                Some(api_keys) => api_keys.verify(key).await,
+                None => Err(Unauthenticated::Invalid("API keys are not accepted")),
+            },
+        }
+    }
+
+    /// Whether credentials are looked at.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.methods.is_some()
+    }
+}
