@@ -223,7 +223,17 @@ pub struct GraphQlSettings {
         value_parser = Setting(number::<usize>)
     )]
     pub max_batch: usize,
-    /// Tell clients nothing of the schema
+    /// Clients that may read the schema itself: all, those with a credential, those with the scope admin, or none
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_INTROSPECTION",
+        default_value = "all",
+        value_name = "WHO",
+        value_parser = Setting(one_of::<Introspection>)
+    )]
+    pub introspection: Introspection,
+    /// The same as --introspection none
     #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION", value_parser = Setting(flag))]
     pub no_introspection: bool,
     /// Do not say which name a client may have meant when it sends one that is unknown
@@ -240,9 +250,31 @@ impl Default for GraphQlSettings {
             limits: Limits::DEFAULT,
             document_cache: DOCUMENT_CACHE,
             max_batch: 0,
+            introspection: Introspection::All,
             no_introspection: false,
             no_suggestions: false,
         }
+    }
+}
+
+/// Who may read the schema itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Introspection {
+    /// Everybody
+    All,
+    /// Whoever sends a credential
+    Authenticated,
+    /// Whoever has the scope admin
+    Admin,
+    /// Nobody
+    None,
+}
+
+impl GraphQlSettings {
+    /// Who may read the schema itself.
+    #[must_use]
+    pub fn introspection(&self) -> Introspection {
+        if self.no_introspection { Introspection::None } else { self.introspection }
     }
 }
 

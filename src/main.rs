@@ -80,7 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
             let db = connect(&config.database).await?;
-            hero_teams::serve::<HeroTeams>(db.clone(), &config.serve, &config.graphql).await?;
+            hero_teams::serve::<HeroTeams>(db.clone(), &config).await?;
             close(db, &config).await
         }
         Some(Command::Migrate) => {

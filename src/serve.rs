@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    config::{GraphQlSettings, ServeSettings},
+    access::{Access, Scope},
+    config::{AccessSettings, Config, Introspection, ServeSettings},
     db::Db,
     graphql::Schema,
     http::router,
@@ -19,21 +20,42 @@ use crate::{
 /// # Errors
 ///
 /// When the address must not or cannot be listened on, or the database is outdated or fails.
-pub async fn serve<A: Api>(db: Db, settings: &ServeSettings, graphql: &GraphQlSettings) -> anyhow::Result<()> {
+pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
+    let Config { serve: settings, graphql, access, .. } = config;
     let address = &settings.listen;
+    if !address.is_local() && !settings.insecure {
+        check_access(access).with_context(|| format!("cannot listen on {address}"))?;
+    }
     anyhow::ensure!(
-        address.is_local() || settings.insecure,
-        "cannot listen on {address}: there is no authentication, so whoever reaches that address could read and write \
-         everything; listen on 127.0.0.1 or unix:PATH, or say --insecure"
+        access.authenticates() || !matches!(graphql.introspection(), Introspection::Authenticated),
+        "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or --jwt-secret-file"
     );
     // The address comes first: a server that cannot listen changes nothing.
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     prepare(&db, settings).await?;
     let schema = Schema::new::<A>(db.clone(), graphql)?;
+    let access = Access::new(access, &db).await?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
-    serve_until(stop, listener, router(db, schema, settings, graphql), settings).await.context("cannot serve")
+    serve_until(stop, listener, router(db, schema, access, settings, graphql), settings).await.context("cannot serve")
+}
+
+/// Checks that a server which other machines can reach asks them who they are.
+fn check_access(access: &AccessSettings) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        access.authenticates(),
+        "there is no authentication, so whoever reaches that address could read and write everything; set --api-keys, \
+         --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say --insecure"
+    );
+    let scope = access.anonymous.iter().find(|scope| matches!(scope, Scope::Write | Scope::Admin));
+    if let Some(scope) = scope {
+        anyhow::bail!(
+            "--anonymous has the scope {scope}, so whoever reaches that address could write; leave it out, listen on \
+             127.0.0.1 or unix:PATH, or say --insecure"
+        );
+    }
+    Ok(())
 }
 
 async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::{
 
 use criterion::Criterion;
 use hero_teams::{
+    access::{Principal, Scopes},
     config::GraphQlSettings,
     db::{Db, DbSettings},
     graphql::{Params, Schema},
@@ -58,7 +59,8 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
                         let params: Params =
                             serde_json::from_value(json!({"query": query, "variables": {"input": input}}))
                                 .expect("they are parameters");
-                        let response = schema.execute(params, false, crate::deadline()).await;
+                        let response =
+                            schema.execute(params, &Principal::anonymous(Scopes::ALL), false, crate::deadline()).await;
                         assert!(response.errors.is_empty(), "{:?}", response.errors);
                         response.to_json()
                     }

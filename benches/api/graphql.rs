@@ -1,6 +1,7 @@
 //! The server's side: a request is executed as the endpoint does it, and the answer serialized.
 
 use hero_teams::{
+    access::{Principal, Scopes},
     config::GraphQlSettings,
     db::Db,
     graphql::{Answer, Schema},
@@ -33,7 +34,14 @@ impl GraphQl {
 
     async fn execute(&self, query: &str, variables: Value) -> Answer {
         let params = json!({"query": query, "variables": variables});
-        self.0.execute(serde_json::from_value(params).expect("they are parameters"), false, crate::deadline()).await
+        self.0
+            .execute(
+                serde_json::from_value(params).expect("they are parameters"),
+                &Principal::anonymous(Scopes::ALL),
+                false,
+                crate::deadline(),
+            )
+            .await
     }
 }
 

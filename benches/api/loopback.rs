@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use criterion::{Criterion, Throughput};
 use hero_teams::{
+    access::Access,
     config::{Config, GraphQlSettings},
     graphql::Schema,
     http,
@@ -49,7 +50,7 @@ async fn serve(data: &Data, graphql: GraphQlSettings) -> String {
     let listener = Listener::bind(&settings.listen).await.expect("a port is free");
     let address = listener.url().expect("it is bound").replace("http://", "");
     let schema = Schema::new::<HeroTeams>(data.db.clone(), &graphql).expect("the schema is valid");
-    let router = http::router(data.db.clone(), schema, &settings, &graphql);
+    let router = http::router(data.db.clone(), schema, Access::open(), &settings, &graphql);
     tokio::spawn(async move { serve_until(std::future::pending(), listener, router, &settings).await });
     address
 }

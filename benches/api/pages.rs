@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use hero_teams::{
+    access::{Principal, Scopes},
     config::GraphQlSettings,
     db::Db,
     graphql::{Params, Schema},
@@ -72,7 +73,7 @@ async fn fill(db: &Db) {
 async fn page(schema: &Schema, after: Option<String>) -> String {
     let params: Params =
         serde_json::from_value(json!({"query": PAGE, "variables": {"after": after}})).expect("they are parameters");
-    let response = schema.execute(params, false, crate::deadline()).await;
+    let response = schema.execute(params, &Principal::anonymous(Scopes::ALL), false, crate::deadline()).await;
     assert!(response.errors.is_empty(), "{:?}", response.errors);
     black_box(response.to_json());
     let answer: serde_json::Value = serde_json::from_slice(&response.to_json()).expect("the answer is JSON");

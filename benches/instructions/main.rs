@@ -14,6 +14,7 @@ use std::{hint::black_box, time::Duration};
 
 use gungraun::{library_benchmark, library_benchmark_group};
 use hero_teams::{
+    access::{Principal, Scopes},
     config::GraphQlSettings,
     graphql::{Params, Schema},
     schema::HeroTeams,
@@ -40,7 +41,8 @@ struct Server {
 impl Server {
     fn answer(&self) -> Vec<u8> {
         let deadline = Instant::now() + Duration::from_mins(1);
-        let answer = self.schema.execute(Params::new(self.query), false, deadline);
+        let principal = Principal::anonymous(Scopes::ALL);
+        let answer = self.schema.execute(Params::new(self.query), &principal, false, deadline);
         self.runtime.block_on(async { answer.await.to_json() })
     }
 }

@@ -19,6 +19,6 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::read(command).unwrap_or_else(|error| error.exit());
     log::init(&Log::start()?, &config.log, config.database.log_sql);
     let db = Db::connect(&config.database.store(store::migrations::<schema::Missions>())).await?;
-    hero_teams::serve::<schema::Missions>(db.clone(), &config.serve, &config.graphql).await?;
+    hero_teams::serve::<schema::Missions>(db.clone(), &config).await?;
     Ok(db.close().await?)
 }

@@ -4,7 +4,7 @@ mod api_key;
 mod scope;
 mod token;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 pub use self::{
     api_key::ApiKeys,
@@ -14,7 +14,7 @@ pub use self::{
 use crate::{config::AccessSettings, db::Db};
 
 /// What a request says who it is with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
     /// A JSON Web Token (RFC 7519).
     Token(&'a str),
@@ -42,8 +42,16 @@ pub struct Principal {
 }
 
 impl Principal {
-    fn anonymous(scopes: Scopes) -> Self {
+    /// Whoever sends no credential.
+    #[must_use]
+    pub const fn anonymous(scopes: Scopes) -> Self {
         Self { name: None, scopes, expires_at: None }
+    }
+
+    /// Whether no credential was sent.
+    #[must_use]
+    pub const fn is_anonymous(&self) -> bool {
+        self.name.is_none()
     }
 }
 
@@ -75,6 +83,12 @@ struct Methods {
 }
 
 impl Access {
+    /// Everybody may do everything.
+    #[must_use]
+    pub const fn open() -> Self {
+        Self { methods: None }
+    }
+
     /// The access that these settings give.
     ///
     /// # Errors
@@ -82,7 +96,7 @@ impl Access {
     /// When a setting is missing, or a file of one cannot be read.
     pub async fn new(settings: &AccessSettings, db: &Db) -> anyhow::Result<Self> {
         if !settings.is_set() {
-            return Ok(Self { methods: None });
+            return Ok(Self::open());
         }
         let methods = Methods {
             tokens: Tokens::new(settings).await?,
@@ -116,5 +130,15 @@ impl Access {
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.methods.is_some()
+    }
+}
+
+/// Without the credential.
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::ApiKey(_) => "ApiKey",
+        })
     }
 }

@@ -81,6 +81,12 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
+impl FromIterator<Self> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Self>>(sets: I) -> Self {
+        sets.into_iter().fold(Self::NONE, Self::union)
+    }
+}
+
 impl FromStr for Scope {
     type Err = String;
 

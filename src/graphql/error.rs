@@ -2,7 +2,10 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 
-use crate::db::StoreError;
+use crate::{
+    access::{Principal, Scope},
+    db::StoreError,
+};
 
 /// The codes in `extensions.code`. docs/api.md lists them for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,10 @@ pub enum Code {
     Unavailable,
     /// A mutation is written, and its payload could not be read.
     PayloadUnavailable,
+    /// No credential was sent, or it is not accepted.
+    Unauthenticated,
+    /// The credential does not allow the request.
+    Forbidden,
     /// A fault of the server.
     Internal,
 }
@@ -40,8 +47,16 @@ impl Code {
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::Unavailable => "UNAVAILABLE",
             Self::PayloadUnavailable => "PAYLOAD_UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
             Self::Internal => "INTERNAL",
         }
+    }
+
+    /// The code of what a principal may not do. One without a credential may be allowed to with one.
+    #[must_use]
+    pub fn denied(principal: &Principal) -> Self {
+        if principal.is_anonymous() { Self::Unauthenticated } else { Self::Forbidden }
     }
 }
 
@@ -61,6 +76,16 @@ pub struct ApiError {
     /// The places in the document, when they are not that of the field. Their column is the offset in the text until
     /// `Document::locate` has seen them.
     pub positions: Vec<Pos>,
+    /// What is required and not granted, when that is the fault.
+    pub denied: Option<Box<Denied>>,
+}
+
+/// What is required and not granted.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    pub requires: Scope,
+    /// What requires it, as a schema coordinate: `Hero.secretName`.
+    pub coordinate: String,
 }
 
 impl ApiError {
@@ -72,7 +97,15 @@ impl ApiError {
             argument_path: Vec::new(),
             variable_path: Vec::new(),
             positions: Vec::new(),
+            denied: None,
         }
+    }
+
+    /// What requires a scope that is not granted, by its schema coordinate.
+    #[must_use]
+    pub fn denied(code: Code, requires: Scope, coordinate: &str) -> Self {
+        let denied = Some(Box::new(Denied { requires, coordinate: coordinate.to_owned() }));
+        Self { denied, ..Self::new(code, format!("`{coordinate}` requires the scope `{requires}`")) }
     }
 
     /// The error at a place in the document, or of the request as a whole, unless it has places of its own.
@@ -147,6 +180,10 @@ impl From<ApiError> for async_graphql::Error {
         }
         if !error.variable_path.is_empty() {
             extensions.set("variablePath", error.variable_path);
+        }
+        if let Some(denied) = error.denied {
+            extensions.set("requires", denied.requires.as_str());
+            extensions.set("coordinate", denied.coordinate);
         }
         Self { message: error.message, source: None, extensions: Some(extensions) }
     }

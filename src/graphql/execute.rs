@@ -13,15 +13,17 @@ use tokio::time::Instant;
 use super::{
     answer::{Bounds, MutationRoot, QueryRoot, settle},
     context::RequestContext,
+    definition::Definition,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
     error::{ApiError, Code, shortened, tell_written},
-    introspection::{self, Definition},
+    introspection,
     loaders::Loaders,
     request::{Answer, Outcome, Params},
     variables,
 };
 use crate::{
-    config::GraphQlSettings,
+    access::{Principal, Scope},
+    config::{GraphQlSettings, Introspection},
     db::Db,
     schema::{Api, Entity},
 };
@@ -40,7 +42,7 @@ pub struct Schema {
     definition: Arc<Definition>,
     db: Db,
     documents: Arc<Documents>,
-    introspection: bool,
+    introspection: Introspection,
 }
 
 impl Schema {
@@ -63,7 +65,7 @@ impl Schema {
             documents: Arc::new(Documents::new(Arc::clone(&definition), settings)),
             definition,
             db,
-            introspection: !settings.no_introspection,
+            introspection: settings.introspection(),
         })
     }
 
@@ -73,9 +75,33 @@ impl Schema {
         &self.definition.sdl
     }
 
-    /// Answers a request with loaders of its own, until the deadline. A request that `is_read_only` executes no
-    /// mutation.
-    pub async fn execute(&self, params: Params, is_read_only: bool, deadline: Instant) -> Answer {
+    /// Checks that a principal may read the schema itself.
+    ///
+    /// # Errors
+    ///
+    /// `FORBIDDEN` or `UNAUTHENTICATED` when somebody else may, `BAD_USER_INPUT` when nobody may.
+    pub fn check_introspection(&self, principal: &Principal, coordinate: &str) -> Result<(), ApiError> {
+        match self.introspection {
+            Introspection::All => Ok(()),
+            Introspection::Authenticated if !principal.is_anonymous() => Ok(()),
+            Introspection::Authenticated => {
+                Err(ApiError::new(Code::Unauthenticated, format!("`{coordinate}` requires a credential")))
+            }
+            Introspection::Admin if principal.scopes.allow(Scope::Admin) => Ok(()),
+            Introspection::Admin => Err(ApiError::denied(Code::denied(principal), Scope::Admin, coordinate)),
+            Introspection::None => Err(ApiError::new(Code::BadUserInput, "introspection is turned off on this server")),
+        }
+    }
+
+    /// Answers a request of a principal with loaders of its own, until the deadline. A request that `is_read_only`
+    /// executes no mutation.
+    pub async fn execute(
+        &self,
+        params: Params,
+        principal: &Principal,
+        is_read_only: bool,
+        deadline: Instant,
+    ) -> Answer {
         let document = match self.documents.requested(&params) {
             Ok(document) => document,
             Err(errors) => return Answer::refused(errors.to_vec()),
@@ -88,9 +114,13 @@ impl Schema {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
             Answer { outcome: Outcome::NotReadOnly, ..error.into() }
         } else {
-            match self.prepare(&document, operation, params.variables.unwrap_or_default()) {
+            match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
                 Ok(prepared) => self.run(prepared, &document, deadline).await,
-                Err(errors) => Answer::refused(errors),
+                Err(errors) => {
+                    let mut refused = Answer::from(errors);
+                    document.locate(&mut refused.errors);
+                    refused
+                }
             }
         };
         Answer { operation_name: operation.name.clone(), ..answer }
@@ -102,27 +132,48 @@ impl Schema {
         document: &Document,
         operation: &Operation,
         sent: IndexMap<Name, Value>,
-    ) -> Result<Prepared, Vec<ServerError>> {
-        let at_no_place = |error: ApiError| error.at(None);
+        principal: &Principal,
+    ) -> Result<Prepared, Vec<ApiError>> {
         let schema = &self.definition.schema;
-        let variables = variables::coerce(schema, operation, sent)
-            .map_err(|errors| errors.into_iter().map(at_no_place).collect::<Vec<_>>())?;
-        self.documents.check_rows(document, operation, &variables).map_err(|error| vec![error.at(None)])?;
-        let mut nulls = document.nulls(schema, operation, &variables);
+        let variables = variables::coerce(schema, operation, sent)?;
+        let denied = self.denied(document, operation, &variables, principal);
+        if !denied.is_empty() {
+            return Err(denied);
+        }
+        self.documents.check_rows(document, operation, &variables).map_err(|error| vec![error])?;
+        let nulls = document.nulls(schema, operation, &variables);
         if !nulls.conditions.is_empty() {
-            let mut errors: Vec<_> = std::mem::take(&mut nulls.conditions).into_iter().map(at_no_place).collect();
-            document.locate(&mut errors);
-            return Err(errors);
+            return Err(nulls.conditions);
         }
         let mut executable = operation.executable.clone();
         variables::remove_unset(operation, &variables, &mut executable);
         let fields = RootFields::collect(&mut executable, &variables, &nulls);
         let introspected = if fields.introspects {
-            self.introspect(document, operation, &variables).map_err(|error| vec![error.at(None)])?
+            self.introspect(document, operation, &variables).map_err(|error| vec![error])?
         } else {
             IndexMap::new()
         };
         Ok(Prepared { is_mutation: operation.is_mutation, executable, variables, nulls, fields, introspected })
+    }
+
+    /// What a principal may not do of an operation.
+    fn denied(
+        &self,
+        document: &Document,
+        operation: &Operation,
+        variables: &Variables,
+        principal: &Principal,
+    ) -> Vec<ApiError> {
+        let mut denied = document.denied(&self.definition, operation, variables, principal);
+        if self.introspection != Introspection::All {
+            for (field, position) in document.introspections(operation) {
+                if let Err(mut error) = self.check_introspection(principal, &format!("Query.{field}")) {
+                    error.positions.extend(position);
+                    denied.push(error);
+                }
+            }
+        }
+        denied
     }
 
     /// What an operation asks of the schema, by response keys.
@@ -132,9 +183,6 @@ impl Schema {
         operation: &Operation,
         variables: &Variables,
     ) -> Result<IndexMap<Name, Value>, ApiError> {
-        if !self.introspection {
-            return Err(ApiError::new(Code::BadUserInput, "introspection is turned off on this server"));
-        }
         let fields = introspection::introspect(&self.definition, document, operation, variables)?;
         if introspection::bytes(&fields) > self.documents.limits.max_answer_bytes {
             return Err(ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less"));

@@ -1,67 +1,25 @@
 //! What the schema says of itself.
 //!
 //! async-graphql answers parts of the introspection wrongly, so apollo-compiler answers it, which also validates
-//! documents. It does not know `isOneOf`, of the edition of September 2025, which is added here.
+//! documents. It does not know `isOneOf`, of the edition of September 2025, which is answered here.
 
 use apollo_compiler::{
     ExecutableDocument, Node, Schema,
-    ast::{FieldDefinition, Type},
-    collections::HashMap,
     executable::{Selection, SelectionSet},
     introspection, name,
     response::JsonMap,
-    schema::{Component, ExtendedType, Implementers},
     validation::Valid,
 };
 use async_graphql::{Name, Value, Variables, indexmap::IndexMap};
 
 use super::{
     answer::Json,
+    definition::{Definition, TYPE},
     document::{Document, Operation},
     error::{ApiError, Code},
 };
 
-const TYPE: &str = "__Type";
 const IS_ONE_OF: &str = "isOneOf";
-
-/// The schema of an API: as clients read it, and as documents are validated against it.
-#[derive(Debug)]
-pub struct Definition {
-    /// The schema in the schema definition language.
-    pub sdl: String,
-    /// The same, parsed.
-    pub schema: Valid<Schema>,
-    implementers: HashMap<apollo_compiler::Name, Implementers>,
-}
-
-impl Definition {
-    /// The definition in this text.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the text.
-    pub fn new(sdl: String) -> Result<Self, String> {
-        let schema =
-            Schema::parse_and_validate(&sdl, "schema.graphql").map_err(|invalid| invalid.errors.to_string())?;
-        let schema = with_is_one_of(schema);
-        Ok(Self { sdl, implementers: schema.implementers_map(), schema })
-    }
-}
-
-fn with_is_one_of(schema: Valid<Schema>) -> Valid<Schema> {
-    let mut schema = schema.into_inner();
-    if let Some(ExtendedType::Object(ty)) = schema.types.get_mut(TYPE) {
-        let field = FieldDefinition {
-            description: None,
-            name: name!("isOneOf"),
-            arguments: Vec::new(),
-            ty: Type::Named(name!("Boolean")),
-            directives: apollo_compiler::ast::DirectiveList::new(),
-        };
-        ty.make_mut().fields.insert(name!("isOneOf"), Component::new(field));
-    }
-    Valid::assume_valid(schema)
-}
 
 /// What an operation asks of the schema, by response keys.
 ///

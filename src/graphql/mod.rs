@@ -2,6 +2,7 @@
 
 mod answer;
 mod context;
+mod definition;
 mod document;
 mod error;
 mod execute;

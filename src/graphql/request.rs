@@ -46,6 +46,10 @@ pub enum Outcome {
     Executed(Value),
     /// A fault of the request, which was not executed.
     Refused,
+    /// A request without a credential that needs one. It was not executed.
+    Unauthenticated,
+    /// A request that needs scopes which its credential does not have. It was not executed.
+    Forbidden,
     /// A mutation that came in a request that must only read.
     NotReadOnly,
 }
@@ -107,6 +111,20 @@ impl Answer {
 
 impl From<ApiError> for Answer {
     fn from(error: ApiError) -> Self {
-        Self::refused(vec![error.at(None)])
+        vec![error].into()
+    }
+}
+
+impl From<Vec<ApiError>> for Answer {
+    fn from(errors: Vec<ApiError>) -> Self {
+        let has = |code| errors.iter().any(|error| error.code == code);
+        let outcome = if has(Code::Unauthenticated) {
+            Outcome::Unauthenticated
+        } else if has(Code::Forbidden) {
+            Outcome::Forbidden
+        } else {
+            Outcome::Refused
+        };
+        Self { outcome, ..Self::refused(errors.into_iter().map(|error| error.at(None)).collect()) }
     }
 }

@@ -14,16 +14,21 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     body::{BodyLimits, read_body},
     coding::{self, Coding},
+    credential::{CHALLENGE, authenticate},
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
     refusal::refusal,
 };
-use crate::graphql::{self, Answer, Code, Outcome, Params, Schema};
+use crate::{
+    access::{Access, Principal},
+    graphql::{self, Answer, Code, Outcome, Params, Schema},
+};
 
 /// What the endpoint works with.
 pub struct Endpoint {
     pub schema: Schema,
+    pub access: Access,
     pub body: BodyLimits,
     /// How long a request is worked on. A batch is one request.
     pub request_timeout: Duration,
@@ -36,9 +41,13 @@ pub struct Endpoint {
 /// `GET /graphql`, for queries alone.
 pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
+    let principal = match endpoint.principal(media_type, &headers).await {
+        Ok(principal) => principal,
+        Err(refused) => return refused,
+    };
     let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
     match params::of_query(query.as_deref().unwrap_or_default()) {
-        Ok(params) => answered(media_type, &endpoint.schema.execute(params, true, endpoint.deadline()).await),
+        Ok(params) => endpoint.answered(media_type, params, &principal, true).await,
         Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
@@ -46,6 +55,10 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuer
 /// `POST /graphql`.
 pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, headers: HeaderMap, body: Body) -> Response {
     let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
+    let principal = match endpoint.principal(media_type, &headers).await {
+        Ok(principal) => principal,
+        Err(refused) => return refused,
+    };
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
         return refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
@@ -75,16 +88,29 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, heade
         Err(error) => return refused(media_type, error.status(), &error.message()),
     };
     match params::of_body(&body, endpoint.max_batch) {
-        Ok(Parsed::One(params)) => {
-            answered(media_type, &endpoint.schema.execute(params, false, endpoint.deadline()).await)
-        }
-        Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch).await,
+        Ok(Parsed::One(params)) => endpoint.answered(media_type, params, &principal, false).await,
+        Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch, &principal).await,
         Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
     }
 }
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.
-pub async fn sdl(State(endpoint): State<Arc<Endpoint>>) -> Response {
+pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
+    let principal = match endpoint.principal(MediaType::Json, &headers).await {
+        Ok(principal) => principal,
+        Err(refused) => return refused,
+    };
+    if let Err(error) = endpoint.schema.check_introspection(&principal, "schema.graphql") {
+        let (status, is_anonymous) = match error.code {
+            Code::Unauthenticated => (StatusCode::UNAUTHORIZED, true),
+            _ => (StatusCode::FORBIDDEN, false),
+        };
+        let mut response = refusal(status, error.code, &error.message);
+        if is_anonymous {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        return response;
+    }
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], endpoint.schema.sdl().to_owned()).into_response()
 }
 
@@ -93,49 +119,75 @@ impl Endpoint {
         Instant::now() + self.request_timeout
     }
 
+    /// Who sends a request.
+    async fn principal(&self, media_type: MediaType, headers: &HeaderMap) -> Result<Principal, Response> {
+        authenticate(&self.access, headers).await.map_err(|mut refused| {
+            let (name, value) = media_type.content_type();
+            refused.headers_mut().insert(name, value);
+            refused
+        })
+    }
+
+    /// Answers a request.
+    async fn answered(
+        &self,
+        media_type: MediaType,
+        params: Params,
+        principal: &Principal,
+        is_read_only: bool,
+    ) -> Response {
+        let answer = self.schema.execute(params, principal, is_read_only, self.deadline()).await;
+        let mut response = response(media_type, status(&answer.outcome, media_type), answer.to_json());
+        let header = match answer.outcome {
+            Outcome::NotReadOnly => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+            Outcome::Unauthenticated => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
+            _ => None,
+        };
+        response.headers_mut().extend(header);
+        response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), principal));
+        response
+    }
+
     /// Answers the requests of a batch one after another, so that a later one reads what an earlier one has written.
-    async fn batch(&self, media_type: MediaType, batch: Vec<Params>) -> Response {
+    async fn batch(&self, media_type: MediaType, batch: Vec<Params>, principal: &Principal) -> Response {
         let deadline = self.deadline();
         let mut answers = Vec::with_capacity(batch.len());
         for params in batch {
-            answers.push(self.schema.execute(params, false, deadline).await);
+            answers.push(self.schema.execute(params, principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
         let mut response = response(media_type, StatusCode::OK, [b"[", &body[..], b"]"].concat());
-        response.extensions_mut().insert(measured(&answers));
+        response.extensions_mut().insert(self.measured(&answers, principal));
         response
     }
-}
 
-fn answered(media_type: MediaType, answer: &Answer) -> Response {
-    let status = match (&answer.outcome, media_type) {
-        (Outcome::NotReadOnly, _) => StatusCode::METHOD_NOT_ALLOWED,
-        (Outcome::Refused, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
-        (Outcome::Refused, MediaType::Json) | (Outcome::Executed(_), _) => StatusCode::OK,
-    };
-    let mut response = response(media_type, status, answer.to_json());
-    if answer.outcome == Outcome::NotReadOnly {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-    }
-    response.extensions_mut().insert(measured(std::slice::from_ref(answer)));
-    response
-}
-
-/// What the log is told of answers: the name of the first operation, and the sums of what they cost.
-fn measured(answers: &[Answer]) -> Measured {
-    let mut measured = Measured::default();
-    for answer in answers {
-        let name = || answer.operation_name.as_ref().map(ToString::to_string);
-        measured.operation_name = measured.operation_name.or_else(name);
-        measured.statements += answer.usage.statements;
-        measured.statement_time += answer.usage.time;
-        for code in answer.errors.iter().filter_map(graphql::code) {
-            if !measured.error_codes.contains(&code) {
-                measured.error_codes.push(code);
+    /// What the log is told of answers: the name of the first operation, and the sums of what they cost.
+    fn measured(&self, answers: &[Answer], principal: &Principal) -> Measured {
+        let principal = self.access.is_set().then(|| principal.clone());
+        let mut measured = Measured { principal, ..Measured::default() };
+        for answer in answers {
+            let name = || answer.operation_name.as_ref().map(ToString::to_string);
+            measured.operation_name = measured.operation_name.or_else(name);
+            measured.statements += answer.usage.statements;
+            measured.statement_time += answer.usage.time;
+            for code in answer.errors.iter().filter_map(graphql::code) {
+                if !measured.error_codes.contains(&code) {
+                    measured.error_codes.push(code);
+                }
             }
         }
+        measured
     }
-    measured
+}
+
+fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {
+    match (outcome, media_type) {
+        (Outcome::NotReadOnly, _) => StatusCode::METHOD_NOT_ALLOWED,
+        (Outcome::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
+        (Outcome::Forbidden, MediaType::GraphQlResponse) => StatusCode::FORBIDDEN,
+        (Outcome::Refused, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
+        (Outcome::Forbidden | Outcome::Refused, MediaType::Json) | (Outcome::Executed(_), _) => StatusCode::OK,
+    }
 }
 
 /// The answer to what is not a GraphQL request.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 
 use super::health::is_probe;
+use crate::{access::Principal, graphql::Code};
 
 /// Characters of a path that are logged, at most.
 const MAX_PATH: usize = 200;
@@ -20,6 +21,18 @@ pub struct Measured {
     pub statement_time: Duration,
     /// The codes of the errors in the answer.
     pub error_codes: Vec<String>,
+    /// Who asked, if that is asked.
+    pub principal: Option<Principal>,
+    /// Why the credential was refused, if it was.
+    pub refused: Option<&'static str>,
+}
+
+impl Measured {
+    /// A request whose credential was refused.
+    #[must_use]
+    pub fn refused(code: Code, reason: &'static str) -> Self {
+        Self { error_codes: vec![code.as_str().to_owned()], refused: Some(reason), ..Self::default() }
+    }
 }
 
 /// What a request asked for, as far as it is logged.
@@ -50,6 +63,7 @@ impl Asked {
             return;
         }
         let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
+        let principal = measured.and_then(|measured| measured.principal.as_ref());
         tracing::info!(
             method = %self.method,
             path = self.path,
@@ -59,6 +73,9 @@ impl Asked {
             statements = measured.map(|measured| measured.statements),
             statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
             errors = codes,
+            principal = principal.and_then(|principal| principal.name.as_deref()),
+            scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
+            credential_refused = measured.and_then(|measured| measured.refused),
             "answered"
         );
     }

@@ -3,6 +3,7 @@
 mod body;
 mod coding;
 mod cors;
+mod credential;
 mod endpoint;
 mod health;
 mod host;

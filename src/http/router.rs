@@ -11,26 +11,28 @@ use super::{
     playground,
 };
 use crate::{
-    config::{GraphQlSettings, ServeSettings},
+    access::Access,
+    config::{GraphQlSettings, Introspection, ServeSettings},
     db::Db,
     graphql::Schema,
 };
 
 /// All routes, and what is around them.
-pub fn router(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
-    around(routes(db, schema, settings, graphql), settings)
+pub fn router(db: Db, schema: Schema, access: Access, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+    around(routes(db, schema, access, settings, graphql), settings)
 }
 
-fn routes(db: Db, schema: Schema, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+fn routes(db: Db, schema: Schema, access: Access, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
     let endpoint = Endpoint {
         schema,
+        access,
         body: BodyLimits::new(settings),
         request_timeout: settings.request_timeout,
         permits: Semaphore::new(settings.max_requests),
         max_batch: graphql.max_batch,
     };
     let mut router = Router::new().route("/graphql", routing::get(endpoint::get).post(endpoint::post));
-    if !graphql.no_introspection {
+    if graphql.introspection() != Introspection::None {
         router = router.route("/schema.graphql", routing::get(endpoint::sdl));
     }
     router.with_state(Arc::new(endpoint)).merge(health::router(db)).merge(playground::router())

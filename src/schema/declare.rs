@@ -15,6 +15,8 @@ use sea_orm::{
     sea_query::{TableName, TableRef},
 };
 
+use crate::access::{Scope, Scopes};
+
 /// A table of SeaORM, by its entity.
 pub trait DbTable: Sync {
     /// The name of the table.
@@ -69,6 +71,9 @@ pub struct Column {
     pub kind: Kind,
     /// Whether it may be null.
     pub is_nullable: bool,
+    /// The scope that reading its values asks for, besides that of the operation: in answers, filters and orders, and
+    /// wherever rows are found by them. None if there is no other.
+    pub requires: Option<Scope>,
     db: &'static dyn DbColumn,
 }
 
@@ -133,6 +138,12 @@ impl Entity {
         std::iter::once(&self.key).chain(self.columns)
     }
 
+    /// The scopes that reading the values of all its columns asks for.
+    #[must_use]
+    pub fn requires(&self) -> Scopes {
+        self.columns.iter().filter_map(|column| column.requires).collect()
+    }
+
     /// The plural with a capital: `Heroes`.
     #[must_use]
     pub fn plural(&self) -> String {
@@ -144,14 +155,13 @@ impl Column {
     /// The 64-bit primary key of an entity.
     #[must_use]
     pub const fn key(column: &'static dyn DbColumn) -> Self {
-        Self { field: "id", about: "The global id.", kind: Kind::Key, is_nullable: false, db: column }
+        Self::new(column, "id", "The global id.", Kind::Key)
     }
 
     /// A column of text that is not blank and has at most 200 characters.
     #[must_use]
     pub const fn text(column: &'static dyn DbColumn, field: &'static str, about: &'static str) -> Self {
-        let kind = Kind::Text { max_characters: MAX_CHARACTERS };
-        Self { field, about, kind, is_nullable: false, db: column }
+        Self::new(column, field, about, Kind::Text { max_characters: MAX_CHARACTERS })
     }
 
     /// A column of whole numbers in a range.
@@ -162,14 +172,23 @@ impl Column {
         range: RangeInclusive<i32>,
         about: &'static str,
     ) -> Self {
-        let kind = Kind::Int { min: *range.start(), max: *range.end() };
-        Self { field, about, kind, is_nullable: false, db: column }
+        Self::new(column, field, about, Kind::Int { min: *range.start(), max: *range.end() })
+    }
+
+    const fn new(db: &'static dyn DbColumn, field: &'static str, about: &'static str, kind: Kind) -> Self {
+        Self { field, about, kind, is_nullable: false, requires: None, db }
     }
 
     /// The same column, which may be null.
     #[must_use]
     pub const fn nullable(self) -> Self {
         Self { is_nullable: true, ..self }
+    }
+
+    /// The same column, whose values only those read who have this scope. Writing them asks for `write` alone.
+    #[must_use]
+    pub const fn requires(self, scope: Scope) -> Self {
+        Self { requires: Some(scope), ..self }
     }
 
     /// The name of the column in its table.

@@ -1,6 +1,7 @@
 use entity::hero;
 
 use super::{Column, Entity, Relation, TEAM, membership::TEAMS_OF_HERO};
+use crate::access::Scope;
 
 /// Heroes.
 pub static HERO: Entity = Entity {
@@ -12,7 +13,7 @@ pub static HERO: Entity = Entity {
     key: Column::key(&hero::Column::Id),
     columns: &[
         Column::text(&hero::Column::Name, "name", "The public name. Several heroes can have the same one."),
-        Column::text(&hero::Column::SecretName, "secretName", "The secret name."),
+        Column::text(&hero::Column::SecretName, "secretName", "The secret name.").requires(Scope::ReadSecrets),
         Column::int(&hero::Column::Age, "age", 0..=1_000_000, "The age in years. Null if it is not known.").nullable(),
     ],
     relations: &[Relation::new("teams", "teamCount", "teams that the hero belongs to", &TEAM, &TEAMS_OF_HERO)],

@@ -311,6 +311,7 @@ async fn what_is_logged_of_a_request() {
         statements: 2,
         statement_time: Duration::from_millis(3),
         error_codes: vec!["NOT_FOUND".to_owned(), "INTERNAL".to_owned()],
+        ..Measured::default()
     };
     let pages = Router::new()
         .route("/measured", get(move || async { (axum::Extension(measured), "").into_response() }))

@@ -12,7 +12,8 @@ use axum::{
 };
 use clap::Parser;
 use hero_teams::{
-    config::{Config, GraphQlSettings, Limits, ServeSettings},
+    access::Access,
+    config::{AccessSettings, Config, GraphQlSettings, Limits, ServeSettings},
     db::{Db, DbSettings},
     graphql::Schema,
     http,
@@ -59,6 +60,7 @@ pub struct Settings {
     pub db: DbSettings,
     pub graphql: GraphQlSettings,
     pub serve: ServeSettings,
+    pub access: AccessSettings,
 }
 
 /// A router with the settings of a test over another database.
@@ -68,18 +70,20 @@ pub fn router(db: Db) -> Router {
 
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
-    Settings { serve: settings(flags), ..Settings::new("sqlite://none.db") }.router::<HeroTeams>(db)
+    let settings = Settings { serve: settings(flags), ..Settings::new("sqlite://none.db") };
+    settings.router::<HeroTeams>(db, Access::open())
 }
 
 impl Settings {
-    fn router<A: Api>(&self, db: Db) -> Router {
+    fn router<A: Api>(&self, db: Db, access: Access) -> Router {
         let schema = Schema::new::<A>(db.clone(), &self.graphql).expect("the declarations make a schema");
-        http::router(db, schema, &self.serve, &self.graphql)
+        http::router(db, schema, access, &self.serve, &self.graphql)
     }
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
-        Self { db: db_settings(url), graphql: graphql_settings(), serve: settings(&[]) }
+        let Config { serve, access, .. } = config(&[]);
+        Self { db: db_settings(url), graphql: graphql_settings(), serve, access }
     }
 }
 
@@ -116,7 +120,8 @@ impl TestApp {
         let statements = Arc::new(Mutex::new(Vec::<Statement>::new()));
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
-        Self { router: settings.router::<A>(db.clone()), db, database, statements }
+        let access = Access::new(&settings.access, &db).await.expect("the settings for access are right");
+        Self { router: settings.router::<A>(db.clone(), access), db, database, statements }
     }
 
     /// The whole answer to a query.
@@ -205,11 +210,16 @@ impl TestApp {
 
 /// The settings that these flags make. Whoever has a time by default has as much as a busy machine may need.
 pub fn settings(flags: &[&str]) -> ServeSettings {
+    config(flags).serve
+}
+
+/// All settings that these flags make. Whoever has a time by default has as much as a busy machine may need.
+pub fn config(flags: &[&str]) -> Config {
     logged::listen();
     let times = ["--header-timeout", "--body-timeout", "--request-timeout", "--write-timeout"];
     let times = times.into_iter().filter(|time| !flags.contains(time)).flat_map(|time| [time, "600"]);
     let arguments = ["hero-teams"].into_iter().chain(times).chain(flags.iter().copied());
-    Config::try_parse_from(arguments).expect("they are settings").serve
+    Config::try_parse_from(arguments).expect("they are settings")
 }
 
 /// A database with few connections, so that many tests can run at once.

@@ -6,13 +6,14 @@ mod measure;
 mod nulls;
 mod root;
 mod rows;
+mod scopes;
 mod suggestion;
 mod validate;
 mod values;
 
 use std::{collections::HashSet, sync::Arc};
 
-use apollo_compiler::{ExecutableDocument, Node, Schema, ast::Type, validation::Valid};
+use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
 use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::ExecutableDocument as Executable};
 use quick_cache::{Weighter, sync::Cache};
 
@@ -21,12 +22,15 @@ pub use self::{
     root::{RootFields, has_fields},
 };
 use super::{
+    definition::Definition,
     error::{ApiError, Code, quoted},
-    introspection::Definition,
     persisted::PersistedQueries,
     request::Params,
 };
-use crate::config::{GraphQlSettings, Limits};
+use crate::{
+    access::{Principal, Scopes},
+    config::{GraphQlSettings, Introspection, Limits},
+};
 
 /// A valid document, and each of its operations ready to be executed.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Operation {
     pub definition: Node<apollo_compiler::executable::Operation>,
     /// How many rows it may answer with; none when that depends on its variables.
     rows: Option<u64>,
+    /// The scopes that it may ask for, whatever its variables are.
+    scopes: Scopes,
 }
 
 /// A variable that an operation declares.
@@ -80,7 +86,8 @@ impl Documents {
         Self {
             definition,
             limits: settings.limits.clone(),
-            suggest: !settings.no_suggestions,
+            // They tell names of the schema.
+            suggest: !settings.no_suggestions && settings.introspection() == Introspection::All,
             cache,
             persisted: PersistedQueries::default(),
         }
@@ -117,7 +124,7 @@ impl Documents {
 
     fn check(&self, text: Arc<str>) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
-            Ok(valid) => Ok(Arc::new(Document::new(&self.definition.schema, text, valid))),
+            Ok(valid) => Ok(Arc::new(Document::new(&self.definition, text, valid))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
                 Err(faults.into())
@@ -142,8 +149,9 @@ impl Documents {
 }
 
 impl Document {
-    fn new(schema: &Schema, text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
-        let operations = valid.operations.iter().map(|operation| Operation::new(schema, &valid, operation)).collect();
+    fn new(definition: &Definition, text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
+        let operation = |operation| Operation::new(definition, &valid, operation);
+        let operations = valid.operations.iter().map(operation).collect();
         Self { text, valid, operations }
     }
 
@@ -164,6 +172,33 @@ impl Document {
         }
     }
 
+    /// What a principal may not do of an operation: `FORBIDDEN`, or `UNAUTHENTICATED` for a request without a credential,
+    /// for each thing that asks for a scope which is not granted, with all its places.
+    #[must_use]
+    pub fn denied(
+        &self,
+        definition: &Definition,
+        operation: &Operation,
+        variables: &Variables,
+        principal: &Principal,
+    ) -> Vec<ApiError> {
+        let granted = principal.scopes;
+        if granted.allow_all(operation.scopes) {
+            return Vec::new();
+        }
+        let code = Code::denied(principal);
+        scopes::denied(definition, &self.valid, &operation.definition, variables, granted, code)
+    }
+
+    /// The fields of the root that ask for the schema, with their places.
+    pub fn introspections<'a>(&'a self, operation: &'a Operation) -> impl Iterator<Item = (&'a str, Option<Pos>)> {
+        let fields = operation.definition.root_fields(&self.valid).filter(|field| is_introspection(&field.name));
+        fields.map(|field| {
+            let position = field.location().map(|location| Pos { line: 0, column: location.offset() });
+            (field.name.as_str(), position)
+        })
+    }
+
     /// Makes lines and columns of the offsets in errors.
     pub fn locate(&self, errors: &mut [ServerError]) {
         locate(&self.text, errors);
@@ -172,7 +207,7 @@ impl Document {
 
 impl Operation {
     fn new(
-        schema: &Schema,
+        definition: &Definition,
         document: &ExecutableDocument,
         operation: &Node<apollo_compiler::executable::Operation>,
     ) -> Self {
@@ -187,12 +222,18 @@ impl Operation {
             name: operation.name.as_ref().map(Name::new),
             is_mutation: operation.is_mutation(),
             variables: variables.collect(),
-            where_nothing_may_be_null: nulls::where_nothing_may_be_null(schema, document, operation),
+            where_nothing_may_be_null: nulls::where_nothing_may_be_null(&definition.schema, document, operation),
             executable: executable::executable(document, operation),
             definition: operation.clone(),
             rows,
+            scopes: scopes::asked(definition, document, operation),
         }
     }
+}
+
+/// Whether a field of the root asks for the schema.
+fn is_introspection(field: &str) -> bool {
+    matches!(field, "__schema" | "__type")
 }
 
 /// How many bytes a document takes in the cache.

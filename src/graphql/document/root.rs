@@ -11,7 +11,7 @@ use async_graphql::{
 };
 use async_graphql_value::Value as ExecutableValue;
 
-use super::Nulls;
+use super::{Nulls, is_introspection};
 use crate::graphql::error::ApiError;
 
 /// The fields of the root.
@@ -37,14 +37,14 @@ impl RootFields {
             let mut arguments = field.node.arguments.iter();
             arguments.find_map(|(_, value)| nulls.of_argument(value.pos.column)).cloned()
         };
-        let introspections = || fields.iter().filter(|(_, field)| is_introspection(field));
+        let introspections = || fields.iter().filter(|(_, field)| is_introspection(&field.node.name.node));
         let collected = Self {
             keys: fields.keys().cloned().collect(),
             introspects: introspections().next().is_some(),
             failed: introspections().filter_map(|(key, field)| Some((key.clone(), error_of(field)?))).collect(),
         };
         if let DocumentOperations::Single(operation) = &mut document.operations {
-            let others = fields.into_values().filter(|field| !is_introspection(field));
+            let others = fields.into_values().filter(|field| !is_introspection(&field.node.name.node));
             let selection = |field: Positioned<Field>| Positioned { pos: field.pos, node: Selection::Field(field) };
             operation.node.selection_set.node.items = others.map(selection).collect();
         }
@@ -73,10 +73,6 @@ impl RootFields {
 pub fn has_fields(document: &ExecutableDocument) -> bool {
     let mut operations = document.operations.iter();
     operations.any(|(_, operation)| !operation.node.selection_set.node.items.is_empty())
-}
-
-fn is_introspection(field: &Positioned<Field>) -> bool {
-    matches!(field.node.name.node.as_str(), "__schema" | "__type")
 }
 
 /// Collects the fields of a selection set. Each fragment applies, because the root has one type and no interfaces.

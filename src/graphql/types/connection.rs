@@ -1,6 +1,9 @@
 //! The types of connections (Relay Cursor Connections Specification).
 
-use super::register::{Registry, item, object};
+use super::{
+    item::item,
+    register::{Registry, object},
+};
 use crate::schema::Entity;
 
 pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {

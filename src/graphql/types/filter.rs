@@ -4,7 +4,8 @@ use super::{
     ArgumentPath,
     arguments::{Input, Object},
     id::key_of,
-    register::{Item, Registry, input, item},
+    item::{Item, item},
+    register::{Registry, input},
 };
 use crate::{
     graphql::error::ApiError,
@@ -79,11 +80,10 @@ fn register_entity(registry: &mut Registry, entity: &Entity) {
     let Entity { name, one, many, .. } = entity;
     let filter = format!("{name}Filter");
     let mut fields = vec![item("id", "IdFilter", "A filter on the id.")];
-    fields.extend(
-        entity.columns.iter().map(|column| {
-            item(column.field, column_filter(column), format!("A filter on the field `{}`.", column.field))
-        }),
-    );
+    fields.extend(entity.columns.iter().map(|column| {
+        let about = format!("A filter on the field `{}`.", column.field);
+        item(column.field, column_filter(column), about).requires(column.requires)
+    }));
     fields.extend(entity.relations.iter().map(|relation| {
         item(relation.field, format!("{}ListFilter", relation.to.name), format!("A filter on the {}.", relation.about))
     }));

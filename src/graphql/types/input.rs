@@ -7,8 +7,9 @@ use std::{collections::HashSet, fmt};
 use super::{
     arguments::{ArgumentPath, Input, Object},
     id::key_of,
+    item::{Item, item},
     object::scalar,
-    register::{Item, Registry, input, item, object},
+    register::{Registry, input, object},
 };
 use crate::{
     graphql::error::ApiError,
@@ -194,7 +195,8 @@ fn register_related(registry: &mut Registry, entity: &Entity, relation: &Relatio
                     "The {many} to link by their exact values: the oldest {one} with these values, or a new one if there is \
                      none. Equal values in one call are one {one}. At most 1,000."
                 ),
-            ),
+            )
+            .requires(relation.to.requires().iter()),
         ]
     };
     input(

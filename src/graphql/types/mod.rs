@@ -7,6 +7,7 @@ mod connection;
 mod filter;
 mod id;
 mod input;
+mod item;
 mod object;
 mod order;
 mod register;
@@ -18,13 +19,14 @@ pub use self::{
     id::{global_id, key_of, node_of, write_id},
     input::{InputReader, bounded},
     order::order,
-    register::Registry,
+    register::{REQUIRES_SCOPES, Registry},
     root::NODE,
 };
 use crate::schema::Entity;
 
 /// Registers all types of the schema.
 pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+    register::requires_scopes(registry);
     root::register(registry, entities);
     object::register(registry, entities);
     connection::register(registry, entities);

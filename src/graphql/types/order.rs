@@ -2,7 +2,8 @@
 
 use super::{
     arguments::Input,
-    register::{Registry, enumeration, input, item, value},
+    item::{item, value},
+    register::{Registry, enumeration, input},
 };
 use crate::{
     graphql::error::ApiError,
@@ -39,7 +40,8 @@ fn register_entity(registry: &mut Registry, entity: &Entity) {
     input(registry, &order, format!("One step of an order of {many}."), fields);
 
     let id = value(symbol(entity.key.field), "The number in the id.");
-    let columns = entity.columns.iter().map(|column| value(symbol(column.field), column.about));
+    let columns =
+        entity.columns.iter().map(|column| value(symbol(column.field), column.about).requires(column.requires));
     let counts = entity
         .relations
         .iter()

@@ -4,60 +4,35 @@
 //! name, in any order. Nobody notices a name without a type, so a test parses the schema.
 
 use async_graphql::{
+    Value,
     indexmap::IndexMap,
-    registry::{Deprecation, MetaEnumValue, MetaField, MetaInputValue, MetaType},
+    registry::{
+        __DirectiveLocation as DirectiveLocation, Deprecation, MetaDirective, MetaDirectiveInvocation, MetaEnumValue,
+        MetaField, MetaInputValue, MetaType,
+    },
 };
 
 pub use async_graphql::registry::Registry;
 
-/// A field, an argument, an input field or an enum value.
-#[derive(Debug)]
-pub struct Item {
-    name: String,
-    ty: String,
-    description: String,
-    default: Option<&'static str>,
-    arguments: Vec<Item>,
-}
+use super::item::{Item, item, wrapped};
 
-/// A field, an argument or an input field of a type, such as `[Hero!]!`.
-pub fn item(name: impl Into<String>, ty: impl Into<String>, description: impl Into<String>) -> Item {
-    Item { name: name.into(), ty: ty.into(), description: description.into(), default: None, arguments: Vec::new() }
-}
-
-/// An enum value.
-pub fn value(name: impl Into<String>, description: impl Into<String>) -> Item {
-    item(name, "", description)
-}
-
-/// A description in lines of at most 116 characters, which the SDL indents.
-fn wrapped(description: String) -> String {
-    const MAX_CHARACTERS: usize = 116;
-    let mut length = 0;
-    let words = description.split_inclusive([' ', '\n']).map(|word| {
-        let characters = word.trim_end().chars().count();
-        let breaks = length > 0 && length + characters > MAX_CHARACTERS;
-        length = if word.ends_with('\n') { 0 } else { characters + 1 + if breaks { 0 } else { length } };
-        if breaks { format!("\n{word}") } else { word.to_owned() }
-    });
-    words.collect::<String>().replace(" \n", "\n")
-}
+/// The directive that says which scopes something asks for.
+pub const REQUIRES_SCOPES: &str = "requiresScopes";
 
 impl Item {
-    /// The same argument or input field, with this literal as its default. Whoever reads the value applies it.
-    #[must_use]
-    pub fn or(self, default: &'static str) -> Self {
-        Self { default: Some(default), ..self }
-    }
-
-    /// The same field, with these arguments.
-    #[must_use]
-    pub fn with(self, arguments: Vec<Self>) -> Self {
-        Self { arguments, ..self }
+    fn directives(&self) -> Vec<MetaDirectiveInvocation> {
+        if self.requires.is_empty() {
+            return Vec::new();
+        }
+        // One of these lists must be granted as a whole, and there is one.
+        let scopes = Value::List(vec![Value::List(self.requires.iter().map(|scope| scope.as_str().into()).collect())]);
+        let args = IndexMap::from([("scopes".to_owned(), scopes)]);
+        vec![MetaDirectiveInvocation { name: REQUIRES_SCOPES.to_owned(), args }]
     }
 
     fn into_field(self) -> MetaField {
         MetaField {
+            directive_invocations: self.directives(),
             name: self.name,
             description: Some(wrapped(self.description)),
             args: self.arguments.into_iter().map(|argument| (argument.name.clone(), argument.into_input())).collect(),
@@ -73,13 +48,13 @@ impl Item {
             tags: Vec::new(),
             override_from: None,
             compute_complexity: None,
-            directive_invocations: Vec::new(),
             requires_scopes: Vec::new(),
         }
     }
 
     fn into_input(self) -> MetaInputValue {
         MetaInputValue {
+            directive_invocations: self.directives(),
             name: self.name,
             description: Some(wrapped(self.description)),
             ty: self.ty,
@@ -89,21 +64,47 @@ impl Item {
             inaccessible: false,
             tags: Vec::new(),
             is_secret: false,
-            directive_invocations: Vec::new(),
         }
     }
 
     fn into_value(self) -> MetaEnumValue {
         MetaEnumValue {
+            directive_invocations: self.directives(),
             name: self.name,
             description: Some(wrapped(self.description)),
             deprecation: Deprecation::NoDeprecated,
             visible: None,
             inaccessible: false,
             tags: Vec::new(),
-            directive_invocations: Vec::new(),
         }
     }
+}
+
+/// Adds the directive of [`Item::requires`].
+pub fn requires_scopes(registry: &mut Registry) {
+    let scopes = item(
+        "scopes",
+        "[[String!]!]!",
+        "The scopes, of which all in one of the lists are required: `read:secrets`, for example.",
+    );
+    registry.add_directive(MetaDirective {
+        name: REQUIRES_SCOPES.to_owned(),
+        description: Some(wrapped(
+            "The scopes that a request needs to select this field, to set this input field, or to use this enum value. A \
+             request without them is refused as a whole: with `FORBIDDEN`, or with `UNAUTHENTICATED` if it has no \
+             credential. Besides, mutations need the scope `write`, and all other operations `read`."
+                .to_owned(),
+        )),
+        locations: vec![
+            DirectiveLocation::FIELD_DEFINITION,
+            DirectiveLocation::INPUT_FIELD_DEFINITION,
+            DirectiveLocation::ENUM_VALUE,
+        ],
+        args: IndexMap::from([(scopes.name.clone(), scopes.into_input())]),
+        is_repeatable: false,
+        visible: None,
+        composable: None,
+    });
 }
 
 /// Items by their names, in their order.

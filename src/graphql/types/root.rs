@@ -2,8 +2,9 @@
 
 use super::{
     input,
+    item::{Item, item},
     object::{connection_arguments, list_arguments},
-    register::{Item, Registry, interface, item, object},
+    register::{Registry, interface, object},
 };
 use crate::schema::Entity;
 

@@ -1,0 +1,86 @@
+//! The credential of a request: in `Authorization` (RFC 6750) or in `X-API-Key`, and nowhere else.
+
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use axum::response::Response;
+
+use super::{log::Measured, refusal::refusal};
+use crate::{
+    access::{Access, Credential, Principal, Unauthenticated},
+    graphql::Code,
+};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a request without a credential is told (RFC 9110, 11.6.1).
+pub const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="hero-teams""#);
+
+/// Who sends a request.
+///
+/// # Errors
+///
+/// The answer to a request whose credential is not accepted: 401; 400 when it has two; 503 when it cannot be looked at
+/// for now.
+pub async fn authenticate(access: &Access, headers: &HeaderMap) -> Result<Principal, Response> {
+    if !access.is_set() {
+        return access.authenticate(None).await.map_err(refused);
+    }
+    let mut credentials = headers.get_all(AUTHORIZATION).iter().map(bearer);
+    let mut api_keys = headers.get_all(X_API_KEY).iter().map(api_key);
+    let credential = match (credentials.next(), api_keys.next()) {
+        (None, None) => None,
+        (Some(credential), None) | (None, Some(credential)) if credentials.next().or(api_keys.next()).is_none() => {
+            Some(credential.map_err(refused)?)
+        }
+        _ => return Err(two()),
+    };
+    access.authenticate(credential).await.map_err(refused)
+}
+
+fn bearer(header: &HeaderValue) -> Result<Credential<'_>, Unauthenticated> {
+    let text = header.to_str().ok().and_then(|text| text.trim().split_once(' '));
+    match text {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Credential::bearer(token.trim_start())),
+        _ => Err(Unauthenticated::Invalid("the header Authorization has no bearer token")),
+    }
+}
+
+fn api_key(header: &HeaderValue) -> Result<Credential<'_>, Unauthenticated> {
+    let text = header.to_str().map_err(|_| Unauthenticated::Invalid("the header X-API-Key is not ASCII"))?;
+    Ok(Credential::ApiKey(text.trim()))
+}
+
+fn two() -> Response {
+    let message = "a request must have one credential: one header Authorization, or one header X-API-Key";
+    let mut response = refusal(StatusCode::BAD_REQUEST, Code::BadUserInput, message);
+    let challenge = HeaderValue::from_static(r#"Bearer realm="hero-teams", error="invalid_request""#);
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// The answer to a credential that is not accepted. The reason is for the log.
+fn refused(why: Unauthenticated) -> Response {
+    let (message, challenge, reason) = match why {
+        Unauthenticated::Unavailable => {
+            let message = "the credential cannot be verified at the moment; try again later";
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response.extensions_mut().insert(Measured::refused(Code::Unavailable, "it cannot be verified"));
+            return response;
+        }
+        Unauthenticated::Expired => (
+            "the credential has expired",
+            r#"Bearer realm="hero-teams", error="invalid_token", error_description="expired""#,
+            "it has expired",
+        ),
+        Unauthenticated::Invalid(reason) => {
+            ("the credential is not valid", r#"Bearer realm="hero-teams", error="invalid_token""#, reason)
+        }
+    };
+    let mut response = refusal(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response.extensions_mut().insert(Measured::refused(Code::Unauthenticated, reason));
+    response
+}
