@@ -5,12 +5,14 @@ mod host_name;
 mod listen_address;
 mod origin;
 
-use std::{env, ffi::OsStr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{env, ffi::OsStr, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::{
     Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind,
     parser::ValueSource,
 };
+
+use ipnet::IpNet;
 
 pub use self::{
     access::{AccessSettings, Issuer, KeySetSource},
@@ -103,6 +105,16 @@ pub struct ServeSettings {
         value_parser = Setting(parsed::<Origin>)
     )]
     pub cors_origins: Vec<Origin>,
+    /// Network of proxies whose Forwarded and X-Forwarded-* headers count; one or several with commas, repeatable
+    #[arg(
+        long = "trusted-proxy",
+        global = true,
+        env = "HERO_TEAMS_TRUSTED_PROXIES",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        value_parser = Setting(network)
+    )]
+    pub trusted_proxies: Vec<IpNet>,
     /// Leave the migrations alone, and refuse to serve an outdated database
     #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE", value_parser = Setting(flag))]
     pub no_migrate: bool,
@@ -598,6 +610,12 @@ fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
 
 fn some_number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     number_from(text, 1..=MAX_NUMBER)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let network = address.or_else(|_| text.parse::<IpNet>());
+    network.map_err(|_| "a network is expected, such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }
 
 fn connections(text: &str) -> Result<u32, String> {

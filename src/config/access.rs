@@ -1,7 +1,6 @@
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::HashMap, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
-use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
@@ -134,16 +133,6 @@ pub struct AccessSettings {
         value_parser = Setting(parsed::<Scope>)
     )]
     pub anonymous: Vec<Scope>,
-    /// Network of proxies whose Forwarded and X-Forwarded-* headers count; one or several with commas, repeatable
-    #[arg(
-        long = "trusted-proxy",
-        global = true,
-        env = "HERO_TEAMS_TRUSTED_PROXIES",
-        value_name = "NETWORK",
-        value_delimiter = ',',
-        value_parser = Setting(network)
-    )]
-    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl AccessSettings {
@@ -255,10 +244,4 @@ fn mapping(text: &str) -> Result<(String, Scopes), String> {
     let (name, scopes) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(expected)?;
     let scopes = scopes.split('+').map(str::parse::<Scope>).collect::<Result<Scopes, _>>();
     scopes.map(|scopes| (name.to_owned(), scopes)).map_err(|_| expected())
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = text.parse::<IpAddr>().map(IpNet::from);
-    let network = address.or_else(|_| text.parse::<IpNet>());
-    network.map_err(|_| "a network is expected, such as 10.0.0.0/8 or 192.0.2.1".to_owned())
 }

@@ -39,6 +39,12 @@ pub async fn authenticate(access: &Access, headers: &HeaderMap) -> Result<Princi
     access.authenticate(credential).await.map_err(refused)
 }
 
+/// Whether a request has something that may be a credential.
+#[must_use]
+pub fn has_credential(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(X_API_KEY)
+}
+
 fn bearer(header: &HeaderValue) -> Result<Credential<'_>, Unauthenticated> {
     let text = header.to_str().ok().and_then(|text| text.trim().split_once(' '));
     match text {

@@ -1,6 +1,13 @@
 //! What all requests and answers have in common.
 
-use std::{any::Any, time::Instant};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -24,8 +31,10 @@ use tower_http::{
 use tracing::Instrument;
 
 use super::{
+    client::{Client, TrustedProxies},
     coding,
     cors::cors,
+    credential::has_credential,
     health,
     host::Hosts,
     log::{Asked, Measured},
@@ -52,22 +61,51 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// Puts the layers around all routes that there are.
 pub fn around(router: Router, settings: &ServeSettings) -> Router {
     router.layer((
-        from_fn_with_state(Hosts::new(settings), edge),
+        from_fn_with_state(Edge::new(settings), edge),
         option_layer(cors(&settings.cors_origins)),
         compression(),
         CatchPanicLayer::custom(panicked),
     ))
 }
 
+/// What is known at the edge.
+#[derive(Clone, Debug)]
+struct Edge {
+    hosts: Hosts,
+    proxies: TrustedProxies,
+    /// Whether a credential that everybody on its way could read has been warned of.
+    has_warned: Arc<AtomicBool>,
+}
+
+impl Edge {
+    fn new(settings: &ServeSettings) -> Self {
+        let proxies = TrustedProxies::new(&settings.trusted_proxies);
+        Self { hosts: Hosts::new(settings), proxies, has_warned: Arc::default() }
+    }
+
+    /// Warns, once, of a credential that comes over plain HTTP from another machine.
+    fn warn_of_plain_http(&self, client: Client, headers: &HeaderMap) {
+        if !client.is_private && has_credential(headers) && !self.has_warned.swap(true, Relaxed) {
+            tracing::warn!(
+                "a credential came over plain HTTP from another machine, where others can read it; put a proxy that speaks \
+                 TLS before the server, and list it in --trusted-proxy"
+            );
+        }
+    }
+}
+
 /// Gives each request an id, a span and a line in the log, and each answer its headers.
-async fn edge(State(hosts): State<Hosts>, mut request: Request, next: Next) -> Response {
+async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id(request.headers());
-    let asked = Asked::new(request.method(), request.uri().path());
+    let client = state.proxies.client(&request);
+    let asked = Asked::new(&request, client.address);
     // An id is visible ASCII. The span is there whatever the level, so that an error names its request.
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
-    let refused = unclear(&request).or_else(|| misdirected(&hosts, &request)).or_else(|| not_acceptable(&mut request));
+    let hosts = &state.hosts;
+    let refused = unclear(&request).or_else(|| misdirected(hosts, &request)).or_else(|| not_acceptable(&mut request));
     async {
+        state.warn_of_plain_http(client, request.headers());
         let mut response = match refused {
             Some(refusal) => refusal,
             None => next.run(request).await,

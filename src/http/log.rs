@@ -1,8 +1,8 @@
 //! One line in the log for each request.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 
 use super::health::is_probe;
 use crate::{access::Principal, graphql::Code};
@@ -40,19 +40,22 @@ impl Measured {
 pub struct Asked {
     method: Method,
     path: String,
+    /// The address of the client.
+    client: Option<IpAddr>,
 }
 
 impl Asked {
     /// What is to be logged of a request, if it will be.
     #[must_use]
-    pub fn new(method: &Method, path: &str) -> Option<Self> {
+    pub fn new<B>(request: &Request<B>, client: Option<IpAddr>) -> Option<Self> {
+        let path = request.uri().path();
         let is_logged = if is_probe(path) {
             tracing::enabled!(tracing::Level::DEBUG)
         } else {
             tracing::enabled!(tracing::Level::INFO)
         };
         let path = &path[..path.floor_char_boundary(MAX_PATH)];
-        is_logged.then(|| Self { method: method.clone(), path: path.to_owned() })
+        is_logged.then(|| Self { method: request.method().clone(), path: path.to_owned(), client })
     }
 
     /// Writes the line.
@@ -67,6 +70,7 @@ impl Asked {
         tracing::info!(
             method = %self.method,
             path = self.path,
+            client = self.client.map(tracing::field::display),
             status = status.as_u16(),
             ms = milliseconds(time),
             operation = measured.and_then(|measured| measured.operation_name.as_deref()),

@@ -1,6 +1,7 @@
 //! One request: routes, what is around them, and how a request is read and answered.
 
 mod body;
+mod client;
 mod coding;
 mod cors;
 mod credential;

@@ -29,7 +29,7 @@ use tower::Service;
 
 use super::{
     activity::{Activity, Clock, Phase, Running, Timeouts},
-    listener::Socket,
+    listener::{Peer, Socket},
     stream::Stream,
     unclear_host::UnclearHost,
 };
@@ -50,9 +50,10 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let activity = Arc::new(Activity::default());
+    let peer = Peer::of(&socket);
     let mut clock = Clock::new(Arc::clone(&activity), timeouts);
     let stream = TokioIo::new(Stream::new(socket, timeouts.write, Arc::clone(&activity)));
-    let requests = Requests { router, activity: Arc::clone(&activity) };
+    let requests = Requests { router, peer, activity: Arc::clone(&activity) };
     let mut connection = pin!(protocol.serve_connection(stream, requests));
     // When the server itself has gone, its tasks go, too.
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
@@ -100,6 +101,7 @@ pub async fn serve(
 /// The requests of one connection.
 struct Requests {
     router: Router,
+    peer: Option<Peer>,
     activity: Arc<Activity>,
 }
 
@@ -110,6 +112,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         UnclearHost::mark(&mut request);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let is_http2 = request.version() == Version::HTTP_2;
         let running = self.activity.request(is_http2);
         // A router is always ready, and its clone is a pointer.

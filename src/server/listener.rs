@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -13,6 +14,21 @@ use crate::config::ListenAddress;
 
 /// A socket to one client.
 pub type Socket = Either<TcpStream, UnixStream>;
+
+/// The address at the other end of a connection: of a client, or of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// The one of a socket. A Unix socket has none.
+    #[must_use]
+    pub fn of(socket: &Socket) -> Option<Self> {
+        match socket {
+            Either::Left(stream) => stream.peer_addr().ok().map(|address| Self(address.ip())),
+            Either::Right(_) => None,
+        }
+    }
+}
 
 /// A socket to all clients that are to come.
 #[derive(Debug)]

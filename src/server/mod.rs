@@ -9,6 +9,6 @@ mod unclear_host;
 
 pub use self::{
     accept::serve_until,
-    listener::Listener,
+    listener::{Listener, Peer},
     unclear_host::{UnclearHost, authority},
 };

@@ -56,8 +56,17 @@ fn white_space_around_a_value_is_not_part_of_it() {
         let value = |setting: &Arg| match variable(setting) {
             "HERO_TEAMS_ALLOWED_HOSTS" => format!("a.example{space},{space}b.example"),
             "HERO_TEAMS_CORS_ORIGINS" => format!("https://a.example{space},{space}https://b.example"),
+            "HERO_TEAMS_TRUSTED_PROXIES" => format!("10.0.0.0/8{space},{space}::1"),
+            "HERO_TEAMS_ANONYMOUS" => format!("read{space},{space}write"),
+            "HERO_TEAMS_JWT_ALGORITHMS" => format!("RS256{space},{space}ES256"),
+            "HERO_TEAMS_JWT_SCOPE_MAP" => format!("editors=read+write{space},{space}a=b=admin"),
+            "HERO_TEAMS_JWKS" => format!("https://login.example/keys{space},{space}keys.json"),
+            "HERO_TEAMS_JWT_ISSUER" => "https://login.example/realms/heroes".to_owned(),
             _ if is_flag(setting) => word.to_owned(),
-            _ => setting.get_default_values()[0].to_str().expect("it is text").to_owned(),
+            _ => match setting.get_default_values().first() {
+                Some(value) => value.to_str().expect("it is text").to_owned(),
+                None => "text".to_owned(),
+            },
         };
         let padded = |setting| format!("{space}{}{space}", value(setting));
         stdout(&with(settings.iter().map(|setting| (variable(setting), padded(setting)))));
@@ -82,6 +91,17 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "HERO_TEAMS_CORS_ORIGINS" => {
                 ("https://a.example, *", "a wildcard is not supported: list each origin, such as https://example.org")
             }
+            "HERO_TEAMS_TRUSTED_PROXIES" => ("10.0.0.0/33", "a network is expected, such as 10.0.0.0/8 or 192.0.2.1"),
+            "HERO_TEAMS_INTROSPECTION" => ("some", "one of all, authenticated, admin, none is expected"),
+            "HERO_TEAMS_ANONYMOUS" => ("read,root", "one of read, read:secrets, write, admin is expected"),
+            "HERO_TEAMS_JWT_ISSUER" => ("login.example", "the URL of an issuer is expected, such as "),
+            "HERO_TEAMS_JWT_ALGORITHMS" => ("none", "one of RS256, RS384, "),
+            "HERO_TEAMS_JWT_SCOPES" => ("scope", "a JSON pointer is expected, such as /scope"),
+            "HERO_TEAMS_JWT_SCOPE_MAP" => ("editors=root", "NAME=SCOPE+SCOPE is expected, such as editors=read+write"),
+            "HERO_TEAMS_JWKS" => ("ftp://login.example", "https://HOST/PATH or the path of a file is expected"),
+            "HERO_TEAMS_JWT_AUDIENCE" => ("a,,b", "text is expected"),
+            // Any text names a file.
+            "HERO_TEAMS_JWT_SECRET_FILE" => continue,
             "HERO_TEAMS_LOG_LEVEL" => ("loud", "one of error, warn, info, debug, trace is expected"),
             "HERO_TEAMS_LOG_FORMAT" => ("xml", "one of text, json is expected"),
             "HERO_TEAMS_READ_CONNECTIONS" | "HERO_TEAMS_WRITE_CONNECTIONS" => {
