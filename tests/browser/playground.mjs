@@ -11,7 +11,18 @@ if (!baseUrl || !screenshot) {
 }
 const { origin } = new URL(baseUrl);
 
-const TABS = ["TutorialStory", "HeroesWithTeams", "TeamsWithHeroes", "HeroById", "Filters", "Pages", "UpdateHero", "DeleteHero", "InputError"];
+const TABS = [
+  "TutorialStory",
+  "HeroesWithTeams",
+  "TeamsWithHeroes",
+  "HeroById",
+  "Filters",
+  "Pages",
+  "UpdateHero",
+  "DeleteHero",
+  "SecretNames",
+  "InputError",
+];
 const HEROES = ["Deadpond", "Rusty-Man", "Spider-Boy"];
 const QUERY = "{ heroes { name teams { name } } }";
 const WORKERS = ["editor", "graphql", "json"];
