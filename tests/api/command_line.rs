@@ -238,7 +238,8 @@ fn what_cannot_be_done_ends_with_one_line() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = run(&["--listen", address]);
         let reason = "there is no authentication, so whoever reaches that address could read and write everything";
-        let remedy = "listen on 127.0.0.1 or unix:PATH, or say --insecure";
+        let remedy = "set --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say \
+                      --insecure";
         assert_eq!(refused, format!("error: cannot listen on {address}: {reason}; {remedy}"));
     }
     drop(Server::listen(folder.path(), &["--listen", "0.0.0.0:0", "--insecure"]));

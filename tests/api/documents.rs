@@ -616,8 +616,11 @@ async fn what_may_have_been_meant() {
     let app = app.await;
     assert_eq!(app.graphql(of_field).await, fault(field, 2));
     for query in ["{ __schema { types { name } } }", "{ a: __type(name: \"Hero\") { name } }"] {
-        let error =
-            json!({"message": "introspection is turned off on this server", "extensions": {"code": "BAD_USER_INPUT"}});
+        let error = json!({
+            "message": "introspection is turned off on this server",
+            "locations": [{"line": 1, "column": 3}],
+            "extensions": {"code": "BAD_USER_INPUT"},
+        });
         assert_eq!(app.graphql(query).await, json!({"errors": [error]}));
     }
     assert_eq!(app.graphql("{ __typename }").await, json!({"data": {"__typename": "Query"}}));

@@ -1,7 +1,8 @@
 //! A line to PostgreSQL that can be cut, held up and listened to. It knows enough of the protocol for that.
 
 use std::{
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
+    os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst},
@@ -22,6 +23,8 @@ pub struct Line {
     port: TcpSocket,
     socket: String,
     pub rules: Arc<Rules>,
+    /// The listener, by another handle.
+    listening: Option<std::net::TcpStream>,
     carrying: Option<JoinHandle<()>>,
 }
 
@@ -87,7 +90,7 @@ impl Line {
         port.set_reuseaddr(true).expect("it is set");
         port.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
         let socket = format!("{folder}/.s.PGSQL.5432");
-        let mut line = Self { port, socket, rules: Arc::default(), carrying: None };
+        let mut line = Self { port, socket, rules: Arc::default(), listening: None, carrying: None };
         line.carry().await;
         database.url = format!("postgres://postgres@{}/{name}", line.address());
         Some(line)
@@ -97,8 +100,11 @@ impl Line {
         self.port.local_addr().expect("it is bound")
     }
 
-    async fn listen(&self) -> TcpListener {
-        TcpListener::bind(self.address()).await.expect("the port is kept for it")
+    async fn listen(&mut self) -> TcpListener {
+        let listener = TcpListener::bind(self.address()).await.expect("the port is kept for it");
+        let listener = listener.into_std().expect("the runtime gives it back");
+        self.listening = Some(OwnedFd::from(listener.try_clone().expect("there is a handle")).into());
+        TcpListener::from_std(listener).expect("the runtime takes it")
     }
 
     async fn carry(&mut self) {
@@ -118,6 +124,9 @@ impl Line {
         let carrying = self.carrying.take().expect("it is not cut");
         carrying.abort();
         assert!(carrying.await.expect_err("it ends").is_cancelled());
+        // To be closed is not enough: a program that another test starts at this moment has a copy of it for a moment.
+        let listening = self.listening.take().expect("it listens");
+        listening.shutdown(Shutdown::Both).expect("it listens no longer");
     }
 
     /// From now on calls are taken, and hear nothing.
