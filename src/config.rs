@@ -20,7 +20,10 @@ pub use self::{
     listen_address::ListenAddress,
     origin::Origin,
 };
-use crate::db::{DatabaseUrl, DbSettings, Migrations};
+use crate::{
+    access::Scope,
+    db::{DatabaseUrl, DbSettings, Migrations},
+};
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
 #[derive(Debug, Parser)]
@@ -67,6 +70,32 @@ pub enum Command {
     Seed,
     /// Print the schema in the schema definition language
     Schema,
+    /// Make, list and revoke the API keys of the database, which --api-keys accepts
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make an API key and print it, once
+    Create {
+        /// Name of the key, of 1 to 100 characters
+        #[arg(long, value_name = "NAME", value_parser = Setting(key_name))]
+        name: String,
+        /// Scopes of the key, with commas: read, read:secrets, write, admin
+        #[arg(long, required = true, value_name = "SCOPE", value_delimiter = ',', value_parser = Setting(parsed::<Scope>))]
+        scopes: Vec<Scope>,
+        /// Time until the key stops working, such as 90d, 12h or 30m; it works until it is revoked if absent
+        #[arg(long, value_name = "TIME", value_parser = Setting(time))]
+        expires: Option<Duration>,
+    },
+    /// Print all API keys, without their secrets
+    List,
+    /// Revoke an API key; servers refuse it within 30 seconds
+    Revoke {
+        /// Id of the key, as `key list` prints it
+        id: String,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -570,6 +599,21 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
             clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {expected}\n"))
         })
     }
+}
+
+fn key_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if is_name { Ok(text.to_owned()) } else { Err("1 to 100 characters are expected, in one line".to_owned()) }
+}
+
+/// A time with its unit: seconds, minutes, hours, days or weeks.
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800)];
+    let number = |(unit, seconds): (&str, u64)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds);
+    let seconds = units.into_iter().find_map(number).filter(|seconds| (1..=MAX_NUMBER).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time with its unit is expected, such as 90d, 12h or 30m".to_owned())
 }
 
 fn flag(text: &str) -> Result<bool, String> {

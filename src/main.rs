@@ -2,19 +2,21 @@ use std::{
     hint::black_box,
     io::{ErrorKind, Write as _, stderr, stdout},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use hero_teams::{
-    config::{Command, Config, DatabaseSettings},
+    access::{self, ApiKeys},
+    config::{Command, Config, DatabaseSettings, KeyCommand},
     db::Db,
     graphql,
     log::{self, Log},
     schema::HeroTeams,
     store::{self, seed},
 };
+use httpdate::fmt_http_date;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -96,7 +98,57 @@ async fn run(config: Config) -> anyhow::Result<()> {
             print(&format!("{heroes} heroes created\n"))
         }
         Some(Command::Schema) => print(&graphql::sdl::<HeroTeams>()),
+        Some(Command::Key(command)) => {
+            let db = connect(&config.database).await?;
+            db.migrate().await.context("cannot apply the migrations")?;
+            let said = key(&ApiKeys::new(&db), command).await?;
+            close(db, &config).await?;
+            print(&said)
+        }
     }
+}
+
+/// Does what a command about API keys says, and gives what it prints.
+async fn key(keys: &ApiKeys, command: &KeyCommand) -> anyhow::Result<String> {
+    match command {
+        KeyCommand::Create { name, scopes, expires } => {
+            let expires_at = expires.map(|time| SystemTime::now() + time);
+            let scopes = scopes.iter().copied().collect();
+            let new = keys.create(name, scopes, expires_at).await.context("cannot make the API key")?;
+            tracing::info!(id = new.id, "made an API key; it is printed this once and cannot be shown again");
+            Ok(format!("{}\n", new.key))
+        }
+        KeyCommand::List => {
+            let keys = keys.list().await.context("cannot read the API keys")?;
+            let mut table =
+                vec![["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED", "LAST USED"].map(String::from)];
+            table.extend(keys.into_iter().map(|key| {
+                let time = |seconds: Option<i64>| {
+                    seconds.map_or_else(|| "never".to_owned(), |seconds| fmt_http_date(access::time(seconds)))
+                };
+                let [created, expires] = [Some(key.created_at), key.expires_at].map(time);
+                let [revoked, last_used] = [key.revoked_at, key.last_used_at].map(time);
+                [key.id, key.name, key.scopes, created, expires, revoked, last_used]
+            }));
+            Ok(aligned(&table))
+        }
+        KeyCommand::Revoke { id } => {
+            let exists = keys.revoke(id).await.context("cannot revoke the API key")?;
+            anyhow::ensure!(exists, "there is no API key with the id {id:?}; `hero-teams key list` lists them");
+            Ok(format!("{id} is revoked\n"))
+        }
+    }
+}
+
+/// The lines of a table, with its columns below each other.
+fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    table.iter().map(line).collect()
 }
 
 async fn connect(settings: &DatabaseSettings) -> anyhow::Result<Db> {

@@ -3,6 +3,7 @@
 //! This crate knows the tables and nothing else. How the tables came to be is in `migration`, what clients see is
 //! in the server's `graphql` module.
 
+pub mod api_key;
 pub mod hero;
 pub mod hero_team_link;
 pub mod team;

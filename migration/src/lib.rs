@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_create_hero;
 mod m20261122_000002_create_team;
 mod m20261122_000003_create_hero_team_link;
+mod m20261126_000004_create_api_key;
 mod text;
 
 /// The ordered list of migrations.
@@ -21,10 +22,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_create_hero::Migration),
             Box::new(m20261122_000002_create_team::Migration),
             Box::new(m20261122_000003_create_hero_team_link::Migration),
+            Box::new(m20261126_000004_create_api_key::Migration),
         ]
     }
 }
 
-pub use self::text::text;
+pub use self::{m20261126_000004_create_api_key::Migration as CreateApiKey, text::text};
 /// What further migrations are written with.
-pub use sea_orm_migration::{MigratorTrait, async_trait, prelude, schema};
+pub use sea_orm_migration::{MigrationName, MigratorTrait, async_trait, prelude, schema};

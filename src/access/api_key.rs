@@ -1,22 +1,142 @@
 //! API keys: credentials of programs, kept in the database.
+//!
+//! All of them are kept in memory and read again every ten seconds, so that neither a key nor a guess at one costs a
+//! statement.
 
-use super::{Principal, Unauthenticated};
-use crate::db::Db;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use entity::api_key::Model;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tracing::Instrument as _;
+
+use super::{Principal, Scope, Scopes, Unauthenticated};
+use crate::{
+    db::{Db, StoreError},
+    store::api_key,
+};
 
 /// What every API key begins with.
 pub const PREFIX: &str = "ht_";
 
-/// The API keys of the database.
-#[derive(Debug)]
+/// The letters and digits of a key, each with its value.
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const ID_LENGTH: usize = 8;
+/// So many digits have 256 random bits.
+const SECRET_LENGTH: usize = 43;
+const CHECKSUM_LENGTH: usize = 6;
+
+/// How old what was read of the keys is when it is read again, while requests go on with it.
+const REFRESH: Duration = Duration::from_secs(10);
+/// How old it may be. A key that was revoked works no longer than this.
+const MAX_AGE: Duration = Duration::from_secs(30);
+/// How old it is at least when an unknown key makes it be read again.
+const MIN_AGE: Duration = Duration::from_secs(1);
+/// How long the database may take.
+const MAX_READ: Duration = Duration::from_secs(5);
+/// How often the use of a key is noted.
+const USE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The API keys of a database. A clone is cheap.
+#[derive(Clone)]
 pub struct ApiKeys {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     db: Db,
+    known: RwLock<Option<Arc<Known>>>,
+    /// Held by the one who reads the keys.
+    reading: AsyncMutex<()>,
+    /// When the use of each key was noted.
+    noted: Mutex<HashMap<Arc<str>, Instant>>,
+}
+
+/// The keys as they were read.
+struct Known {
+    /// From before they were read.
+    at: Instant,
+    keys: HashMap<Arc<str>, KnownKey>,
+}
+
+/// A key.
+struct KnownKey {
+    secret_hash: [u8; 32],
+    principal: Principal,
+    is_revoked: bool,
+}
+
+/// A new key, which is shown once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewApiKey {
+    /// The key as clients send it.
+    pub key: String,
+    /// Its id.
+    pub id: String,
 }
 
 impl ApiKeys {
     /// The keys of a database.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: &Db) -> Self {
+        // They are read for no request, and their statements are counted for none.
+        let db = db.uncounted();
+        let shared = Shared { db, known: RwLock::default(), reading: AsyncMutex::default(), noted: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Makes a key with a name and scopes that works until a time, or for ever.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn create(
+        &self,
+        name: &str,
+        scopes: Scopes,
+        expires_at: Option<SystemTime>,
+    ) -> Result<NewApiKey, StoreError> {
+        let (id, secret) = (random::<ID_LENGTH>()?, random::<SECRET_LENGTH>()?);
+        let mut key = format!("{PREFIX}{id}_{secret}");
+        key += &checksum(&key);
+        let model = Model {
+            id: id.clone(),
+            name: name.to_owned(),
+            secret_hash: BASE64_STANDARD.encode(Sha256::digest(&key)),
+            scopes: scopes.to_string(),
+            created_at: seconds(SystemTime::now()),
+            expires_at: expires_at.map(seconds),
+            revoked_at: None,
+            last_used_at: None,
+        };
+        api_key::insert(&self.shared.db, model).await?;
+        Ok(NewApiKey { key, id })
+    }
+
+    /// All keys, from the oldest to the newest.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn list(&self) -> Result<Vec<Model>, StoreError> {
+        api_key::all(&self.shared.db).await
+    }
+
+    /// Revokes the key with this id. Gives whether it exists.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written.
+    pub async fn revoke(&self, id: &str) -> Result<bool, StoreError> {
+        api_key::revoke(&self.shared.db, id, seconds(SystemTime::now())).await
     }
 
     /// Whose key it is.
@@ -24,8 +144,177 @@ impl ApiKeys {
     /// # Errors
     ///
     /// When it is not accepted.
-    pub async fn verify(&self, _key: &str) -> Result<Principal, Unauthenticated> {
-        let _ = &self.db;
-        Err(Unauthenticated::Invalid("not known"))
+    pub async fn verify(&self, key: &str) -> Result<Principal, Unauthenticated> {
+        let id = id_of(key).ok_or(Unauthenticated::Invalid("the API key is not of the form of one"))?;
+        let secret_hash: [u8; 32] = Sha256::digest(key).into();
+        let known = self.known(id).await?;
+        let found = known.keys.get(id);
+        // The time that it takes must not tell whether the id is known.
+        let expected = found.map_or(&[0; 32], |found| &found.secret_hash);
+        let is_equal = bool::from(expected.ct_eq(&secret_hash));
+        let Some(found) = found.filter(|_| is_equal) else {
+            return Err(Unauthenticated::Invalid("the API key is not known"));
+        };
+        if found.is_revoked {
+            return Err(Unauthenticated::Invalid("the API key is revoked"));
+        }
+        if found.principal.expires_at.is_some_and(|end| end <= SystemTime::now()) {
+            return Err(Unauthenticated::Expired);
+        }
+        self.note_use(&found.principal);
+        Ok(found.principal.clone())
     }
+
+    /// The keys, no older than they may be, and read again if there is none with this id.
+    async fn known(&self, id: &str) -> Result<Arc<Known>, Unauthenticated> {
+        let asked = Instant::now();
+        if let Some(known) = self.shared.known() {
+            let age = asked.saturating_duration_since(known.at);
+            let is_known = known.keys.contains_key(id);
+            if is_known && age < MAX_AGE {
+                if age >= REFRESH {
+                    self.refresh_in_background();
+                }
+                return Ok(known);
+            }
+            if age < MIN_AGE {
+                return Ok(known);
+            }
+        }
+        match self.shared.refresh(asked).await {
+            Ok(known) => Ok(known),
+            Err(error) => {
+                tracing::warn!(%error, "the API keys cannot be read");
+                Err(Unauthenticated::Unavailable)
+            }
+        }
+    }
+
+    fn refresh_in_background(&self) {
+        // One who reads already is enough.
+        if self.shared.reading.try_lock().is_ok() {
+            let shared = Arc::clone(&self.shared);
+            let refresh = async move {
+                if let Err(error) = shared.refresh(Instant::now()).await {
+                    tracing::warn!(%error, "the API keys cannot be read");
+                }
+            };
+            tokio::spawn(refresh.in_current_span());
+        }
+    }
+
+    /// Notes the use of a key in the database, unless it has been a moment ago.
+    fn note_use(&self, principal: &Principal) {
+        let Some(id) = &principal.name else { return };
+        let now = Instant::now();
+        {
+            let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            match noted.get_mut(id) {
+                Some(at) if now.saturating_duration_since(*at) < USE_INTERVAL => return,
+                Some(at) => *at = now,
+                None => drop(noted.insert(Arc::clone(id), now)),
+            }
+        }
+        let (db, id) = (self.shared.db.for_request(now + MAX_READ), Arc::clone(id));
+        let note = async move {
+            if let Err(error) = api_key::note_use(&db, &id, seconds(SystemTime::now())).await {
+                tracing::debug!(%error, "the use of an API key could not be noted");
+            }
+        };
+        tokio::spawn(note.in_current_span());
+    }
+}
+
+impl Shared {
+    fn known(&self) -> Option<Arc<Known>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the keys, unless somebody else has begun to since this was asked for.
+    async fn refresh(&self, asked: Instant) -> Result<Arc<Known>, StoreError> {
+        let _turn = self.reading.lock().await;
+        if let Some(known) = self.known().filter(|known| known.at >= asked) {
+            return Ok(known);
+        }
+        let at = Instant::now();
+        let rows = api_key::all(&self.db.for_request(at + MAX_READ)).await?;
+        let keys = rows.into_iter().filter_map(|row| {
+            let id: Arc<str> = row.id.into();
+            let principal = Principal {
+                name: Some(Arc::clone(&id)),
+                scopes: row.scopes.split(',').filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
+                expires_at: row.expires_at.map(time),
+            };
+            let secret_hash = BASE64_STANDARD.decode(row.secret_hash).ok()?.try_into().ok()?;
+            let key = KnownKey { secret_hash, principal, is_revoked: row.revoked_at.is_some() };
+            Some((id, key))
+        });
+        let known = Arc::new(Known { at, keys: keys.collect() });
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
+        Ok(known)
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ApiKeys").finish_non_exhaustive()
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for NewApiKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NewApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The id in a key, if it has the form of one and its checksum.
+fn id_of(key: &str) -> Option<&str> {
+    let is_digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_alphanumeric());
+    let (id, secret) = key.strip_prefix(PREFIX)?.split_once('_')?;
+    let has_lengths = id.len() == ID_LENGTH && secret.len() == SECRET_LENGTH + CHECKSUM_LENGTH;
+    if !has_lengths || !is_digits(id) || !is_digits(secret) {
+        return None;
+    }
+    let (rest, sum) = key.split_at(key.len() - CHECKSUM_LENGTH);
+    (checksum(rest) == sum).then_some(id)
+}
+
+/// Six digits that follow from a text, so that scanners tell a key that has leaked from other text.
+fn checksum(text: &str) -> String {
+    let mut rest = crc32fast::hash(text.as_bytes());
+    let mut digits = [b'0'; CHECKSUM_LENGTH];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+/// Random digits.
+fn random<const LENGTH: usize>() -> Result<String, StoreError> {
+    let random = SystemRandom::new();
+    let mut text = String::with_capacity(LENGTH);
+    while text.len() < LENGTH {
+        let mut byte = [0];
+        let filled = random.fill(&mut byte);
+        filled.map_err(|_| StoreError::Database(sea_orm::DbErr::Custom("no random numbers".to_owned())))?;
+        // As many of them for each digit.
+        if byte[0] < 248 {
+            text.push(char::from(DIGITS[usize::from(byte[0] % 62)]));
+        }
+    }
+    Ok(text)
+}
+
+/// A time as it is stored: in seconds since 1970.
+fn seconds(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    seconds.try_into().unwrap_or(i64::MAX)
+}
+
+/// A time from the seconds since 1970.
+#[must_use]
+pub fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
 }

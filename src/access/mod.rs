@@ -7,7 +7,7 @@ mod token;
 use std::{fmt, sync::Arc, time::SystemTime};
 
 pub use self::{
-    api_key::ApiKeys,
+    api_key::{ApiKeys, NewApiKey, time},
     scope::{Scope, Scopes},
     token::Tokens,
 };
@@ -100,7 +100,7 @@ impl Access {
         }
         let methods = Methods {
             tokens: Tokens::new(settings).await?,
-            api_keys: settings.api_keys.then(|| ApiKeys::new(db.clone())),
+            api_keys: settings.api_keys.then(|| ApiKeys::new(db)),
             anonymous: settings.anonymous.iter().copied().collect(),
         };
         Ok(Self { methods: Some(Arc::new(methods)) })

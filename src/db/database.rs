@@ -109,6 +109,12 @@ impl Db {
         self.with(self.meter().until(deadline))
     }
 
+    /// The database for what no client asks for. Its statements are counted for none, and nobody observes them.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
+        self.with(StatementMeter::default())
+    }
+
     /// What has been asked of the database through this handle and its clones.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -30,7 +30,10 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
 #[derive(Clone)]
 pub struct Migrations {
     names: Arc<[String]>,
+    /// All tables that they make.
     tables: Arc<[String]>,
+    /// How many of the tables, from the first, are those that clients write.
+    clients: usize,
     up: Up,
 }
 
@@ -38,16 +41,19 @@ pub struct Migrations {
 type Up = for<'a> fn(&'a DatabaseConnection) -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
 
 impl Migrations {
-    /// The migrations of a migrator, which make these tables.
+    /// The migrations of a migrator, which make the tables that clients write, and tables of the server's own.
     #[must_use]
-    pub fn new<M: MigratorTrait + 'static>(tables: Vec<String>) -> Self {
+    pub fn new<M: MigratorTrait + 'static>(mut tables: Vec<String>, own: Vec<String>) -> Self {
+        let clients = tables.len();
+        tables.extend(own);
         let names = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        Self { names, tables: tables.into(), up: |connection| Box::pin(M::up(connection, None)) }
+        Self { names, tables: tables.into(), clients, up: |connection| Box::pin(M::up(connection, None)) }
     }
 
-    /// The tables, as SQL lists them.
+    /// The tables that clients write, as SQL lists them.
     pub(super) fn quoted_tables(&self) -> String {
-        let quoted: Vec<_> = self.tables.iter().map(|table| format!("\"{}\"", table.replace('"', "\"\""))).collect();
+        let tables = self.tables.iter().take(self.clients);
+        let quoted: Vec<_> = tables.map(|table| format!("\"{}\"", table.replace('"', "\"\""))).collect();
         quoted.join(", ")
     }
 }

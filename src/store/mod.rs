@@ -1,5 +1,6 @@
 //! What the database holds: rows in and out. Every query is here.
 
+pub mod api_key;
 mod create;
 mod delete;
 mod dialect;
