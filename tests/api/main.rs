@@ -6,6 +6,7 @@ mod line;
 mod logged;
 mod support;
 
+mod access;
 mod atomicity;
 mod batching;
 mod browser;

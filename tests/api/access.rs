@@ -1,0 +1,521 @@
+//! Who may do what: scopes, credentials, and the doors to what is secret.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderMap, HeaderValue, Request, StatusCode,
+        header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
+};
+use hero_teams::{
+    access::{ApiKeys, Scope, Scopes},
+    config::Introspection,
+    store::seed,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::{
+    databases::TestDatabase,
+    support::{Settings, TestApp, config, json_body},
+};
+
+/// A server that accepts API keys, with the tutorial's data.
+async fn app_with(database: TestDatabase, flags: &[&str], change: impl FnOnce(&mut Settings)) -> TestApp {
+    let mut access = config(flags).access;
+    access.api_keys = true;
+    let app = TestApp::with(database, |settings| {
+        settings.access = access;
+        change(settings);
+    });
+    let app = app.await;
+    seed::tutorial(&app.db).await.expect("the data is loaded");
+    app.take_statements();
+    app
+}
+
+async fn app(database: TestDatabase) -> TestApp {
+    app_with(database, &[], |_| ()).await
+}
+
+/// Runs a test on both databases, with a server that accepts API keys.
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: &TestApp) $body:block)+) => {$(
+        $(#[$attribute])*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            async fn test($app: &TestApp) $body
+            for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten() {
+                let app = app(database).await;
+                test(&app).await;
+                app.close().await;
+            }
+        }
+    )+};
+}
+
+/// A new key with these scopes.
+async fn key(app: &TestApp, scopes: &[Scope]) -> String {
+    let scopes = scopes.iter().copied().collect();
+    ApiKeys::new(&app.db).create("test", scopes, None).await.expect("the key is made").key
+}
+
+const READ: &[Scope] = &[Scope::Read];
+const READ_WRITE: &[Scope] = &[Scope::Read, Scope::Write];
+
+/// The status, the headers and the body of the answer to a request with a credential.
+async fn send(app: &TestApp, key: Option<&str>, accept: &str, request: &Value) -> (StatusCode, HeaderMap, Value) {
+    let mut builder = Request::post("/graphql").header(CONTENT_TYPE, "application/json").header(ACCEPT, accept);
+    if let Some(key) = key {
+        builder = builder.header(AUTHORIZATION, format!("Bearer {key}"));
+    }
+    let request = builder.body(Body::from(request.to_string())).expect("it is a request");
+    let response = app.router.clone().oneshot(request).await.expect("the router answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    (status, headers, json_body(response).await)
+}
+
+async fn ask(app: &TestApp, key: &str, query: &str, variables: Value) -> Value {
+    let request = json!({"query": query, "variables": variables});
+    let (status, _, answer) = send(app, Some(key), "application/json", &request).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
+}
+
+const RESPONSE: &str = "application/graphql-response+json";
+
+/// What reads `secretName`, or finds heroes by it: the document, its variables, and the errors without the message.
+fn doors() -> Vec<(&'static str, Value, Value)> {
+    let field = |line: u32, column: u32| {
+        json!({
+            "message": "`Hero.secretName` requires the scope `read:secrets`",
+            "locations": [{"line": line, "column": column}],
+            "extensions": {"code": "FORBIDDEN", "requires": "read:secrets", "coordinate": "Hero.secretName"},
+        })
+    };
+    let input = |coordinate: &str, column: u32, path: Value| {
+        json!({
+            "message": format!("`{coordinate}` requires the scope `read:secrets`"),
+            "locations": [{"line": 1, "column": column}],
+            "extensions": {
+                "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "argumentPath": path,
+            },
+        })
+    };
+    let variable = |coordinate: &str, path: Value| {
+        json!({
+            "message": format!("`{coordinate}` requires the scope `read:secrets`"),
+            "extensions": {
+                "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "variablePath": path,
+            },
+        })
+    };
+    let filter = "HeroFilter.secretName";
+    let order = "HeroOrderField.SECRET_NAME";
+    let of_team = |verb: &str| format!("TeamHeroes{verb}Input.connectOrCreate");
+    let no = || json!({});
+    vec![
+        // Selected, on each way to a hero.
+        (r#"{ hero(id: 1) { secretName } }"#, no(), json!([field(1, 17)])),
+        ("{ heroes { a: secretName } }", no(), json!([field(1, 12)])),
+        ("{ heroesConnection { nodes { secretName } } }", no(), json!([field(1, 30)])),
+        ("{ heroesConnection { edges { node { secretName } } } }", no(), json!([field(1, 37)])),
+        ("{ teams { heroes { secretName } } }", no(), json!([field(1, 20)])),
+        ("{ teams { heroesConnection { edges { node { secretName } } } } }", no(), json!([field(1, 45)])),
+        ("{ heroes { teams { heroes { teams { heroes { secretName } } } } } }", no(), json!([field(1, 46)])),
+        (r#"{ node(id: "Hero:1") { ... on Hero { secretName } } }"#, no(), json!([field(1, 38)])),
+        (r#"{ nodes(ids: ["Hero:1"]) { ...F } } fragment F on Hero { secretName }"#, no(), json!([field(1, 58)])),
+        ("query($c: Boolean!) { heroes { secretName @include(if: $c) } }", json!({"c": true}), json!([field(1, 32)])),
+        ("query($c: Boolean = false) { heroes { ... @skip(if: $c) { secretName } } }", no(), json!([field(1, 59)])),
+        (
+            r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { secretName } } }"#,
+            no(),
+            json!([field(1, 69)]),
+        ),
+        (
+            r#"mutation { createTeam(input: {name: "A", headquarters: "B"}) { team { heroes { secretName } } } }"#,
+            no(),
+            json!([field(1, 80)]),
+        ),
+        ("mutation { updateHero(input: {id: 1, age: 3}) { hero { secretName } } }", no(), json!([field(1, 56)])),
+        ("mutation { deleteHeroes(input: [{id: 1}]) { heroes { secretName } } }", no(), json!([field(1, 54)])),
+        // In filters, at any depth.
+        (
+            r#"{ heroes(where: {secretName: {eq: "x"}}) { id } }"#,
+            no(),
+            json!([input(filter, 30, json!(["where", "secretName"]))]),
+        ),
+        (
+            r#"{ heroes(where: {secretName: {}}) { id } }"#,
+            no(),
+            json!([input(filter, 30, json!(["where", "secretName"]))]),
+        ),
+        (
+            r#"{ heroes(where: {or: [{}, {not: {secretName: {contains: "x"}}}]}) { id } }"#,
+            no(),
+            json!([input(filter, 46, json!(["where", "or", 1, "not", "secretName"]))]),
+        ),
+        (
+            r#"{ teams(where: {heroes: {every: {secretName: {ne: "x"}}}}) { id } }"#,
+            no(),
+            json!([input(filter, 46, json!(["where", "heroes", "every", "secretName"]))]),
+        ),
+        (
+            r#"{ teams { heroCount(where: {secretName: {startsWith: "x"}}) } }"#,
+            no(),
+            json!([input(filter, 41, json!(["where", "secretName"]))]),
+        ),
+        (
+            r#"{ teams { heroesConnection(where: {secretName: {endsWith: "x"}}) { totalCount } } }"#,
+            no(),
+            json!([input(filter, 48, json!(["where", "secretName"]))]),
+        ),
+        (
+            r#"mutation { updateTeam(input: {id: 1}) { team { heroCount(where: {secretName: {in: ["x"]}}) } } }"#,
+            no(),
+            json!([input(filter, 78, json!(["where", "secretName"]))]),
+        ),
+        (
+            "query($w: HeroFilter) { heroes(where: $w) { id } }",
+            json!({"w": {"and": [{"secretName": {"eq": "x"}}]}}),
+            json!([variable(filter, json!(["w", "and", 0, "secretName"]))]),
+        ),
+        (
+            r#"query($w: HeroFilter = {secretName: {eq: "x"}}) { heroes(where: $w) { id } }"#,
+            no(),
+            json!([variable(filter, json!(["w", "secretName"]))]),
+        ),
+        (
+            "query($f: StringFilter) { heroes(where: {secretName: $f}) { id } }",
+            json!({"f": {"eq": "x"}}),
+            json!([input(filter, 54, json!(["where", "secretName"]))]),
+        ),
+        (
+            "query($l: [HeroFilter!]) { heroes(where: {and: $l}) { id } }",
+            json!({"l": {"secretName": {"eq": "x"}}}),
+            json!([variable(filter, json!(["l", "secretName"]))]),
+        ),
+        // In orders, and with them in cursors.
+        (
+            "{ heroes(orderBy: [{field: AGE}, {field: SECRET_NAME}]) { id } }",
+            no(),
+            json!([input(order, 42, json!(["orderBy", 1, "field"]))]),
+        ),
+        (
+            "{ heroesConnection(orderBy: {field: SECRET_NAME}, first: 1) { pageInfo { endCursor } } }",
+            no(),
+            json!([input(order, 37, json!(["orderBy", "field"]))]),
+        ),
+        (
+            "query($f: HeroOrderField!) { teams { heroes(orderBy: {field: $f}) { id } } }",
+            json!({"f": "SECRET_NAME"}),
+            json!([variable(order, json!(["f"]))]),
+        ),
+        (
+            "query($o: [HeroOrder!]) { heroes(orderBy: $o) { id } }",
+            json!({"o": [{"field": "SECRET_NAME"}]}),
+            json!([variable(order, json!(["o", 0, "field"]))]),
+        ),
+        // By what finds heroes by their values.
+        (
+            r#"mutation { createTeam(input: {name: "A", headquarters: "B", heroes: {connectOrCreate: [{name: "Deadpond",
+                secretName: "Dive Wilson"}]}}) { team { id heroes { id } } } }"#,
+            no(),
+            json!([input(&of_team("Create"), 87, json!(["input", "heroes", "connectOrCreate"]))]),
+        ),
+        (
+            "mutation($input: [UpdateTeamInput!]!) { updateTeams(input: $input) { teams { id } } }",
+            json!({"input": [{"id": 1}, {"id": 2, "heroes": {"connectOrCreate": [{"name": "A", "secretName": "B"}]}}]}),
+            json!([variable(&of_team("Update"), json!(["input", 1, "heroes", "connectOrCreate"]))]),
+        ),
+    ]
+}
+
+on_both! {
+    async fn each_door_to_a_secret_is_closed_without_the_scope(app: &TestApp) {
+        let (without, with) = (key(app, READ_WRITE).await, key(app, &[Scope::Admin]).await);
+        let rows = app.counts().await;
+        for (query, variables, errors) in doors() {
+            app.take_statements();
+            let request = json!({"query": query, "variables": variables});
+            let (status, headers, answer) = send(app, Some(&without), RESPONSE, &request).await;
+            assert_eq!(answer, json!({"errors": errors}), "{query}");
+            assert_eq!((status, headers.get(WWW_AUTHENTICATE)), (StatusCode::FORBIDDEN, None), "{query}");
+            assert_eq!(app.take_statements().len(), 0, "{query}");
+            assert_eq!(ask(app, &without, query, variables).await, json!({"errors": errors}), "{query}");
+        }
+        assert_eq!(app.counts().await, rows);
+        for (query, variables, _) in doors() {
+            let answer = ask(app, &with, query, variables).await;
+            assert_eq!(answer.get("errors"), None, "{query}: {answer}");
+        }
+    }
+
+    async fn what_is_not_secret_asks_for_no_more_than_its_operation(app: &TestApp) {
+        let key = key(app, READ_WRITE).await;
+        for (query, variables) in [
+            ("{ heroes(where: {name: {eq: \"x\"}}, orderBy: {field: AGE}) { id name age teams { name } } }", json!({})),
+            ("query($c: Boolean!) { heroes { id secretName @include(if: $c) } }", json!({"c": false})),
+            ("query($c: Boolean!) { heroes { ...F @skip(if: $c) } } fragment F on Hero { secretName }", json!({"c": true})),
+            ("query($f: StringFilter) { heroes(where: {and: [{secretName: $f}]}) { id } }", json!({})),
+            ("query($f: HeroOrderField!) { heroes(orderBy: {field: $f}) { id } }", json!({"f": "NAME"})),
+            ("query($w: HeroFilter) { heroes(where: $w) { id } }", json!({"w": {"name": {"eq": "x"}}})),
+            ("mutation($i: CreateHeroInput!) { createHero(input: $i) { hero { id name } } }",
+                json!({"i": {"name": "A", "secretName": "B", "teams": {"connectOrCreate": [
+                    {"name": "Z-Force", "headquarters": "Sister Margaret's Bar"}]}}})),
+            ("mutation { updateHero(input: {id: 1, secretName: \"C\"}) { hero { id } } }", json!({})),
+            ("mutation { createTeam(input: {name: \"A\", headquarters: \"B\", heroes: {create: [
+                {name: \"A\", secretName: \"B\"}], connect: [1]}}) { team { id } } }", json!({})),
+            ("{ __schema { queryType { name } } __type(name: \"Hero\") { fields { name } } }", json!({})),
+        ] {
+            let answer = ask(app, &key, query, variables).await;
+            assert_eq!(answer.get("errors"), None, "{query}: {answer}");
+        }
+    }
+
+    async fn an_operation_asks_for_read_or_write(app: &TestApp) {
+        let denied = |code: &str, coordinate: &str, column: u32, scope: &str| json!({
+            "message": format!("`{coordinate}` requires the scope `{scope}`"),
+            "locations": [{"line": 1, "column": column}],
+            "extensions": {"code": code, "requires": scope, "coordinate": coordinate},
+        });
+        let query = "{ heroes { id } a: teams { id } __typename __schema { queryType { name } } }";
+        let mutation = "mutation { deleteHero(input: {id: 1}) { hero { id } } }";
+        let of_query = |code: &str| json!({"errors": [
+            denied(code, "Query.heroes", 3, "read"),
+            denied(code, "Query.teams", 17, "read"),
+            denied(code, "Query.__typename", 33, "read"),
+        ]});
+        let of_mutation = |code: &str| json!({"errors": [denied(code, "Mutation.deleteHero", 12, "write")]});
+        app.take_statements();
+        // Nobody: 401, whatever the media type is.
+        for accept in [RESPONSE, "application/json"] {
+            for (document, errors) in [(query, of_query("UNAUTHENTICATED")), (mutation, of_mutation("UNAUTHENTICATED"))] {
+                let (status, headers, answer) = send(app, None, accept, &json!({"query": document})).await;
+                assert_eq!((status, text(&headers[WWW_AUTHENTICATE])), (StatusCode::UNAUTHORIZED, &*challenge("")));
+                assert_eq!(answer, errors);
+            }
+        }
+        // Somebody who may do something else.
+        let (reader, writer, none) = (key(app, READ).await, key(app, &[Scope::Write]).await, key(app, &[]).await);
+        for (key, document, errors) in [
+            (&reader, mutation, of_mutation("FORBIDDEN")),
+            (&writer, query, of_query("FORBIDDEN")),
+            (&none, query, of_query("FORBIDDEN")),
+        ] {
+            let (status, _, answer) = send(app, Some(key), RESPONSE, &json!({"query": document})).await;
+            assert_eq!((status, answer), (StatusCode::FORBIDDEN, errors));
+        }
+        assert_eq!(app.take_statements().len(), 0);
+        let (status, _, answer) = send(app, Some(&reader), RESPONSE, &json!({"query": query})).await;
+        assert_eq!((status, answer.get("errors")), (StatusCode::OK, None));
+        // What a mutation reads for its payload goes with it.
+        let mutation = "mutation { deleteHero(input: {id: 1}) { hero { name teams { name } } } }";
+        let (status, _, answer) = send(app, Some(&writer), RESPONSE, &json!({"query": mutation})).await;
+        assert_eq!((status, &answer["data"]["deleteHero"]["hero"]["name"]), (StatusCode::OK, &json!("Deadpond")));
+    }
+}
+
+fn text(header: &HeaderValue) -> &str {
+    header.to_str().expect("it is ASCII")
+}
+
+fn challenge(rest: &str) -> String {
+    format!("Bearer realm=\"hero-teams\"{rest}")
+}
+
+/// Sends a query with headers.
+async fn with_headers(app: &TestApp, headers: &[(&str, &str)]) -> (StatusCode, Option<String>, Value) {
+    let mut request = Request::get("/graphql?query=%7Bteam(id:1)%7Bname%7D%7D");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).expect("it is a request");
+    let response = app.router.clone().oneshot(request).await.expect("the router answers");
+    let challenge = response.headers().get(WWW_AUTHENTICATE);
+    let challenge = challenge.map(|challenge| text(challenge).to_owned());
+    (response.status(), challenge, json_body(response).await)
+}
+
+on_both! {
+    async fn a_credential_comes_in_one_header(app: &TestApp) {
+        let key = &key(app, READ).await;
+        let other = &format!("{}0", &key[..key.len() - 1]);
+        let bearer = |key: &str| format!("Bearer {key}");
+        let data = json!({"data": {"team": {"name": "Z-Force"}}});
+        let accepted = (StatusCode::OK, None, data);
+        for headers in [
+            [("authorization", bearer(key))],
+            [("authorization", format!("bEARER   {key} "))],
+            [("x-api-key", key.clone())],
+        ] {
+            let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+            assert_eq!(with_headers(app, &headers).await, accepted);
+        }
+
+        let refused = |message: &str, code: &str| json!({"errors": [{"message": message, "extensions": {"code": code}}]});
+        let invalid = refused("the credential is not valid", "UNAUTHENTICATED");
+        let invalid = (StatusCode::UNAUTHORIZED, Some(challenge(", error=\"invalid_token\"")), invalid);
+        for (name, value) in [
+            ("authorization", key.clone()),
+            ("authorization", format!("Basic {key}")),
+            ("authorization", bearer("")),
+            ("authorization", String::new()),
+            ("authorization", bearer(other)),
+            ("authorization", bearer("a.b.c")),
+            ("authorization", format!("Bearer {key} {key}")),
+            ("x-api-key", bearer(key)),
+            ("x-api-key", String::new()),
+            ("x-api-key", other.clone()),
+            ("x-api-key", "ht_".to_owned()),
+            ("x-api-key", "ä".repeat(20)),
+        ] {
+            assert_eq!(with_headers(app, &[(name, &value)]).await, invalid, "{name}: {value}");
+        }
+
+        let message = "a request must have one credential: one header Authorization, or one header X-API-Key";
+        let two = refused(message, "BAD_USER_INPUT");
+        let two = (StatusCode::BAD_REQUEST, Some(challenge(", error=\"invalid_request\"")), two);
+        let bearer = &bearer(key);
+        for headers in [
+            [("authorization", bearer.as_str()), ("x-api-key", key.as_str())],
+            [("authorization", bearer), ("authorization", bearer)],
+            [("x-api-key", key), ("x-api-key", other)],
+            [("authorization", ""), ("x-api-key", "")],
+        ] {
+            assert_eq!(with_headers(app, &headers).await, two, "{headers:?}");
+        }
+        // Cookies and the URL are not looked at.
+        let (status, ..) = with_headers(app, &[("cookie", &format!("authorization={key}"))]).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let response = app.get(&format!("/graphql?query=%7Bteam(id:1)%7Bname%7D%7D&access_token={key}&api_key={key}")).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    async fn a_key_works_until_its_end_or_until_it_is_revoked(app: &TestApp) {
+        let keys = ApiKeys::new(&app.db);
+        let past = SystemTime::now() - Duration::from_secs(1);
+        let expired = keys.create("old", Scopes::ALL, Some(past)).await.expect("it is made").key;
+        let (status, challenged, answer) = with_headers(app, &[("x-api-key", &expired)]).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(challenged, Some(challenge(", error=\"invalid_token\", error_description=\"expired\"")));
+        let error = json!({"message": "the credential has expired", "extensions": {"code": "UNAUTHENTICATED"}});
+        assert_eq!(answer, json!({"errors": [error]}));
+
+        let new = keys.create("new", Scopes::ALL, Some(SystemTime::now() + Duration::from_hours(1))).await;
+        let new = new.expect("it is made");
+        assert_eq!(keys.verify(&new.key).await.expect("it works").scopes, Scopes::ALL);
+        assert!(keys.revoke(&new.id).await.expect("it is revoked"));
+        assert!(keys.revoke(&new.id).await.expect("it stays so"));
+        assert!(!keys.revoke("nobody").await.expect("there is none"));
+        let (status, ..) = with_headers(app, &[("x-api-key", &new.key)]).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_settings_for_access_everybody_may_do_everything() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    seed::tutorial(&app.db).await.expect("the data is loaded");
+    let query = "{ heroes(where: {secretName: {contains: \"Wilson\"}}) { secretName } }";
+    let expected = json!({"data": {"heroes": [{"secretName": "Dive Wilson"}]}});
+    assert_eq!(app.graphql(query).await, expected);
+    // A proxy may have a credential of its own in the request.
+    let (status, _, answer) = send(&app, Some("whatever"), RESPONSE, &json!({"query": query})).await;
+    assert_eq!((status, answer), (StatusCode::OK, expected));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_without_a_credential_has_the_scopes_of_the_setting() {
+    let app = app_with(TestDatabase::sqlite(), &["--anonymous", "read"], |_| ()).await;
+    let query = |query: &str| json!({"query": query});
+    let (status, _, answer) = send(&app, None, RESPONSE, &query("{ team(id: 1) { name } }")).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"data": {"team": {"name": "Z-Force"}}})));
+    let (status, headers, answer) = send(&app, None, RESPONSE, &query("{ heroes { secretName } }")).await;
+    assert_eq!((status, text(&headers[WWW_AUTHENTICATE])), (StatusCode::UNAUTHORIZED, &*challenge("")));
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+    assert_eq!(answer["errors"][0]["extensions"]["requires"], "read:secrets");
+    // A bad credential is never taken for none.
+    let (status, ..) = send(&app, Some("ht_"), RESPONSE, &query("{ team(id: 1) { name } }")).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    // A mutation by GET is refused as one, whoever asks.
+    let response = app.get("/graphql?query=mutation%7BdeleteHero(input:%7Bid:1%7D)%7Bhero%7Bid%7D%7D%7D").await;
+    assert_eq!((response.status(), text(&response.headers()[ALLOW])), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_refused_request_by_request() {
+    let app = app_with(TestDatabase::sqlite(), &[], |settings| settings.graphql.max_batch = 3).await;
+    let key = key(&app, READ).await;
+    let query = |query: &str| json!({"query": query});
+    let batch = json!([
+        query("{ team(id: 1) { name } }"),
+        query("{ heroes { secretName } }"),
+        query("{ team(id: 2) { name } }")
+    ]);
+    let (status, _, answer) = send(&app, Some(&key), RESPONSE, &batch).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer[0], json!({"data": {"team": {"name": "Z-Force"}}}));
+    assert_eq!(answer[1]["errors"][0]["extensions"]["code"], "FORBIDDEN");
+    assert_eq!(answer[2], json!({"data": {"team": {"name": "Preventers"}}}));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_itself_is_for_whom_the_setting_says() {
+    let query = json!({"query": "{ __schema { queryType { name } } }"});
+    let answered = json!({"data": {"__schema": {"queryType": {"name": "Query"}}}});
+    let refused = |message: &str, extensions: Value| {
+        json!({"errors": [
+            {"message": message, "locations": [{"line": 1, "column": 3}], "extensions": extensions},
+        ]})
+    };
+    for (introspection, for_nobody, for_reader, for_admin) in [
+        (Introspection::All, StatusCode::OK, StatusCode::OK, StatusCode::OK),
+        (Introspection::Authenticated, StatusCode::UNAUTHORIZED, StatusCode::OK, StatusCode::OK),
+        (Introspection::Admin, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::OK),
+        (Introspection::None, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
+    ] {
+        let flags = ["--anonymous", "read"];
+        let app = app_with(TestDatabase::sqlite(), &flags, |settings| settings.graphql.introspection = introspection);
+        let app = app.await;
+        let (reader, admin) = (key(&app, READ).await, key(&app, &[Scope::Admin]).await);
+        for (key, expected) in [(None, for_nobody), (Some(&reader), for_reader), (Some(&admin), for_admin)] {
+            let key = key.map(String::as_str);
+            let (status, headers, answer) = send(&app, key, RESPONSE, &query).await;
+            assert_eq!(status, expected, "{introspection:?}: {answer}");
+            let of_admin = json!({"code": "FORBIDDEN", "requires": "admin", "coordinate": "Query.__schema"});
+            let of_nobody = json!({"code": "UNAUTHENTICATED", "requires": "admin", "coordinate": "Query.__schema"});
+            let requires = "`Query.__schema` requires the scope `admin`";
+            let expected_answer = match (introspection, expected) {
+                (_, StatusCode::OK) => answered.clone(),
+                (_, StatusCode::FORBIDDEN) => refused(requires, of_admin),
+                (Introspection::Admin, _) => refused(requires, of_nobody),
+                (_, StatusCode::UNAUTHORIZED) => {
+                    refused("`Query.__schema` requires a credential", json!({"code": "UNAUTHENTICATED"}))
+                }
+                _ => refused("introspection is turned off on this server", json!({"code": "BAD_USER_INPUT"})),
+            };
+            assert_eq!(answer, expected_answer);
+            assert_eq!(headers.contains_key(WWW_AUTHENTICATE), expected == StatusCode::UNAUTHORIZED);
+
+            let mut request = Request::get("/schema.graphql");
+            if let Some(key) = key {
+                request = request.header("x-api-key", key);
+            }
+            let request = request.body(Body::empty()).expect("it is a request");
+            let response = app.router.clone().oneshot(request).await.expect("the router answers");
+            let expected = if introspection == Introspection::None { StatusCode::NOT_FOUND } else { expected };
+            assert_eq!(response.status(), expected, "{introspection:?}");
+        }
+        // A name of the schema is told to nobody else.
+        let misspelt = ask(&app, &reader, "{ heroes { nme } }", json!({})).await;
+        let suggests = misspelt["errors"][0]["message"].as_str().expect("it has one").contains("did you mean");
+        assert_eq!(suggests, introspection == Introspection::All);
+        app.close().await;
+    }
+}
