@@ -1,6 +1,9 @@
 //! Who may do what: scopes, credentials, and the doors to what is secret.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Body,
@@ -9,6 +12,7 @@ use axum::{
         header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
 };
+use fastrand::Rng;
 use hero_teams::{
     access::{ApiKeys, Scope, Scopes},
     config::Introspection,
@@ -19,6 +23,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     databases::TestDatabase,
+    property::{Side, age, filter, order, selection, text as text_of},
     support::{Settings, TestApp, config, json_body},
 };
 
@@ -517,5 +522,137 @@ async fn the_schema_itself_is_for_whom_the_setting_says() {
         let suggests = misspelt["errors"][0]["message"].as_str().expect("it has one").contains("did you mean");
         assert_eq!(suggests, introspection == Introspection::All);
         app.close().await;
+    }
+}
+
+/// Two servers with the same data, but for the secret names.
+struct Twins([TestApp; 2]);
+
+impl Twins {
+    async fn new(databases: [TestDatabase; 2]) -> Self {
+        let [one, other] = databases;
+        let twins = [app_with(one, &[], |_| ()).await, app_with(other, &[], |_| ()).await];
+        for (app, seed) in twins.iter().zip([1, 2]) {
+            let (mut rng, mut secret) = (Rng::with_seed(13), Rng::with_seed(seed));
+            let teams: Vec<_> =
+                (0..8).map(|_| json!({"name": text_of(&mut rng), "headquarters": text_of(&mut rng)})).collect();
+            let heroes: Vec<_> = (0..30)
+                .map(|_| {
+                    let linked: BTreeSet<i64> = (0..rng.usize(0..4)).map(|_| rng.i64(1..=8)).collect();
+                    let age = rng.bool().then(|| age(&mut rng));
+                    json!({"name": text_of(&mut rng), "secretName": text_of(&mut secret), "age": age,
+                        "teams": {"connect": linked}})
+                })
+                .collect();
+            let query = "mutation($teams: [CreateTeamInput!]!, $heroes: [CreateHeroInput!]!) {
+                createTeams(input: $teams) { teams { id } } createHeroes(input: $heroes) { heroes { id } } }";
+            let admin = key(app, &[Scope::Admin]).await;
+            let answer = ask(app, &admin, query, json!({"teams": teams, "heroes": heroes})).await;
+            assert_eq!(answer.get("errors"), None, "{answer}");
+            app.take_statements();
+        }
+        Self(twins)
+    }
+
+    /// Sends a request to both, which must answer the same, for the same number of statements. Gives the answer.
+    async fn ask(&self, keys: &[String; 2], request: &Value) -> Value {
+        let mut answers = Vec::new();
+        for (app, key) in self.0.iter().zip(keys) {
+            let (status, headers, answer) = send(app, Some(key), RESPONSE, request).await;
+            let headers: Vec<_> = headers
+                .into_iter()
+                .filter(|(name, _)| name.as_ref().is_none_or(|name| name != "x-request-id"))
+                .collect();
+            answers.push((status, headers, answer.to_string(), app.seen()));
+        }
+        assert_eq!(answers[0], answers[1], "{request}");
+        serde_json::from_str(&answers[0].2).expect("it is JSON")
+    }
+}
+
+/// A random request, as a client who is curious about secret names may send it.
+fn curious(rng: &mut Rng, writes: bool) -> Value {
+    let side = if rng.bool() { Side::Heroes } else { Side::Teams };
+    let (filter, order) = (filter(rng, side, 3), order(rng, side));
+    let name = side.type_name();
+    if writes && rng.bool() {
+        let hero = json!({"name": text_of(rng), "secretName": text_of(rng)});
+        let ids: Vec<i64> = (0..rng.usize(0..3)).map(|_| rng.i64(1..40)).collect();
+        let verb = ["create", "connectOrCreate"][rng.usize(0..2)];
+        let payload = ["heroes { id name }", "heroes { id secretName }", "heroCount"][rng.usize(0..3)];
+        return match rng.usize(0..4) {
+            0 => json!({
+                "query": format!("mutation($i: CreateTeamInput!) {{ createTeam(input: $i) {{ team {{ id {payload} }} }} }}"),
+                "variables": {"i": {"name": text_of(rng), "headquarters": "x", "heroes": {verb: [hero], "connect": ids}}},
+            }),
+            1 => json!({
+                "query": format!("mutation($i: UpdateTeamInput!) {{ updateTeam(input: $i) {{ team {{ id {payload} }} }} }}"),
+                "variables": {"i": {"id": rng.i64(1..10), "heroes": {verb: [hero], "disconnect": ids}}},
+            }),
+            2 => json!({
+                "query": "mutation($i: UpdateHeroInput!) { updateHero(input: $i) { hero { id name age teams { id } } } }",
+                "variables": {"i": {"id": rng.i64(1..35), "secretName": text_of(rng), "age": age(rng)}},
+            }),
+            _ => json!({
+                "query": "mutation($i: CreateHeroInput!) { createHero(input: $i) { hero { id name } } }",
+                "variables": {"i": {"name": text_of(rng), "secretName": operand_of(rng)}},
+            }),
+        };
+    }
+    let selected = ["id", "id name", "id ... on Node { __typename }", "id ... on Hero { secretName }"];
+    let selected = selected[if side == Side::Heroes { rng.usize(0..4) } else { rng.usize(0..3) }];
+    let list = side.list();
+    let of_root = selection(side);
+    let of_root = of_root.rsplit_once('\n').expect("it has lines").0;
+    json!({
+        "query": format!(
+            "query($where: {name}Filter, $orderBy: [{name}Order!], $limit: Int, $offset: Int) {{ {of_root}
+                selected: {list}(where: $where, limit: 3) {{ {selected} }}
+                cursors: {list}Connection(where: $where, orderBy: $orderBy, first: 2) {{ edges {{ cursor }} }}
+                parents: {}(limit: 5) {{ {} }} }}",
+            side.other().list(), selection(side)
+        ),
+        "variables": {"where": filter, "orderBy": order, "limit": rng.usize(0..8), "offset": rng.usize(0..4)},
+    })
+}
+
+fn operand_of(rng: &mut Rng) -> String {
+    if rng.u8(0..4) == 0 { String::new() } else { text_of(rng) }
+}
+
+/// Whoever may not read secret names learns nothing of them: neither what is answered, nor what is refused, nor how
+/// much is asked of the database depends on them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_do_not_depend_on_what_is_secret() {
+    for is_postgres in [false, true] {
+        let database = async || {
+            if is_postgres { TestDatabase::postgres().await } else { Some(TestDatabase::sqlite()) }
+        };
+        let (Some(one), Some(other)) = (database().await, database().await) else { return };
+        let twins = Twins::new([one, other]).await;
+        for (scopes, writes) in [(READ, false), (READ_WRITE, true)] {
+            let keys = [key(&twins.0[0], scopes).await, key(&twins.0[1], scopes).await];
+            let mut rng = Rng::with_seed(20_261_126);
+            let (mut answered, mut forbidden, mut failed) = (0, 0, 0);
+            for _ in 0..200 {
+                let answer = twins.ask(&keys, &curious(&mut rng, writes)).await;
+                match answer["errors"][0]["extensions"]["code"].as_str() {
+                    None => answered += 1,
+                    Some("FORBIDDEN") => forbidden += 1,
+                    Some("NOT_FOUND" | "BAD_USER_INPUT") => failed += 1,
+                    Some(code) => panic!("{code}: {answer}"),
+                }
+            }
+            assert!(answered > 50 && forbidden > 50, "{answered} {forbidden} {failed}");
+            assert_eq!(failed > 0, writes);
+        }
+        // The test would see a difference.
+        let insiders = [key(&twins.0[0], &[Scope::Admin]).await, key(&twins.0[1], &[Scope::Admin]).await];
+        let request = json!({"query": "{ heroes(limit: 1000) { secretName } }"});
+        let answers = async |index: usize| send(&twins.0[index], Some(&insiders[index]), RESPONSE, &request).await.2;
+        assert_ne!(answers(0).await, answers(1).await);
+        let Twins([one, other]) = twins;
+        one.close().await;
+        other.close().await;
     }
 }

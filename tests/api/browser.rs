@@ -6,9 +6,18 @@ use std::{
 };
 
 use axum::{Router, response::Html, routing::get};
+use hero_teams::{
+    access::{ApiKeys, Scope},
+    config::Introspection,
+};
 use serde_json::{Value, json};
 
-use crate::{databases::skip, node, sockets::Served};
+use crate::{
+    databases::{TestDatabase, skip},
+    node,
+    sockets::Served,
+    support::{TestApp, config},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_playground_runs_its_tabs_and_a_query() {
@@ -40,14 +49,56 @@ async fn a_page_of_a_listed_site_sends_what_clients_send() {
     page.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_playground_of_a_server_that_asks_who_one_is() {
+    if !is_ready() {
+        return;
+    }
+    let app = TestApp::with(TestDatabase::sqlite(), |settings| {
+        settings.access = config(&["--api-keys"]).access;
+        settings.graphql.introspection = Introspection::Authenticated;
+    });
+    let app = app.await;
+    hero_teams::store::seed::tutorial(&app.db).await.expect("the data is loaded");
+    let keys = ApiKeys::new(&app.db);
+    let key = async |scopes: &[Scope]| {
+        keys.create("playground", scopes.iter().copied().collect(), None).await.expect("it is made").key
+    };
+    let (reader, insider) = (key(&[Scope::Read]).await, key(&[Scope::Read, Scope::ReadSecrets]).await);
+    let server = Served::start(app.router.clone(), &[]).await;
+    let screenshot = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("access.png");
+    let script = node::folder("browser").join("access.mjs");
+    let arguments =
+        [script.as_os_str(), server.url.as_ref(), screenshot.as_os_str(), reader.as_ref(), insider.as_ref()];
+    let said = node::output_of("node".as_ref(), &arguments).await;
+    let heroes = [("Deadpond", "Dive Wilson"), ("Rusty-Man", "Tommy Sharp"), ("Spider-Boy", "Pedro Parqueador")];
+    let heroes = heroes.map(|(name, secret_name)| json!({"name": name, "secretName": secret_name}));
+    let refusal = "The server does not show its schema: `Query.__schema` requires a credential. Documentation and \
+                   suggestions are missing. If you have a credential, put it into Headers, such as \
+                   {\"Authorization\": \"Bearer …\"}, and press “Re-fetch GraphQL schema”.";
+    let expected = json!({
+        "said": refusal, "anonymous": ["UNAUTHENTICATED", "UNAUTHENTICATED"], "forbidden": ["FORBIDDEN"], "heroes": heroes,
+    });
+    assert_eq!(said, expected);
+    server.stop().await;
+    app.close().await;
+}
+
+fn is_ready() -> bool {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    if !Path::new(&chromium).exists() {
+        skip("the tests in a browser need Chromium");
+        return false;
+    }
+    node::is_ready(&node::folder("browser"))
+}
+
 async fn run(script: &str, arguments: &[&OsStr]) -> Option<Value> {
     run_with(script, arguments, &[]).await
 }
 
 async fn run_with(script: &str, arguments: &[&OsStr], flags: &[&str]) -> Option<Value> {
-    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-    if !Path::new(&chromium).exists() {
-        skip("the tests in a browser need Chromium");
+    if !is_ready() {
         return None;
     }
     node::run_with(&node::folder("browser"), script, arguments, flags).await

@@ -7,6 +7,7 @@ mod logged;
 mod support;
 
 mod access;
+mod api_keys;
 mod atomicity;
 mod batching;
 mod browser;

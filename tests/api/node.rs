@@ -49,15 +49,23 @@ pub fn is_ready(folder: &Path) -> bool {
 pub async fn run_program(database: TestDatabase, program: &OsStr, arguments: &[&OsStr], flags: &[&str]) -> Value {
     let app = TestApp::new(database).await;
     let server = Served::start(router_with(app.db.clone(), flags), &[]).await;
-    let mut command = Command::new(program);
     let url = OsStr::new(&server.url);
-    command.args(arguments.iter().map(|argument| if *argument == "{url}" { url } else { argument }));
+    let arguments: Vec<_> =
+        arguments.iter().map(|argument| if *argument == "{url}" { url } else { argument }).collect();
+    let said = output_of(program, &arguments).await;
+    server.stop().await;
+    app.close().await;
+    said
+}
+
+/// The last line of what a program says that must end well.
+pub async fn output_of(program: &OsStr, arguments: &[&OsStr]) -> Value {
+    let mut command = Command::new(program);
+    command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the program is waited for");
     let output = output.expect("the program runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    server.stop().await;
-    app.close().await;
     serde_json::from_str(said.lines().last().unwrap_or_default()).expect("the program says what it saw")
 }
 

@@ -22,17 +22,17 @@ struct Row {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub enum Side {
     Heroes,
     Teams,
 }
 
 impl Side {
-    fn other(self) -> Self {
+    pub fn other(self) -> Self {
         if self == Self::Heroes { Self::Teams } else { Self::Heroes }
     }
 
-    fn list(self) -> &'static str {
+    pub fn list(self) -> &'static str {
         if self == Self::Heroes { "heroes" } else { "teams" }
     }
 
@@ -40,7 +40,7 @@ impl Side {
         if self == Self::Heroes { "heroCount" } else { "teamCount" }
     }
 
-    fn type_name(self) -> &'static str {
+    pub fn type_name(self) -> &'static str {
         if self == Self::Heroes { "Hero" } else { "Team" }
     }
 
@@ -201,7 +201,7 @@ fn operand(rng: &mut Rng) -> String {
     if rng.u8(0..8) == 0 { String::new() } else { text(rng) }
 }
 
-fn filter(rng: &mut Rng, side: Side, depth: usize) -> Value {
+pub fn filter(rng: &mut Rng, side: Side, depth: usize) -> Value {
     let mut filter = json!({});
     for _ in 0..rng.usize(0..3) {
         let choices = if depth == 0 { 4 } else { 9 };
@@ -262,7 +262,7 @@ pub fn int_filter(rng: &mut Rng) -> Value {
     filter
 }
 
-fn order(rng: &mut Rng, side: Side) -> Value {
+pub fn order(rng: &mut Rng, side: Side) -> Value {
     let fields: &[&str] = if side == Side::Heroes {
         &["ID", "NAME", "SECRET_NAME", "AGE", "AGE", "TEAM_COUNT"]
     } else {
@@ -324,7 +324,7 @@ fn part(keys: &[i64], offset: usize, limit: usize) -> &[i64] {
 }
 
 /// The list of a side with every way to ask for it.
-fn selection(side: Side) -> String {
+pub fn selection(side: Side) -> String {
     let (list, count) = (side.list(), side.count());
     let connection = "nodes { id } totalCount pageInfo { hasNextPage hasPreviousPage }";
     format!(

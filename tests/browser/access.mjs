@@ -15,7 +15,7 @@ try {
   const page = await newPage(browser, { viewport: { width: 1400, height: 900 } });
   await page.goto(baseUrl);
   await page.locator(".graphiql-query-editor .monaco-editor").waitFor();
-  const refusal = page.getByRole("alert");
+  const refusal = page.locator(".refusal");
   await refusal.waitFor();
   const said = await refusal.textContent();
   await page.screenshot({ path: screenshot });
