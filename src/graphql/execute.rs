@@ -102,6 +102,10 @@ impl Schema {
         is_read_only: bool,
         deadline: Instant,
     ) -> Answer {
+        // Whoever may do nothing and not read the schema is not told by errors either what it has.
+        if principal.is_anonymous() && principal.scopes.is_empty() && self.introspection != Introspection::All {
+            return ApiError::new(Code::Unauthenticated, "a credential is required").into();
+        }
         let document = match self.documents.requested(&params) {
             Ok(document) => document,
             Err(errors) => return Answer::refused(errors.to_vec()),

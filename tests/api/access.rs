@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use apollo_compiler::{Schema, ast::DirectiveList, schema::ExtendedType};
 use axum::{
     body::Body,
     http::{
@@ -23,8 +24,9 @@ use tower::ServiceExt as _;
 
 use crate::{
     databases::TestDatabase,
+    logged::Log,
     property::{Side, age, filter, order, selection, text as text_of},
-    support::{Settings, TestApp, config, json_body},
+    support::{Settings, TestApp, config, json_body, text_body},
 };
 
 /// A server that accepts API keys, with the tutorial's data.
@@ -655,4 +657,125 @@ async fn answers_do_not_depend_on_what_is_secret() {
         one.close().await;
         other.close().await;
     }
+}
+
+/// Whatever leads to a column that asks for a scope says so in the schema.
+#[tokio::test]
+async fn the_schema_says_what_asks_for_a_scope() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let sdl = text_body(app.get("/schema.graphql").await).await;
+    let schema = Schema::parse_and_validate(&sdl, "schema.graphql").expect("it is valid");
+    let directive = r#"@requiresScopes(scopes: [["read:secrets"]])"#;
+    let mut guarded = BTreeSet::new();
+    let mut note = |coordinate: String, directives: &DirectiveList| {
+        for directive_of in directives.get_all("requiresScopes") {
+            assert_eq!(directive_of.to_string(), directive, "{coordinate}");
+            guarded.insert(coordinate.clone());
+        }
+    };
+    // The name of the column, and of what matches by its values, wherever it is.
+    let mut named = BTreeSet::new();
+    for (name, ty) in &schema.types {
+        match ty {
+            ExtendedType::Object(object) => {
+                for (field, definition) in &object.fields {
+                    note(format!("{name}.{field}"), &definition.directives);
+                    named.extend((field == "secretName").then(|| format!("{name}.{field}")));
+                    for argument in &definition.arguments {
+                        assert_eq!(argument.directives.len(), 0, "{name}.{field}({}:)", argument.name);
+                    }
+                }
+            }
+            ExtendedType::InputObject(object) => {
+                // Writing it asks for no more than writing.
+                let is_written = ["New", "Create", "Update"].iter().any(|verb| name.starts_with(verb));
+                for (field, definition) in &object.fields {
+                    note(format!("{name}.{field}"), &definition.directives);
+                    let finds = field == "connectOrCreate" && *definition.ty.inner_named_type() == "NewHeroInput";
+                    named.extend((finds || field == "secretName" && !is_written).then(|| format!("{name}.{field}")));
+                }
+            }
+            ExtendedType::Enum(definition) => {
+                for (value, definition) in &definition.values {
+                    note(format!("{name}.{value}"), &definition.directives);
+                    named.extend((value == "SECRET_NAME").then(|| format!("{name}.{value}")));
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(guarded, named);
+    let expected = [
+        "Hero.secretName",
+        "HeroFilter.secretName",
+        "HeroOrderField.SECRET_NAME",
+        "TeamHeroesCreateInput.connectOrCreate",
+        "TeamHeroesUpdateInput.connectOrCreate",
+    ];
+    assert_eq!(guarded.into_iter().collect::<Vec<_>>(), expected);
+    app.close().await;
+}
+
+/// The log says who asked and with which scopes, or why a credential was refused, and never the credential.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_who_asked() {
+    let log = Log::of_this_test();
+    let app = app_with(TestDatabase::sqlite(), &["--anonymous", "read"], |_| ()).await;
+    let key = key(&app, READ_WRITE).await;
+    let id = &key[3..11];
+    let query = json!({"query": "query Teams { teams { id } }"});
+    log.lines();
+    let answered = |lines: Vec<Value>| -> Vec<Value> {
+        let lines = lines.into_iter().map(|mut line| line["fields"].take());
+        let of_request = lines.filter(|fields| fields["message"] == "answered");
+        of_request
+            .map(|fields| {
+                json!([
+                    fields["status"],
+                    fields["principal"],
+                    fields["scopes"],
+                    fields["credential_refused"],
+                    fields["errors"],
+                ])
+            })
+            .collect()
+    };
+    let wrong = format!("{}0", &key[..60]);
+    for key in [None, Some(&*key), Some(&*wrong), Some("a.b.c")] {
+        send(&app, key, RESPONSE, &query).await;
+    }
+    let lines = log.lines();
+    let text = json!(lines).to_string();
+    assert!(!text.contains(&key[12..40]) && !text.contains("a.b.c"), "{text}");
+    let no_form = "the API key is not of the form of one";
+    assert_eq!(
+        json!(answered(lines)),
+        json!([
+            [200, null, "read", null, null],
+            [200, id, "read,write", null, null],
+            [401, null, null, no_form, "UNAUTHENTICATED"],
+            [401, null, null, "tokens are not accepted", "UNAUTHENTICATED"],
+        ])
+    );
+    app.close().await;
+
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    app.graphql("{ teams { id } }").await;
+    assert_eq!(json!(answered(log.lines())), json!([[200, null, null, null, null]]));
+    app.close().await;
+}
+
+/// Of a server that shows its schema to nobody unknown, they do not learn by faults either what it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_do_nothing_learns_nothing() {
+    let app =
+        app_with(TestDatabase::sqlite(), &[], |settings| settings.graphql.introspection = Introspection::Authenticated);
+    let app = app.await;
+    let error = json!({"message": "a credential is required", "extensions": {"code": "UNAUTHENTICATED"}});
+    for query in ["{ heroes { nme } }", "{ heroes { name } }", "{", "{ __schema { types { name } } }"] {
+        let (status, headers, answer) = send(&app, None, RESPONSE, &json!({"query": query})).await;
+        assert_eq!((status, text(&headers[WWW_AUTHENTICATE])), (StatusCode::UNAUTHORIZED, &*challenge("")));
+        assert_eq!(answer, json!({"errors": [error]}));
+    }
+    app.close().await;
 }
