@@ -19,7 +19,7 @@ use super::{
     introspection,
     loaders::Loaders,
     request::{Answer, Outcome, Params},
-    variables,
+    types, variables,
 };
 use crate::{
     access::{Principal, Scope},
@@ -52,6 +52,7 @@ impl Schema {
     ///
     /// When the declarations of the API make no valid schema.
     pub fn new<A: Api>(db: Db, settings: &GraphQlSettings) -> anyhow::Result<Self> {
+        types::check(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))?;
         // Documents are validated and measured before async-graphql sees them.
         let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
         let definition = Definition::new(written(&executor));

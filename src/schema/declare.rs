@@ -113,6 +113,10 @@ pub struct Relation {
 /// A link table, seen from one side of a relation.
 #[derive(Debug)]
 pub struct Link {
+    /// The name of the table that the relation starts from.
+    pub from: DynIden,
+    /// The name of the table that it leads to.
+    pub to: DynIden,
     /// The name of the link table.
     pub table: DynIden,
     /// The column with the key of the row that the relation starts from.
@@ -209,13 +213,16 @@ impl Link {
     pub fn along(path: &impl Linked) -> Self {
         match &path.link()[..] {
             [to_link, to_row] => {
-                let (TableRef::Table(TableName(_, table), _), Identity::Unary(near), Identity::Unary(far)) =
-                    (&to_link.to_tbl, &to_link.to_col, &to_row.from_col)
+                let (Some(from), Some(table), Some(to)) =
+                    (name(&to_link.from_tbl), name(&to_link.to_tbl), name(&to_row.to_tbl))
                 else {
-                    panic!("a link table has a name and one column for each side: {to_link:?}");
+                    panic!("a relation leads from a table by a table to a table: {to_link:?} {to_row:?}");
+                };
+                let (Identity::Unary(near), Identity::Unary(far)) = (&to_link.to_col, &to_row.from_col) else {
+                    panic!("a link table has one column for each side: {to_link:?} {to_row:?}");
                 };
                 let is_near_first = near.inner() < far.inner();
-                Self { table: table.clone(), near: near.clone(), far: far.clone(), is_near_first }
+                Self { from, to, table, near: near.clone(), far: far.clone(), is_near_first }
             }
             steps => panic!("the path of a relation has two steps: {steps:?}"),
         }
@@ -232,6 +239,11 @@ impl Link {
     pub fn pair(&self, near: i64, far: i64) -> [i64; 2] {
         if self.is_near_first { [near, far] } else { [far, near] }
     }
+}
+
+/// The name of a table.
+fn name(table: &TableRef) -> Option<DynIden> {
+    if let TableRef::Table(TableName(_, name), _) = table { Some(name.clone()) } else { None }
 }
 
 /// A name with a capital.

@@ -51,7 +51,7 @@ impl<A: Api> OutputType for QueryRoot<A> {
     }
 
     fn create_type_info(registry: &mut Registry) -> String {
-        types::register(registry, A::entities());
+        types::register(registry, types::types(A::entities()));
         Self::qualified_type_name()
     }
 

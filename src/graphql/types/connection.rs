@@ -1,15 +1,11 @@
 //! The types of connections (Relay Cursor Connections Specification).
 
-use super::{
-    item::item,
-    register::{Registry, object},
-};
+use super::item::{Types, item};
 use crate::schema::Entity;
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for Entity { name, one, many, .. } in entities {
-        object(
-            registry,
+        types.object(
             &format!("{name}Connection"),
             format!("A page of a list of {many}."),
             vec![
@@ -27,8 +23,7 @@ pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
                 ),
             ],
         );
-        object(
-            registry,
+        types.object(
             &format!("{name}Edge"),
             format!("One entry of a `{name}Connection`."),
             vec![
@@ -37,9 +32,7 @@ pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
             ],
         );
     }
-    object(
-        registry,
-        "PageInfo",
+    types.object("PageInfo",
         "The position of a page in its list.",
         vec![
             item(

@@ -4,8 +4,7 @@ use super::{
     ArgumentPath,
     arguments::{Input, Object},
     id::key_of,
-    item::{Item, item},
-    register::{Registry, input},
+    item::{Item, Types, item},
 };
 use crate::{
     graphql::error::ApiError,
@@ -20,13 +19,12 @@ const MAX_RELATIONS: usize = 10;
 /// The greatest number of levels of nesting in one filter.
 const MAX_DEPTH: usize = 12;
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for entity in entities {
-        register_entity(registry, entity);
+        register_entity(types, entity);
     }
     let all = "All conditions that are given must hold. An empty filter matches everything.";
-    input(
-        registry,
+    types.input(
         "IdFilter",
         format!("A filter on an id. {all} Ids are global, such as `Hero:1`, or bare numbers."),
         vec![
@@ -35,13 +33,12 @@ pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
             item("notIn", "[ID!]", "Equal to none of these ids, at most 1,000."),
         ],
     );
-    input(registry, "StringFilter", format!("A filter on text. {all}"), text_conditions());
+    types.input("StringFilter", format!("A filter on text. {all}"), text_conditions());
     let mut nullable = text_conditions();
     nullable.push(item("isNull", "Boolean", "Whether the text is null."));
     let about = format!("A filter on text that can be null. {all} Only `isNull` matches null.");
-    input(registry, "NullableStringFilter", about, nullable);
-    input(
-        registry,
+    types.input("NullableStringFilter", about, nullable);
+    types.input(
         "IntFilter",
         format!("A filter on a whole number. {all} Only `isNull` matches null."),
         vec![
@@ -76,7 +73,7 @@ fn text_conditions() -> Vec<Item> {
     ]
 }
 
-fn register_entity(registry: &mut Registry, entity: &Entity) {
+fn register_entity(types: &mut Types, entity: &Entity) {
     let Entity { name, one, many, .. } = entity;
     let filter = format!("{name}Filter");
     let mut fields = vec![item("id", "IdFilter", "A filter on the id.")];
@@ -94,9 +91,8 @@ fn register_entity(registry: &mut Registry, entity: &Entity) {
     ]);
     let about =
         format!("A filter on {many}. All conditions that are given must hold. An empty filter matches all {many}.");
-    input(registry, &filter, about, fields);
-    input(
-        registry,
+    types.input(&filter, about, fields);
+    types.input(
         &format!("{name}ListFilter"),
         format!("A filter on a list of related {many}. All conditions that are given must hold."),
         vec![

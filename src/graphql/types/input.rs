@@ -7,9 +7,8 @@ use std::{collections::HashSet, fmt};
 use super::{
     arguments::{ArgumentPath, Input, Object},
     id::key_of,
-    item::{Item, item},
+    item::{Item, Types, item},
     object::scalar,
-    register::{Registry, input, object},
 };
 use crate::{
     graphql::error::ApiError,
@@ -22,12 +21,12 @@ const MAX_OBJECTS: usize = 10_000;
 /// The greatest number of errors that are reported for one call.
 const MAX_ERRORS: usize = 100;
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for entity in entities {
-        register_payloads(registry, entity);
-        register_inputs(registry, entity);
+        register_payloads(types, entity);
+        register_inputs(types, entity);
         for relation in entity.relations {
-            register_related(registry, entity, relation);
+            register_related(types, entity, relation);
         }
     }
 }
@@ -97,7 +96,7 @@ fn names(names: impl Iterator<Item = &'static str>) -> String {
     listed.join(" and ")
 }
 
-fn register_payloads(registry: &mut Registry, entity: &Entity) {
+fn register_payloads(types: &mut Types, entity: &Entity) {
     let Entity { name, one, many, .. } = entity;
     let plural = entity.plural();
     let null = "Null if a field of it that cannot be null failed; what was written stays written.";
@@ -109,16 +108,16 @@ fn register_payloads(registry: &mut Registry, entity: &Entity) {
         };
         let about = |what: &str| format!("The payload of `{}{what}`.", verb.to_ascii_lowercase());
         let field = item(*one, *name, format!("The {one} that was {has_done}{state}. {null}"));
-        object(registry, &format!("{verb}{name}Payload"), about(name), vec![field]);
+        types.object(&format!("{verb}{name}Payload"), about(name), vec![field]);
         let state = state.replace("it is", "they are").replace("it was", "they were").replace("its", "their");
         let null = null.replace("a field of it", "a field of one");
         let description = format!("The {many} that were {has_done}{state}, in the order of the input. {null}");
         let field = item(*many, format!("[{name}!]"), description);
-        object(registry, &format!("{verb}{plural}Payload"), about(&plural), vec![field]);
+        types.object(&format!("{verb}{plural}Payload"), about(&plural), vec![field]);
     }
 }
 
-fn register_inputs(registry: &mut Registry, entity: &Entity) {
+fn register_inputs(types: &mut Types, entity: &Entity) {
     let Entity { name, one, .. } = entity;
     let new = |column: &Column| {
         let nullability = if column.is_nullable { "" } else { "!" };
@@ -129,7 +128,7 @@ fn register_inputs(registry: &mut Registry, entity: &Entity) {
         )
     };
     let fields: Vec<Item> = entity.columns.iter().map(new).collect();
-    input(registry, &format!("New{name}Input"), format!("A {one} to create, without related objects."), fields);
+    types.input(&format!("New{name}Input"), format!("A {one} to create, without related objects."), fields);
 
     let related = |verb: &str| {
         let nothing = if verb == "Create" { "None" } else { "Unchanged" };
@@ -141,7 +140,7 @@ fn register_inputs(registry: &mut Registry, entity: &Entity) {
     };
     let mut fields: Vec<Item> = entity.columns.iter().map(new).collect();
     fields.extend(related("Create"));
-    input(registry, &format!("Create{name}Input"), format!("A {one} to create, with related objects."), fields);
+    types.input(&format!("Create{name}Input"), format!("A {one} to create, with related objects."), fields);
 
     let id = || item("id", "ID!", format!("The id of the {one}: global, such as `{name}:1`, or the bare number."));
     let changed = |column: &Column| {
@@ -152,9 +151,9 @@ fn register_inputs(registry: &mut Registry, entity: &Entity) {
     let mut fields = vec![id()];
     fields.extend(entity.columns.iter().map(changed));
     fields.extend(related("Update"));
-    input(registry, &format!("Update{name}Input"), format!("A {one} to change. Absent fields stay unchanged."), fields);
+    types.input(&format!("Update{name}Input"), format!("A {one} to change. Absent fields stay unchanged."), fields);
 
-    input(registry, &format!("Delete{name}Input"), format!("A {one} to delete."), vec![id()]);
+    types.input(&format!("Delete{name}Input"), format!("A {one} to delete."), vec![id()]);
 }
 
 /// What the input for a column must be.
@@ -175,7 +174,7 @@ fn grouped(number: i32) -> String {
     if number < 0 { format!("-{groups}") } else { groups }
 }
 
-fn register_related(registry: &mut Registry, entity: &Entity, relation: &Relation) {
+fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
     let (name, field) = (entity.name, relation.capitalized());
     let Entity { name: to, one, many, .. } = relation.to;
     let not_found = "One that does not exist is refused with `NOT_FOUND`.";
@@ -199,8 +198,7 @@ fn register_related(registry: &mut Registry, entity: &Entity, relation: &Relatio
             .requires(relation.to.requires().iter()),
         ]
     };
-    input(
-        registry,
+    types.input(
         &format!("{name}{field}CreateInput"),
         format!("The {many} to link to a new {}. All three lists can be given together.", entity.one),
         create(),
@@ -220,8 +218,7 @@ fn register_related(registry: &mut Registry, entity: &Entity, relation: &Relatio
         format!("The ids of all {many} to be linked; all others are unlinked. An empty list unlinks all. Excludes the other \
                  four lists. Not null. {ids}"),
     ));
-    input(
-        registry,
+    types.input(
         &format!("{name}{field}UpdateInput"),
         format!(
             "The changes to the {}. `set` excludes the other four lists, which can be given together.",

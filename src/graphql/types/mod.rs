@@ -18,19 +18,48 @@ pub use self::{
     filter::filter,
     id::{global_id, key_of, node_of, write_id},
     input::{InputReader, bounded},
+    item::Types,
     order::order,
-    register::{REQUIRES_SCOPES, Registry},
+    register::{REQUIRES_SCOPES, Registry, register},
     root::NODE,
 };
-use crate::schema::Entity;
+use crate::schema::{Entity, Link};
 
-/// Registers all types of the schema.
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
-    register::requires_scopes(registry);
-    root::register(registry, entities);
-    object::register(registry, entities);
-    connection::register(registry, entities);
-    filter::register(registry, entities);
-    order::register(registry, entities);
-    input::register(registry, entities);
+/// The types of the schema of some entities.
+#[must_use]
+pub fn types(entities: &[&'static Entity]) -> Types {
+    let mut types = Types::default();
+    root::register(&mut types, entities);
+    object::register(&mut types, entities);
+    connection::register(&mut types, entities);
+    filter::register(&mut types, entities);
+    order::register(&mut types, entities);
+    input::register(&mut types, entities);
+    types
+}
+
+/// Checks that entities make a schema.
+///
+/// # Errors
+///
+/// What is wrong with the declarations, and what would be right.
+pub fn check(entities: &[&'static Entity]) -> Result<(), String> {
+    types(entities).check()?;
+    for entity in entities {
+        for relation in entity.relations {
+            let name = format!("the relation {}.{}", entity.name, relation.field);
+            let (Link { from, to, .. }, to_entity) = (&**relation.link, relation.to);
+            if !entities.contains(&to_entity) {
+                return Err(format!("{name} leads to {}, which is no entity of the API", to_entity.name));
+            }
+            let expected = [entity.table(), to_entity.table()];
+            if [&*from.to_string(), &*to.to_string()] != expected {
+                return Err(format!(
+                    "{name} must go along a path from the table {} to the table {}; its link goes from {from} to {to}",
+                    expected[0], expected[1]
+                ));
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,12 +1,9 @@
 //! The object types of entities.
 
-use super::{
-    item::{Item, item},
-    register::{Registry, object},
-};
+use super::item::{Item, Types, item};
 use crate::schema::{Column, Entity, Kind, Relation};
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for entity in entities {
         let name = entity.name;
         let id = format!("The global id, such as `{name}:1`. It never changes and is never used again after a delete.");
@@ -16,7 +13,7 @@ pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
             .map(|column| item(column.field, output_type(column), column.about).requires(column.requires));
         let relations = entity.relations.iter().flat_map(|relation| related(entity, relation));
         let fields = std::iter::once(item("id", "ID!", id)).chain(columns).chain(relations);
-        object(registry, name, entity.about, fields.collect());
+        types.object(name, entity.about, fields.collect());
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::{
     arguments::Input,
-    item::{item, value},
-    register::{Registry, enumeration, input},
+    item::{Types, item, value},
 };
 use crate::{
     graphql::error::ApiError,
@@ -11,18 +10,18 @@ use crate::{
     store::{Order, OrderBy},
 };
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for entity in entities {
-        register_entity(registry, entity);
+        register_entity(types, entity);
     }
     let directions =
         vec![value("ASC", "From the least to the greatest."), value("DESC", "From the greatest to the least.")];
-    enumeration(registry, "OrderDirection", "The direction of an order.", directions);
+    types.enumeration("OrderDirection", "The direction of an order.", directions);
     let places = vec![value("FIRST", "Before all others."), value("LAST", "After all others.")];
-    enumeration(registry, "NullsOrder", "The position of objects whose value is null.", places);
+    types.enumeration("NullsOrder", "The position of objects whose value is null.", places);
 }
 
-fn register_entity(registry: &mut Registry, entity: &Entity) {
+fn register_entity(types: &mut Types, entity: &Entity) {
     let Entity { name, many, .. } = entity;
     let order = format!("{name}Order");
     let field = format!("{order}Field");
@@ -37,7 +36,7 @@ fn register_entity(registry: &mut Registry, entity: &Entity) {
         );
         fields.push(item("nulls", "NullsOrder", about));
     }
-    input(registry, &order, format!("One step of an order of {many}."), fields);
+    types.input(&order, format!("One step of an order of {many}."), fields);
 
     let id = value(symbol(entity.key.field), "The number in the id.");
     let columns =
@@ -48,7 +47,7 @@ fn register_entity(registry: &mut Registry, entity: &Entity) {
         .map(|relation| value(symbol(relation.count), format!("The number of {}.", relation.about)));
     let about =
         format!("The fields that {many} can be ordered by. Text is ordered by the code points of its characters.");
-    enumeration(registry, &field, about, std::iter::once(id).chain(columns).chain(counts).collect());
+    types.enumeration(&field, about, std::iter::once(id).chain(columns).chain(counts).collect());
 }
 
 /// The enum value for a field: `SECRET_NAME` for `secretName`.

@@ -14,7 +14,7 @@ use async_graphql::{
 
 pub use async_graphql::registry::Registry;
 
-use super::item::{Item, item, wrapped};
+use super::item::{Item, Type, TypeKind, Types, item, wrapped};
 
 /// The directive that says which scopes something asks for.
 pub const REQUIRES_SCOPES: &str = "requiresScopes";
@@ -81,7 +81,7 @@ impl Item {
 }
 
 /// Adds the directive of [`Item::requires`].
-pub fn requires_scopes(registry: &mut Registry) {
+fn requires_scopes(registry: &mut Registry) {
     let scopes = item(
         "scopes",
         "[[String!]!]!",
@@ -112,85 +112,76 @@ fn by_name<T>(items: Vec<Item>, convert: fn(Item) -> T) -> IndexMap<String, T> {
     items.into_iter().map(|item| (item.name.clone(), convert(item))).collect()
 }
 
-/// Adds an object type.
-pub fn object(registry: &mut Registry, name: &str, description: impl Into<String>, fields: Vec<Item>) {
-    let object = MetaType::Object {
-        name: name.to_owned(),
-        description: Some(wrapped(description.into())),
-        fields: by_name(fields, Item::into_field),
-        cache_control: async_graphql::CacheControl::default(),
-        extends: false,
-        shareable: false,
-        resolvable: true,
-        keys: None,
-        visible: None,
-        inaccessible: false,
-        interface_object: false,
-        tags: Vec::new(),
-        is_subscription: false,
-        rust_typename: None,
-        directive_invocations: Vec::new(),
-        requires_scopes: Vec::new(),
-    };
-    registry.types.insert(name.to_owned(), object);
-}
-
-/// Adds an interface, and says of the object types with these names that they implement it.
-pub fn interface<'a>(
-    registry: &mut Registry,
-    name: &str,
-    description: impl Into<String>,
-    fields: Vec<Item>,
-    objects: impl Iterator<Item = &'a str> + Clone,
-) {
-    let interface = MetaType::Interface {
-        name: name.to_owned(),
-        description: Some(wrapped(description.into())),
-        fields: by_name(fields, Item::into_field),
-        possible_types: objects.clone().map(str::to_owned).collect(),
-        extends: false,
-        keys: None,
-        visible: None,
-        inaccessible: false,
-        tags: Vec::new(),
-        rust_typename: None,
-        directive_invocations: Vec::new(),
-        requires_scopes: Vec::new(),
-    };
-    registry.types.insert(name.to_owned(), interface);
-    for object in objects {
-        registry.add_implements(object, name);
+/// Registers types. The last one of a name counts.
+pub fn register(registry: &mut Registry, types: Types) {
+    requires_scopes(registry);
+    for ty in types {
+        let name = ty.name.clone();
+        if let TypeKind::Interface(objects) = &ty.kind {
+            for object in objects {
+                registry.add_implements(object, &name);
+            }
+        }
+        registry.types.insert(name, meta(ty));
     }
 }
 
-/// Adds an input object type.
-pub fn input(registry: &mut Registry, name: &str, description: impl Into<String>, fields: Vec<Item>) {
-    let input = MetaType::InputObject {
-        name: name.to_owned(),
-        description: Some(wrapped(description.into())),
-        input_fields: by_name(fields, Item::into_input),
-        visible: None,
-        inaccessible: false,
-        tags: Vec::new(),
-        rust_typename: None,
-        oneof: false,
-        directive_invocations: Vec::new(),
-    };
-    registry.types.insert(name.to_owned(), input);
-}
-
-/// Adds an enum type.
-pub fn enumeration(registry: &mut Registry, name: &str, description: impl Into<String>, values: Vec<Item>) {
-    let enumeration = MetaType::Enum {
-        name: name.to_owned(),
-        description: Some(wrapped(description.into())),
-        enum_values: by_name(values, Item::into_value),
-        visible: None,
-        inaccessible: false,
-        tags: Vec::new(),
-        rust_typename: None,
-        directive_invocations: Vec::new(),
-        requires_scopes: Vec::new(),
-    };
-    registry.types.insert(name.to_owned(), enumeration);
+fn meta(Type { kind, name, description, items }: Type) -> MetaType {
+    let description = Some(wrapped(description));
+    match kind {
+        TypeKind::Object => MetaType::Object {
+            name,
+            description,
+            fields: by_name(items, Item::into_field),
+            cache_control: async_graphql::CacheControl::default(),
+            extends: false,
+            shareable: false,
+            resolvable: true,
+            keys: None,
+            visible: None,
+            inaccessible: false,
+            interface_object: false,
+            tags: Vec::new(),
+            is_subscription: false,
+            rust_typename: None,
+            directive_invocations: Vec::new(),
+            requires_scopes: Vec::new(),
+        },
+        TypeKind::Interface(objects) => MetaType::Interface {
+            name,
+            description,
+            fields: by_name(items, Item::into_field),
+            possible_types: objects.into_iter().map(str::to_owned).collect(),
+            extends: false,
+            keys: None,
+            visible: None,
+            inaccessible: false,
+            tags: Vec::new(),
+            rust_typename: None,
+            directive_invocations: Vec::new(),
+            requires_scopes: Vec::new(),
+        },
+        TypeKind::Input => MetaType::InputObject {
+            name,
+            description,
+            input_fields: by_name(items, Item::into_input),
+            visible: None,
+            inaccessible: false,
+            tags: Vec::new(),
+            rust_typename: None,
+            oneof: false,
+            directive_invocations: Vec::new(),
+        },
+        TypeKind::Enum => MetaType::Enum {
+            name,
+            description,
+            enum_values: by_name(items, Item::into_value),
+            visible: None,
+            inaccessible: false,
+            tags: Vec::new(),
+            rust_typename: None,
+            directive_invocations: Vec::new(),
+            requires_scopes: Vec::new(),
+        },
+    }
 }

@@ -2,9 +2,8 @@
 
 use super::{
     input,
-    item::{Item, item},
+    item::{Item, Types, item},
     object::{connection_arguments, list_arguments},
-    register::{Registry, interface, object},
 };
 use crate::schema::Entity;
 
@@ -22,7 +21,7 @@ fails is null, and its errors say why; it does not undo or hide the others. Any 
 requests changed the same data at the same time (nothing was written, and the request can be repeated), or with
 `UNAVAILABLE`, when the database cannot be reached or written.";
 
-pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
+pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     let mut queries: Vec<Item> = entities.iter().flat_map(|entity| queries(entity)).collect();
     queries.push(
         item(
@@ -43,14 +42,13 @@ pub fn register(registry: &mut Registry, entities: &[&'static Entity]) {
         )
         .with(vec![item("ids", "[ID!]!", format!("The global ids, such as `{}:1`. At most 1,000.", first_name(entities)))]),
     );
-    object(registry, "Query", QUERY, queries);
-    object(registry, "Mutation", MUTATION, entities.iter().flat_map(|entity| input::mutations(entity)).collect());
-    interface(
-        registry,
+    types.object("Query", QUERY, queries);
+    types.object("Mutation", MUTATION, entities.iter().flat_map(|entity| input::mutations(entity)).collect());
+    types.interface(
         NODE,
         "An object with a global id (Relay Global Object Identification Specification).",
         vec![item("id", "ID!", "The global id. It never changes and is never used again after a delete.")],
-        entities.iter().map(|entity| entity.name),
+        entities.iter().map(|entity| entity.name).collect(),
     );
 }
 
