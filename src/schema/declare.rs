@@ -148,6 +148,18 @@ impl Entity {
         self.columns.iter().filter_map(|column| column.requires).collect()
     }
 
+    /// The noun for one object, as descriptions have it: `secret base` for `secretBase`.
+    #[must_use]
+    pub fn noun(&self) -> String {
+        words(self.one)
+    }
+
+    /// The noun for several objects, as descriptions have it.
+    #[must_use]
+    pub fn nouns(&self) -> String {
+        words(self.many)
+    }
+
     /// The plural with a capital: `Heroes`.
     #[must_use]
     pub fn plural(&self) -> String {
@@ -244,6 +256,18 @@ impl Link {
 /// The name of a table.
 fn name(table: &TableRef) -> Option<DynIden> {
     if let TableRef::Table(TableName(_, name), _) = table { Some(name.clone()) } else { None }
+}
+
+/// A name in words: `secret base` for `secretBase`.
+fn words(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(character.to_ascii_lowercase());
+    }
+    words
 }
 
 /// A name with a capital.

@@ -93,139 +93,165 @@ async fn ask(app: &TestApp, key: &str, query: &str, variables: Value) -> Value {
 
 const RESPONSE: &str = "application/graphql-response+json";
 
-/// What reads `secretName`, or finds heroes by it: the document, its variables, and the errors without the message.
-fn doors() -> Vec<(&'static str, Value, Value)> {
-    let field = |line: u32, column: u32| {
-        json!({
-            "message": "`Hero.secretName` requires the scope `read:secrets`",
-            "locations": [{"line": line, "column": column}],
-            "extensions": {"code": "FORBIDDEN", "requires": "read:secrets", "coordinate": "Hero.secretName"},
-        })
-    };
-    let input = |coordinate: &str, column: u32, path: Value| {
-        json!({
-            "message": format!("`{coordinate}` requires the scope `read:secrets`"),
-            "locations": [{"line": 1, "column": column}],
-            "extensions": {
-                "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "argumentPath": path,
-            },
-        })
-    };
-    let variable = |coordinate: &str, path: Value| {
-        json!({
-            "message": format!("`{coordinate}` requires the scope `read:secrets`"),
-            "extensions": {
-                "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "variablePath": path,
-            },
-        })
-    };
-    let filter = "HeroFilter.secretName";
-    let order = "HeroOrderField.SECRET_NAME";
-    let of_team = |verb: &str| format!("TeamHeroes{verb}Input.connectOrCreate");
-    let no = || json!({});
+/// A document, its variables, and the errors of a client without the scope.
+type Door = (&'static str, Value, Value);
+
+/// The error of a field in the first line.
+fn field(column: u32) -> Value {
+    json!({
+        "message": "`Hero.secretName` requires the scope `read:secrets`",
+        "locations": [{"line": 1, "column": column}],
+        "extensions": {"code": "FORBIDDEN", "requires": "read:secrets", "coordinate": "Hero.secretName"},
+    })
+}
+
+/// The error of a value in an argument.
+fn input(coordinate: &str, column: u32, path: Value) -> Value {
+    json!({
+        "message": format!("`{coordinate}` requires the scope `read:secrets`"),
+        "locations": [{"line": 1, "column": column}],
+        "extensions": {
+            "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "argumentPath": path,
+        },
+    })
+}
+
+/// The error of a value in a variable.
+fn variable(coordinate: &str, path: Value) -> Value {
+    json!({
+        "message": format!("`{coordinate}` requires the scope `read:secrets`"),
+        "extensions": {
+            "code": "FORBIDDEN", "requires": "read:secrets", "coordinate": coordinate, "variablePath": path,
+        },
+    })
+}
+
+fn no() -> Value {
+    json!({})
+}
+
+const FILTER: &str = "HeroFilter.secretName";
+const ORDER: &str = "HeroOrderField.SECRET_NAME";
+
+/// What reads `secretName`, or finds heroes by it.
+fn doors() -> impl Iterator<Item = Door> {
+    selections().into_iter().chain(filters()).chain(orders_and_matches())
+}
+
+/// Selected, on each way to a hero.
+fn selections() -> Vec<Door> {
     vec![
-        // Selected, on each way to a hero.
-        (r#"{ hero(id: 1) { secretName } }"#, no(), json!([field(1, 17)])),
-        ("{ heroes { a: secretName } }", no(), json!([field(1, 12)])),
-        ("{ heroesConnection { nodes { secretName } } }", no(), json!([field(1, 30)])),
-        ("{ heroesConnection { edges { node { secretName } } } }", no(), json!([field(1, 37)])),
-        ("{ teams { heroes { secretName } } }", no(), json!([field(1, 20)])),
-        ("{ teams { heroesConnection { edges { node { secretName } } } } }", no(), json!([field(1, 45)])),
-        ("{ heroes { teams { heroes { teams { heroes { secretName } } } } } }", no(), json!([field(1, 46)])),
-        (r#"{ node(id: "Hero:1") { ... on Hero { secretName } } }"#, no(), json!([field(1, 38)])),
-        (r#"{ nodes(ids: ["Hero:1"]) { ...F } } fragment F on Hero { secretName }"#, no(), json!([field(1, 58)])),
-        ("query($c: Boolean!) { heroes { secretName @include(if: $c) } }", json!({"c": true}), json!([field(1, 32)])),
-        ("query($c: Boolean = false) { heroes { ... @skip(if: $c) { secretName } } }", no(), json!([field(1, 59)])),
+        ("{ hero(id: 1) { secretName } }", no(), json!([field(17)])),
+        ("{ heroes { a: secretName } }", no(), json!([field(12)])),
+        ("{ heroesConnection { nodes { secretName } } }", no(), json!([field(30)])),
+        ("{ heroesConnection { edges { node { secretName } } } }", no(), json!([field(37)])),
+        ("{ teams { heroes { secretName } } }", no(), json!([field(20)])),
+        ("{ teams { heroesConnection { edges { node { secretName } } } } }", no(), json!([field(45)])),
+        ("{ heroes { teams { heroes { teams { heroes { secretName } } } } } }", no(), json!([field(46)])),
+        (r#"{ node(id: "Hero:1") { ... on Hero { secretName } } }"#, no(), json!([field(38)])),
+        (r#"{ nodes(ids: ["Hero:1"]) { ...F } } fragment F on Hero { secretName }"#, no(), json!([field(58)])),
+        ("query($c: Boolean!) { heroes { secretName @include(if: $c) } }", json!({"c": true}), json!([field(32)])),
+        ("query($c: Boolean = false) { heroes { ... @skip(if: $c) { secretName } } }", no(), json!([field(59)])),
         (
             r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { secretName } } }"#,
             no(),
-            json!([field(1, 69)]),
+            json!([field(69)]),
         ),
         (
             r#"mutation { createTeam(input: {name: "A", headquarters: "B"}) { team { heroes { secretName } } } }"#,
             no(),
-            json!([field(1, 80)]),
+            json!([field(80)]),
         ),
-        ("mutation { updateHero(input: {id: 1, age: 3}) { hero { secretName } } }", no(), json!([field(1, 56)])),
-        ("mutation { deleteHeroes(input: [{id: 1}]) { heroes { secretName } } }", no(), json!([field(1, 54)])),
-        // In filters, at any depth.
+        ("mutation { updateHero(input: {id: 1, age: 3}) { hero { secretName } } }", no(), json!([field(56)])),
+        ("mutation { deleteHeroes(input: [{id: 1}]) { heroes { secretName } } }", no(), json!([field(54)])),
+    ]
+}
+
+/// In filters, at any depth.
+fn filters() -> Vec<Door> {
+    vec![
         (
             r#"{ heroes(where: {secretName: {eq: "x"}}) { id } }"#,
             no(),
-            json!([input(filter, 30, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 30, json!(["where", "secretName"]))]),
         ),
         (
-            r#"{ heroes(where: {secretName: {}}) { id } }"#,
+            "{ heroes(where: {secretName: {}}) { id } }",
             no(),
-            json!([input(filter, 30, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 30, json!(["where", "secretName"]))]),
         ),
         (
             r#"{ heroes(where: {or: [{}, {not: {secretName: {contains: "x"}}}]}) { id } }"#,
             no(),
-            json!([input(filter, 46, json!(["where", "or", 1, "not", "secretName"]))]),
+            json!([input(FILTER, 46, json!(["where", "or", 1, "not", "secretName"]))]),
         ),
         (
             r#"{ teams(where: {heroes: {every: {secretName: {ne: "x"}}}}) { id } }"#,
             no(),
-            json!([input(filter, 46, json!(["where", "heroes", "every", "secretName"]))]),
+            json!([input(FILTER, 46, json!(["where", "heroes", "every", "secretName"]))]),
         ),
         (
             r#"{ teams { heroCount(where: {secretName: {startsWith: "x"}}) } }"#,
             no(),
-            json!([input(filter, 41, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 41, json!(["where", "secretName"]))]),
         ),
         (
             r#"{ teams { heroesConnection(where: {secretName: {endsWith: "x"}}) { totalCount } } }"#,
             no(),
-            json!([input(filter, 48, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 48, json!(["where", "secretName"]))]),
         ),
         (
             r#"mutation { updateTeam(input: {id: 1}) { team { heroCount(where: {secretName: {in: ["x"]}}) } } }"#,
             no(),
-            json!([input(filter, 78, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 78, json!(["where", "secretName"]))]),
         ),
         (
             "query($w: HeroFilter) { heroes(where: $w) { id } }",
             json!({"w": {"and": [{"secretName": {"eq": "x"}}]}}),
-            json!([variable(filter, json!(["w", "and", 0, "secretName"]))]),
+            json!([variable(FILTER, json!(["w", "and", 0, "secretName"]))]),
         ),
         (
             r#"query($w: HeroFilter = {secretName: {eq: "x"}}) { heroes(where: $w) { id } }"#,
             no(),
-            json!([variable(filter, json!(["w", "secretName"]))]),
+            json!([variable(FILTER, json!(["w", "secretName"]))]),
         ),
         (
             "query($f: StringFilter) { heroes(where: {secretName: $f}) { id } }",
             json!({"f": {"eq": "x"}}),
-            json!([input(filter, 54, json!(["where", "secretName"]))]),
+            json!([input(FILTER, 54, json!(["where", "secretName"]))]),
         ),
         (
             "query($l: [HeroFilter!]) { heroes(where: {and: $l}) { id } }",
             json!({"l": {"secretName": {"eq": "x"}}}),
-            json!([variable(filter, json!(["l", "secretName"]))]),
+            json!([variable(FILTER, json!(["l", "secretName"]))]),
         ),
-        // In orders, and with them in cursors.
+    ]
+}
+
+/// In orders, and with them in cursors, and by what finds heroes by their values.
+fn orders_and_matches() -> Vec<Door> {
+    let of_team = |verb: &str| format!("TeamHeroes{verb}Input.connectOrCreate");
+    vec![
         (
             "{ heroes(orderBy: [{field: AGE}, {field: SECRET_NAME}]) { id } }",
             no(),
-            json!([input(order, 42, json!(["orderBy", 1, "field"]))]),
+            json!([input(ORDER, 42, json!(["orderBy", 1, "field"]))]),
         ),
         (
             "{ heroesConnection(orderBy: {field: SECRET_NAME}, first: 1) { pageInfo { endCursor } } }",
             no(),
-            json!([input(order, 37, json!(["orderBy", "field"]))]),
+            json!([input(ORDER, 37, json!(["orderBy", "field"]))]),
         ),
         (
             "query($f: HeroOrderField!) { teams { heroes(orderBy: {field: $f}) { id } } }",
             json!({"f": "SECRET_NAME"}),
-            json!([variable(order, json!(["f"]))]),
+            json!([variable(ORDER, json!(["f"]))]),
         ),
         (
             "query($o: [HeroOrder!]) { heroes(orderBy: $o) { id } }",
             json!({"o": [{"field": "SECRET_NAME"}]}),
-            json!([variable(order, json!(["o", 0, "field"]))]),
+            json!([variable(ORDER, json!(["o", 0, "field"]))]),
         ),
-        // By what finds heroes by their values.
         (
             r#"mutation { createTeam(input: {name: "A", headquarters: "B", heroes: {connectOrCreate: [{name: "Deadpond",
                 secretName: "Dive Wilson"}]}}) { team { id heroes { id } } } }"#,
@@ -325,6 +351,12 @@ on_both! {
     }
 }
 
+/// A key with another last digit.
+fn misspelt(key: &str) -> String {
+    let (rest, last) = key.split_at(key.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}
+
 fn text(header: &HeaderValue) -> &str {
     header.to_str().expect("it is ASCII")
 }
@@ -349,7 +381,7 @@ async fn with_headers(app: &TestApp, headers: &[(&str, &str)]) -> (StatusCode, O
 on_both! {
     async fn a_credential_comes_in_one_header(app: &TestApp) {
         let key = &key(app, READ).await;
-        let other = &format!("{}0", &key[..key.len() - 1]);
+        let other = &misspelt(key);
         let bearer = |key: &str| format!("Bearer {key}");
         let data = json!({"data": {"team": {"name": "Z-Force"}}});
         let accepted = (StatusCode::OK, None, data);
@@ -740,7 +772,7 @@ async fn the_log_says_who_asked() {
             })
             .collect()
     };
-    let wrong = format!("{}0", &key[..60]);
+    let wrong = misspelt(&key);
     for key in [None, Some(&*key), Some(&*wrong), Some("a.b.c")] {
         send(&app, key, RESPONSE, &query).await;
     }

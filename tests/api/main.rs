@@ -19,6 +19,7 @@ mod conformance;
 mod connections;
 mod create;
 mod deadlines;
+mod declarations;
 mod delete;
 mod documents;
 mod edge;

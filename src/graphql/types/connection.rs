@@ -4,9 +4,10 @@ use super::item::{Types, item};
 use crate::schema::Entity;
 
 pub fn register(types: &mut Types, entities: &[&'static Entity]) {
-    for Entity { name, one, many, .. } in entities {
+    for entity in entities {
+        let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
         types.object(
-            &format!("{name}Connection"),
+            format!("{name}Connection"),
             format!("A page of a list of {many}."),
             vec![
                 item(
@@ -24,7 +25,7 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
             ],
         );
         types.object(
-            &format!("{name}Edge"),
+            format!("{name}Edge"),
             format!("One entry of a `{name}Connection`."),
             vec![
                 item("cursor", "String!", "The position in the list, for `after` and `before`. An opaque value."),

@@ -74,7 +74,7 @@ fn text_conditions() -> Vec<Item> {
 }
 
 fn register_entity(types: &mut Types, entity: &Entity) {
-    let Entity { name, one, many, .. } = entity;
+    let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
     let filter = format!("{name}Filter");
     let mut fields = vec![item("id", "IdFilter", "A filter on the id.")];
     fields.extend(entity.columns.iter().map(|column| {
@@ -93,7 +93,7 @@ fn register_entity(types: &mut Types, entity: &Entity) {
         format!("A filter on {many}. All conditions that are given must hold. An empty filter matches all {many}.");
     types.input(&filter, about, fields);
     types.input(
-        &format!("{name}ListFilter"),
+        format!("{name}ListFilter"),
         format!("A filter on a list of related {many}. All conditions that are given must hold."),
         vec![
             item("some", &*filter, format!("At least one {one} matches this filter.")),

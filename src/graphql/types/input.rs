@@ -33,14 +33,14 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
 
 /// The fields of the mutation root for an entity.
 pub fn mutations(entity: &Entity) -> Vec<Item> {
-    let Entity { name, one, many, .. } = entity;
+    let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
     let plural = entity.plural();
     let failed = "Null if nothing was written: the errors say why, all errors of the input together (`BAD_USER_INPUT`), or \
                   which objects do not exist (`NOT_FOUND`).";
     let limit = "At most 1,000, which can name 10,000 objects together with what is nested in them.";
-    let related = names(entity.relations.iter().map(|relation| relation.to.many));
+    let related = names(entity.relations.iter().map(|relation| relation.to.nouns()));
     let field = |verb: &str, what: &str, about: String, argument: String| {
-        let is_list = what != *name;
+        let is_list = what != name;
         let input = if is_list { format!("[{verb}{name}Input!]!") } else { format!("{verb}{name}Input!") };
         item(format!("{}{what}", verb.to_ascii_lowercase()), format!("{verb}{what}Payload"), about)
             .with(vec![item("input", input, argument)])
@@ -86,8 +86,8 @@ pub fn mutations(entity: &Entity) -> Vec<Item> {
 }
 
 /// Names as a list in a sentence, each once.
-fn names(names: impl Iterator<Item = &'static str>) -> String {
-    let mut listed: Vec<&str> = Vec::new();
+fn names(names: impl Iterator<Item = String>) -> String {
+    let mut listed: Vec<String> = Vec::new();
     for name in names {
         if !listed.contains(&name) {
             listed.push(name);
@@ -97,7 +97,7 @@ fn names(names: impl Iterator<Item = &'static str>) -> String {
 }
 
 fn register_payloads(types: &mut Types, entity: &Entity) {
-    let Entity { name, one, many, .. } = entity;
+    let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
     let plural = entity.plural();
     let null = "Null if a field of it that cannot be null failed; what was written stays written.";
     for (verb, has_done) in [("Create", "created"), ("Update", "changed"), ("Delete", "deleted")] {
@@ -107,18 +107,18 @@ fn register_payloads(types: &mut Types, entity: &Entity) {
             _ => "",
         };
         let about = |what: &str| format!("The payload of `{}{what}`.", verb.to_ascii_lowercase());
-        let field = item(*one, *name, format!("The {one} that was {has_done}{state}. {null}"));
-        types.object(&format!("{verb}{name}Payload"), about(name), vec![field]);
+        let field = item(entity.one, name, format!("The {one} that was {has_done}{state}. {null}"));
+        types.object(format!("{verb}{name}Payload"), about(name), vec![field]);
         let state = state.replace("it is", "they are").replace("it was", "they were").replace("its", "their");
         let null = null.replace("a field of it", "a field of one");
         let description = format!("The {many} that were {has_done}{state}, in the order of the input. {null}");
-        let field = item(*many, format!("[{name}!]"), description);
-        types.object(&format!("{verb}{plural}Payload"), about(&plural), vec![field]);
+        let field = item(entity.many, format!("[{name}!]"), description);
+        types.object(format!("{verb}{plural}Payload"), about(&plural), vec![field]);
     }
 }
 
 fn register_inputs(types: &mut Types, entity: &Entity) {
-    let Entity { name, one, .. } = entity;
+    let (name, one) = (entity.name, entity.noun());
     let new = |column: &Column| {
         let nullability = if column.is_nullable { "" } else { "!" };
         item(
@@ -128,7 +128,7 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
         )
     };
     let fields: Vec<Item> = entity.columns.iter().map(new).collect();
-    types.input(&format!("New{name}Input"), format!("A {one} to create, without related objects."), fields);
+    types.input(format!("New{name}Input"), format!("A {one} to create, without related objects."), fields);
 
     let related = |verb: &str| {
         let nothing = if verb == "Create" { "None" } else { "Unchanged" };
@@ -140,7 +140,7 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
     };
     let mut fields: Vec<Item> = entity.columns.iter().map(new).collect();
     fields.extend(related("Create"));
-    types.input(&format!("Create{name}Input"), format!("A {one} to create, with related objects."), fields);
+    types.input(format!("Create{name}Input"), format!("A {one} to create, with related objects."), fields);
 
     let id = || item("id", "ID!", format!("The id of the {one}: global, such as `{name}:1`, or the bare number."));
     let changed = |column: &Column| {
@@ -151,9 +151,9 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
     let mut fields = vec![id()];
     fields.extend(entity.columns.iter().map(changed));
     fields.extend(related("Update"));
-    types.input(&format!("Update{name}Input"), format!("A {one} to change. Absent fields stay unchanged."), fields);
+    types.input(format!("Update{name}Input"), format!("A {one} to change. Absent fields stay unchanged."), fields);
 
-    types.input(&format!("Delete{name}Input"), format!("A {one} to delete."), vec![id()]);
+    types.input(format!("Delete{name}Input"), format!("A {one} to delete."), vec![id()]);
 }
 
 /// What the input for a column must be.
@@ -176,7 +176,7 @@ fn grouped(number: i32) -> String {
 
 fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
     let (name, field) = (entity.name, relation.capitalized());
-    let Entity { name: to, one, many, .. } = relation.to;
+    let (to, one, many) = (relation.to.name, relation.to.noun(), relation.to.nouns());
     let not_found = "One that does not exist is refused with `NOT_FOUND`.";
     let ids = format!("Ids are global, such as `{to}:1`, or bare numbers. {not_found} At most 1,000.");
     let create = || {
@@ -199,8 +199,8 @@ fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
         ]
     };
     types.input(
-        &format!("{name}{field}CreateInput"),
-        format!("The {many} to link to a new {}. All three lists can be given together.", entity.one),
+        format!("{name}{field}CreateInput"),
+        format!("The {many} to link to a new {}. All three lists can be given together.", entity.noun()),
         create(),
     );
     let mut update = create();
@@ -219,7 +219,7 @@ fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
                  four lists. Not null. {ids}"),
     ));
     types.input(
-        &format!("{name}{field}UpdateInput"),
+        format!("{name}{field}UpdateInput"),
         format!(
             "The changes to the {}. `set` excludes the other four lists, which can be given together.",
             relation.about

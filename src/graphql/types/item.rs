@@ -147,14 +147,20 @@ impl IntoIterator for Types {
     }
 }
 
-/// Names that begin with two underscores are GraphQL's own (Names, Reserved Names).
-fn check_name(name: &str, of: &str) -> Result<(), String> {
+/// Checks a name (Names, Reserved Names).
+///
+/// # Errors
+///
+/// When it is none.
+pub fn check_name(name: &str, of: &str) -> Result<(), String> {
     let is_first = |first: char| first.is_ascii_alphabetic() || first == '_';
     let is_name = name.starts_with(is_first) && name.chars().all(|next| next.is_ascii_alphanumeric() || next == '_');
     if is_name && !name.starts_with("__") {
         return Ok(());
     }
-    Err(format!("{name:?} of {of} is no name of GraphQL: letters, digits and underscores, the first no digit"))
+    Err(format!(
+        "{name:?} of {of} is no name of GraphQL: letters, digits and underscores, the first no digit, and not two underscores first"
+    ))
 }
 
 /// A description in lines of at most 116 characters, which the SDL indents.

@@ -18,7 +18,7 @@ pub use self::{
     filter::filter,
     id::{global_id, key_of, node_of, write_id},
     input::{InputReader, bounded},
-    item::Types,
+    item::{Types, check_name},
     order::order,
     register::{REQUIRES_SCOPES, Registry, register},
     root::NODE,
@@ -44,6 +44,9 @@ pub fn types(entities: &[&'static Entity]) -> Types {
 ///
 /// What is wrong with the declarations, and what would be right.
 pub fn check(entities: &[&'static Entity]) -> Result<(), String> {
+    for entity in entities {
+        check_name(entity.name, "an entity")?;
+    }
     types(entities).check()?;
     for entity in entities {
         for relation in entity.relations {

@@ -33,7 +33,7 @@ pub fn scalar(kind: Kind) -> &'static str {
 
 fn related(entity: &Entity, relation: &Relation) -> [Item; 3] {
     let Relation { field, count, about, to, .. } = relation;
-    let many = entity.many;
+    let many = entity.nouns();
     [
         item(
             *field,
@@ -63,7 +63,7 @@ fn related(entity: &Entity, relation: &Relation) -> [Item; 3] {
 }
 
 fn where_argument(entity: &Entity, verb: &str) -> Item {
-    let about = format!("{verb} only the {} that match this filter. All if absent or null.", entity.many);
+    let about = format!("{verb} only the {} that match this filter. All if absent or null.", entity.nouns());
     item("where", format!("{}Filter", entity.name), about)
 }
 
@@ -71,14 +71,14 @@ fn order_argument(entity: &Entity) -> Item {
     let about = format!(
         "The order of the {}. Equal ones are ordered by id, in the direction of the last step. By ascending id if absent, \
          null or empty.",
-        entity.many
+        entity.nouns()
     );
     item("orderBy", format!("[{}Order!]", entity.name), about)
 }
 
 /// The arguments of a plain list.
 pub fn list_arguments(entity: &Entity) -> Vec<Item> {
-    let many = entity.many;
+    let many = entity.nouns();
     vec![
         where_argument(entity, "Returns"),
         order_argument(entity),
@@ -96,7 +96,7 @@ pub fn list_arguments(entity: &Entity) -> Vec<Item> {
 
 /// The arguments of a connection.
 pub fn connection_arguments(entity: &Entity) -> Vec<Item> {
-    let many = entity.many;
+    let many = entity.nouns();
     let cursor = "The cursor comes from another page of the same list in the same order.";
     vec![
         where_argument(entity, "Returns"),

@@ -22,7 +22,7 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
 }
 
 fn register_entity(types: &mut Types, entity: &Entity) {
-    let Entity { name, many, .. } = entity;
+    let (name, many) = (entity.name, entity.nouns());
     let order = format!("{name}Order");
     let field = format!("{order}Field");
     let mut fields = vec![

@@ -57,11 +57,11 @@ fn first_name(entities: &[&'static Entity]) -> &'static str {
 }
 
 fn queries(entity: &Entity) -> [Item; 3] {
-    let Entity { name, one, many, .. } = entity;
+    let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
     [
         item(
-            *one,
-            *name,
+            entity.one,
+            name,
             format!(
                 "Returns the {one} with this id, or null if it does not exist. An id of another type is refused with \
                  `BAD_USER_INPUT`."
@@ -69,7 +69,7 @@ fn queries(entity: &Entity) -> [Item; 3] {
         )
         .with(vec![item("id", "ID!", format!("The id of the {one}: global, such as `{name}:1`, or the bare number."))]),
         item(
-            *many,
+            entity.many,
             format!("[{name}!]!"),
             format!(
                 "Returns the {many} that match the filter, ordered by id unless `orderBy` says otherwise. Empty if there are \
@@ -78,7 +78,7 @@ fn queries(entity: &Entity) -> [Item; 3] {
         )
         .with(list_arguments(entity)),
         item(
-            format!("{many}Connection"),
+            format!("{}Connection", entity.many),
             format!("{name}Connection!"),
             format!("Returns a page of the {many} that match the filter (Relay Cursor Connections Specification)."),
         )
