@@ -62,11 +62,11 @@ impl Config {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the API and the playground (what happens without a command)
+    /// Serve the API and the playground; the default
     Serve,
-    /// Apply the migrations that are pending
+    /// Apply pending migrations
     Migrate,
-    /// Load the tutorial's three heroes and two teams; what is there already stays as it is
+    /// Load the tutorial's three heroes and two teams; heroes and teams that exist stay as they are
     Seed,
     /// Print the schema in the schema definition language
     Schema,
@@ -83,7 +83,13 @@ pub enum KeyCommand {
         #[arg(long, value_name = "NAME", value_parser = Setting(key_name))]
         name: String,
         /// Scopes of the key, with commas: read, read:secrets, write, admin
-        #[arg(long, required = true, value_name = "SCOPE", value_delimiter = ',', value_parser = Setting(parsed::<Scope>))]
+        #[arg(
+            long,
+            required = true,
+            value_name = "SCOPE",
+            value_delimiter = ',',
+            value_parser = Setting(parsed::<Scope>)
+        )]
         scopes: Vec<Scope>,
         /// Time until the key stops working, such as 90d, 12h or 30m; it works until it is revoked if absent
         #[arg(long, value_name = "TIME", value_parser = Setting(time))]
@@ -101,7 +107,7 @@ pub enum KeyCommand {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServeSettings {
-    /// The address and port to listen on, or unix:PATH for a socket file
+    /// Address and port to listen on, or unix:PATH for a socket file
     #[arg(
         long,
         global = true,
@@ -111,10 +117,10 @@ pub struct ServeSettings {
         value_parser = Setting(parsed::<ListenAddress>)
     )]
     pub listen: ListenAddress,
-    /// Listen also where other machines can reach the server, which asks nobody who they are
+    /// Listen where other machines can reach the server, also without authentication
     #[arg(long, global = true, env = "HERO_TEAMS_INSECURE", value_parser = Setting(flag))]
     pub insecure: bool,
-    /// A name that requests may be for, besides localhost; one name or several with commas, and as often as needed
+    /// Host name that the server answers for, besides localhost; one or several with commas, repeatable
     #[arg(
         long = "allowed-host",
         global = true,
@@ -124,7 +130,7 @@ pub struct ServeSettings {
         value_parser = Setting(parsed::<HostName>)
     )]
     pub allowed_hosts: Vec<HostName>,
-    /// A site whose pages may use the API, as browsers name it; one or several with commas, and as often as needed
+    /// Origin of a site whose pages may use the API; one or several with commas, repeatable
     #[arg(
         long = "cors-origin",
         global = true,
@@ -144,10 +150,10 @@ pub struct ServeSettings {
         value_parser = Setting(network)
     )]
     pub trusted_proxies: Vec<IpNet>,
-    /// Leave the migrations alone, and refuse to serve an outdated database
+    /// Apply no migrations, and refuse to serve a database with pending ones
     #[arg(long, global = true, env = "HERO_TEAMS_NO_MIGRATE", value_parser = Setting(flag))]
     pub no_migrate: bool,
-    /// Seconds that running requests have to finish when the server is stopped
+    /// Seconds for running requests to finish when the server is stopped
     #[arg(
         long,
         global = true,
@@ -157,7 +163,7 @@ pub struct ServeSettings {
         value_parser = Setting(seconds)
     )]
     pub shutdown_timeout: Duration,
-    /// Seconds for the headers of a request, from its first byte, or from the start of the connection
+    /// Seconds for the headers of a request, from its first byte or the start of the connection
     #[arg(
         long,
         global = true,
@@ -167,7 +173,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_seconds)
     )]
     pub header_timeout: Duration,
-    /// Seconds that a connection is kept for the next request
+    /// Seconds for which an idle connection is kept
     #[arg(
         long,
         global = true,
@@ -187,7 +193,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_seconds)
     )]
     pub body_timeout: Duration,
-    /// Seconds that a request may be worked on
+    /// Seconds for the execution of a request
     #[arg(
         long,
         global = true,
@@ -197,7 +203,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_seconds)
     )]
     pub request_timeout: Duration,
-    /// Seconds that a client may stall while it reads an answer
+    /// Seconds for which a client may read nothing of its answer
     #[arg(
         long,
         global = true,
@@ -207,7 +213,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_seconds)
     )]
     pub write_timeout: Duration,
-    /// Bytes in the body of a request, at most
+    /// Maximum number of bytes in the body of a request
     #[arg(
         long,
         global = true,
@@ -217,7 +223,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_number::<usize>)
     )]
     pub max_body_bytes: usize,
-    /// GraphQL requests that are worked on at once, at most
+    /// Maximum number of GraphQL requests that are executed at once; more are refused with 503
     #[arg(
         long,
         global = true,
@@ -227,7 +233,7 @@ pub struct ServeSettings {
         value_parser = Setting(some_number::<usize>)
     )]
     pub max_requests: usize,
-    /// Connections at once, at most; others wait
+    /// Maximum number of connections; more wait
     #[arg(
         long,
         global = true,
@@ -244,7 +250,7 @@ pub struct ServeSettings {
 pub struct GraphQlSettings {
     #[command(flatten)]
     pub limits: Limits,
-    /// Bytes that documents may take which are kept parsed and validated; 0 keeps none
+    /// Maximum number of bytes of the cache of parsed and validated documents; 0 turns it off
     #[arg(
         long,
         global = true,
@@ -254,7 +260,7 @@ pub struct GraphQlSettings {
         value_parser = Setting(number::<u64>)
     )]
     pub document_cache: u64,
-    /// Requests in one batch, at most; 0 refuses batches
+    /// Maximum number of requests in a batch; 0 refuses batches
     #[arg(
         long,
         global = true,
@@ -277,7 +283,7 @@ pub struct GraphQlSettings {
     /// The same as --introspection none
     #[arg(long, global = true, env = "HERO_TEAMS_NO_INTROSPECTION", value_parser = Setting(flag))]
     pub no_introspection: bool,
-    /// Do not say which name a client may have meant when it sends one that is unknown
+    /// Suggest no names in errors about unknown names
     #[arg(long, global = true, env = "HERO_TEAMS_NO_SUGGESTIONS", value_parser = Setting(flag))]
     pub no_suggestions: bool,
 }
@@ -323,7 +329,7 @@ impl GraphQlSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "GraphQL")]
 pub struct Limits {
-    /// Tokens in a document, at most
+    /// Maximum number of tokens in a document
     #[arg(
         long,
         global = true,
@@ -333,7 +339,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_tokens: usize,
-    /// Fields in fields, at most
+    /// Maximum depth of fields in fields
     #[arg(
         long,
         global = true,
@@ -343,7 +349,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_depth: usize,
-    /// Fields of an operation, at most, with those of a fragment for each time that it is spread
+    /// Maximum number of fields of an operation; those of a fragment count each time it is spread
     #[arg(
         long,
         global = true,
@@ -353,7 +359,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_fields: usize,
-    /// How often one field of an object may be selected, under different aliases
+    /// Maximum number of selections of one field of an object, under different aliases
     #[arg(
         long,
         global = true,
@@ -363,7 +369,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_aliases: usize,
-    /// Directives of an operation, at most
+    /// Maximum number of directives of an operation
     #[arg(
         long,
         global = true,
@@ -373,7 +379,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_directives: usize,
-    /// Fields at the root of an operation, at most
+    /// Maximum number of fields at the root of an operation
     #[arg(
         long,
         global = true,
@@ -383,7 +389,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_root_fields: usize,
-    /// Rows that an operation may answer with, at most, as estimated from `limit`, `first` and `last` down the tree
+    /// Maximum number of rows of an operation, estimated from `limit`, `first` and `last` down the tree
     #[arg(
         long,
         global = true,
@@ -393,7 +399,7 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_rows: usize,
-    /// Bytes of an answer, at most, about
+    /// Maximum number of bytes of an answer, approximately
     #[arg(
         long,
         global = true,
@@ -430,7 +436,7 @@ impl Default for Limits {
 pub struct DatabaseSettings {
     #[arg(
         long,
-        help = "The database: sqlite://FILE, created when missing, or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        help = "Database: sqlite://FILE, created if it does not exist, or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
         global = true,
         env = "DATABASE_URL",
         hide_env_values = true,
@@ -439,7 +445,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(parsed::<DatabaseUrl>)
     )]
     pub database_url: DatabaseUrl,
-    /// Connections that read, at most
+    /// Maximum number of connections that read
     #[arg(
         long,
         global = true,
@@ -449,7 +455,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(connections)
     )]
     pub read_connections: u32,
-    /// Connections that write, at most; SQLite always has one
+    /// Maximum number of connections that write; SQLite always has one
     #[arg(
         long,
         global = true,
@@ -459,7 +465,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(connections)
     )]
     pub write_connections: u32,
-    /// Seconds that a request, or the start, waits for a connection to the database
+    /// Seconds to wait for a connection to the database
     #[arg(
         long,
         global = true,
@@ -469,7 +475,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub acquire_timeout: Duration,
-    /// Seconds that a commit is waited for past the deadline of its request, before its connection is given up
+    /// Seconds to wait for a commit after the deadline of its request; then its connection is given up
     #[arg(
         long,
         global = true,
@@ -479,7 +485,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub commit_timeout: Duration,
-    /// Seconds that a statement may take on PostgreSQL before it is cancelled; 0 for no end
+    /// Seconds after which PostgreSQL cancels a statement; 0 for never
     #[arg(
         long,
         global = true,
@@ -489,7 +495,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub statement_timeout: Duration,
-    /// Seconds that a statement may take before the log warns of it; 0 for no warnings
+    /// Seconds after which the log warns of a statement; 0 for never
     #[arg(
         long,
         global = true,
@@ -499,7 +505,7 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub slow_statement: Duration,
-    /// Log each statement and its time
+    /// Log each SQL statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
 }
@@ -507,7 +513,7 @@ pub struct DatabaseSettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
-    /// What is logged, to the standard error output: error, warn, info, debug or trace
+    /// Level of the log: error, warn, info, debug or trace
     #[arg(
         long,
         global = true,
@@ -517,7 +523,7 @@ pub struct LogSettings {
         value_parser = Setting(one_of::<LogLevel>)
     )]
     pub log_level: LogLevel,
-    /// How it is logged: text, or json with one object a line
+    /// Format of the log: text, or json with one object a line
     #[arg(
         long,
         global = true,

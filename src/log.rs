@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
-/// Bytes that wait to be written, at most.
+/// The greatest number of bytes that wait to be written.
 const MAX_WAITING: usize = 2 * 1024 * 1024;
 /// Bytes of memory that are kept for the next lines.
 const KEPT: usize = 64 * 1024;

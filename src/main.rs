@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
-            // One line, with the causes behind it.
+            // One line, with the causes after it.
             log.line(&message.replace('\n', " "));
             code
         }

@@ -28,7 +28,8 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     }
     anyhow::ensure!(
         access.authenticates() || !matches!(graphql.introspection(), Introspection::Authenticated),
-        "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or --jwt-secret-file"
+        "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
+         --jwt-secret-file"
     );
     // The address comes first: a server that cannot listen changes nothing.
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;

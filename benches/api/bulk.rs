@@ -135,7 +135,8 @@ async fn create_by_hand(db: &Db) -> Vec<u8> {
     let teams_by_number = keys(&txn, find, json!(names)).await;
     let heroes: Vec<_> = (1..=HEROES).map(|hero| json!([format!("Hero {hero}"), "S", hero % 90])).collect();
     let insert = if is_sqlite {
-        "INSERT INTO hero (name, secret_name, age) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) RETURNING id"
+        "INSERT INTO hero (name, secret_name, age) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) \
+         RETURNING id"
     } else {
         "INSERT INTO hero (name, secret_name, age) SELECT value ->> 0, value ->> 1, (value ->> 2)::int
          FROM json_array_elements($1::json) RETURNING id"

@@ -77,7 +77,8 @@ pub const WORKLOADS: [Workload; 8] = [
     }),
     Workload::Read(Read {
         name: "the heroes of a team by a filter through the relation",
-        query: "query($limit: Int!) { heroes(limit: $limit, where: {teams: {some: {name: {eq: \"Team 7\"}}}}) { id name age } }",
+        query: "query($limit: Int!) { heroes(limit: $limit, where: {teams: {some: {name: {eq: \"Team 7\"}}}}) { id \
+                name age } }",
         variable: "limit",
         value: |_| 100,
         sql: by_hand::HEROES_OF_TEAM,

@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        // The key stands behind the column, because every order ends with it.
+        // The key comes after the column, because every order ends with it.
         for column in ["name", "secret_name", "age"] {
             manager
                 .create_index(

@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        // The key stands behind the column, because every order ends with it.
+        // The key comes after the column, because every order ends with it.
         for column in ["name", "headquarters"] {
             manager
                 .create_index(

@@ -41,8 +41,8 @@ const CHECKSUM_LENGTH: usize = 6;
 const REFRESH: Duration = Duration::from_secs(10);
 /// How old it may be. A key that was revoked works no longer than this.
 const MAX_AGE: Duration = Duration::from_secs(30);
-/// How old it is at least when an unknown key makes it be read again: whoever guesses keys causes a hundred statements a
-/// second at most, and a key that was just made works at once.
+/// How old it is at least when an unknown key makes it be read again: whoever guesses keys causes a hundred statements
+/// a second at most, and a key that was just made works at once.
 const MIN_AGE: Duration = Duration::from_millis(10);
 /// How long the database may take.
 const MAX_READ: Duration = Duration::from_secs(5);

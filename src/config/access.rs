@@ -39,7 +39,8 @@ pub struct AccessSettings {
         value_parser = Setting(parsed::<PathBuf>)
     )]
     pub jwt_secret_file: Option<PathBuf>,
-    /// Audience of this server in the claim `aud` of tokens; required with tokens; one or several with commas, repeatable
+    /// Audience of this server in the claim `aud` of tokens; required with tokens; one or several with commas,
+    /// repeatable
     #[arg(
         long,
         global = true,
@@ -49,7 +50,8 @@ pub struct AccessSettings {
         value_parser = Setting(text)
     )]
     pub jwt_audience: Vec<String>,
-    /// Algorithms that tokens may be signed with, with commas; HS256 with --jwt-secret-file, otherwise RS256,ES256,EdDSA
+    /// Algorithms that tokens may be signed with, with commas; HS256 with --jwt-secret-file, otherwise
+    /// RS256,ES256,EdDSA
     #[arg(
         long,
         global = true,
@@ -69,7 +71,8 @@ pub struct AccessSettings {
         value_parser = Setting(seconds)
     )]
     pub jwt_leeway: Duration,
-    /// JSON pointer to the claim with the scopes, a list or text with spaces; of several with commas the first that exists
+    /// JSON pointer to the claim with the scopes, a list or text with spaces; of several with commas the first that
+    /// exists
     #[arg(
         long,
         global = true,
@@ -123,7 +126,8 @@ pub struct AccessSettings {
     /// Accept the API keys of the database, which `hero-teams key create` makes
     #[arg(long, global = true, env = "HERO_TEAMS_API_KEYS", value_parser = Setting(flag))]
     pub api_keys: bool,
-    /// Scopes of a request without a credential, with commas; none if another setting for access is given, otherwise all
+    /// Scopes of a request without a credential, with commas; none if another setting for access is given, otherwise
+    /// all
     #[arg(
         long,
         global = true,

@@ -40,7 +40,7 @@ pub struct LongStatements {
 const LONG: Duration = Duration::from_millis(100);
 /// How often in a row it must have taken long to be known for that. Once may be the mood of the machine.
 const TIMES: u8 = 2;
-/// Statements that are remembered, at most.
+/// The greatest number of statements that are remembered.
 const MAX_REMEMBERED: usize = 1_000;
 
 impl LongStatements {

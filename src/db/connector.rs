@@ -89,8 +89,8 @@ impl Asked {
             let found: &str = row.map_or(Ok("not known"), |row| row.try_get(2))?;
             if found != asked {
                 let message = format!(
-                    "PostgreSQL does not do what was asked for when the connection was opened: {name} is {found} and not \
-                     {asked}; a pooler that ignores the startup parameter `options` is not supported"
+                    "PostgreSQL does not do what was asked for when the connection was opened: {name} is {found} and \
+                     not {asked}; a pooler that ignores the startup parameter `options` is not supported"
                 );
                 return Err(sqlx::Error::Configuration(message.into()));
             }

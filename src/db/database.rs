@@ -21,9 +21,9 @@ pub struct DbSettings {
     /// The migrations that make the tables.
     pub migrations: Migrations,
     pub url: DatabaseUrl,
-    /// Connections that read, at most.
+    /// The maximum number of connections that read.
     pub read_connections: u32,
-    /// Connections that write, at most. SQLite always has one.
+    /// The maximum number of connections that write. SQLite always has one.
     pub write_connections: u32,
     /// How long a request waits for a connection that is free.
     pub acquire_timeout: Duration,

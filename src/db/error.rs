@@ -186,7 +186,7 @@ pub fn unanswered_commit(cause: impl Into<Box<dyn Error + Send + Sync>>) -> DbEr
     DbErr::Exec(RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(UnansweredCommit(cause.into()))))))
 }
 
-/// It travels as the cause of a [`DbErr`], too.
+/// It also travels as the cause of a [`DbErr`].
 #[derive(Debug)]
 struct UnansweredCommit(Box<dyn Error + Send + Sync>);
 

@@ -77,7 +77,7 @@ pub struct Found {
     pub encoding: String,
 }
 
-/// Names in a message, at most.
+/// The greatest number of names in a message.
 const MAX_NAMES: usize = 5;
 
 impl Found {
@@ -174,7 +174,7 @@ impl Db {
             }
         };
         if is_postgres {
-            // The wait for the other server takes its time, too.
+            // The wait for the other server takes time as well.
             txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             txn.execute_raw(Statement::from_sql_and_values(
                 DbBackend::Postgres,

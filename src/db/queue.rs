@@ -1,7 +1,7 @@
 //! Writes on SQLite, one after another.
 //!
-//! SQLite has one writer. A thread that goes from one write straight to the next saves the handover between tasks: a third
-//! of the time of a write, when many wait.
+//! SQLite has one writer. A thread that goes from one write straight to the next saves the handover between tasks: a
+//! third of the time of a write, when many wait.
 
 use std::{
     io,

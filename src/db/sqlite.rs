@@ -205,7 +205,7 @@ impl Sqlite {
         joined
     }
 
-    /// A sign of life: that no thread has taken the connection along, and that it reads what is there.
+    /// A sign of life: that no thread has taken the connection along, and that it can read.
     pub fn ping(&self) -> Result<(), sqlx::Error> {
         let connection = self.connection.as_ref().ok_or(sqlx::Error::WorkerCrashed)?;
         if connection.is_frozen() { connection.check().map_err(error) } else { Ok(()) }

@@ -40,7 +40,7 @@ pub struct StatementMeter {
     observer: Option<Arc<Observer>>,
 }
 
-/// Statements of one request that read at the same time, at most.
+/// The greatest number of statements of one request that read at the same time.
 const MAX_READS_AT_ONCE: usize = 4;
 
 type Observer = dyn Fn(&Statement) + Send + Sync;

@@ -92,7 +92,7 @@ impl Db {
         let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
             Ok(result) => result,
             Err(error) if turn.swap(false, Ordering::Relaxed) => return Err(error.into()),
-            // Its own deadline is the same, and its commit is waited for. A disk may hang, too.
+            // Its own deadline is the same, and its commit is waited for. A disk may hang as well.
             Err(_) => match timeout_at(self.meter().deadline_and(self.write.commit_timeout()), result).await {
                 Ok(result) => result,
                 Err(_) => return self.written(Err(unanswered_commit("it took too long").into())),

@@ -198,7 +198,8 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Conflict => Self::new(
                 Code::Conflict,
-                "other requests changed the same data at the same time; nothing was written, the request may be repeated",
+                "other requests changed the same data at the same time; nothing was written, the request may be \
+                 repeated",
             ),
             StoreError::Timeout => {
                 Self::new(Code::Timeout, "the database took too long to answer; ask for less, or with a simpler filter")

@@ -40,8 +40,8 @@ pub fn introspect(
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
     let values = Valid::assume_valid(values);
-    // Each `isOneOf` is sent to apollo-compiler as `<prefix><key>: name` and rewritten afterwards. The prefix is random,
-    // so no alias of a client can collide with it.
+    // Each `isOneOf` is sent to apollo-compiler as `<prefix><key>: name` and rewritten afterwards. The prefix is
+    // random, so no alias of a client can collide with it.
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
     ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);

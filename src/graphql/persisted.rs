@@ -10,7 +10,7 @@ use super::{
     request::PersistedQuery,
 };
 
-/// Hashes that are remembered, at most. Their documents count in the cache of documents, too.
+/// The greatest number of hashes that are remembered. Their documents count in the cache of documents as well.
 const MAX_HASHES: usize = 1_000;
 /// The longest text that is remembered by its hash, in bytes, so that all of them together are bounded.
 const MAX_TEXT: usize = 16 * 1024;

@@ -53,8 +53,8 @@ impl TrustedProxies {
     }
 }
 
-/// The addresses in `Forwarded` (RFC 7239), or without it in `X-Forwarded-For`, from the first to the last. None for one
-/// that a proxy does not tell.
+/// The addresses in `Forwarded` (RFC 7239), or without it in `X-Forwarded-For`, from the first to the last. None for
+/// one that a proxy does not tell.
 fn addresses(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     if !headers.contains_key(FORWARDED) {
         return list(headers, &X_FORWARDED_FOR).map(address).collect();

@@ -13,7 +13,7 @@ use super::{body::Refusal, media_type::parts};
 /// The header `Accept-Encoding` of an answer to a request with another coding (RFC 9110, 15.5.16).
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip");
 
-/// Members of one gzip, at most. Each takes time, also when it is empty.
+/// The greatest number of members of one gzip. Each takes time, also when it is empty.
 const MAX_MEMBERS: usize = 100;
 
 /// The coding of a body.

@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub request_timeout: Duration,
     /// As many as requests may be worked on at once.
     pub permits: Semaphore,
-    /// Requests in one batch, at most; 0 refuses batches.
+    /// The greatest number of requests in one batch; 0 refuses batches.
     pub max_batch: usize,
 }
 

@@ -4,7 +4,7 @@ use axum::{Router, extract::State, http::StatusCode, routing};
 
 use crate::db::Db;
 
-/// `GET /health/live`: the process answers. `GET /health/ready`: the database can be read and written, too.
+/// `GET /health/live`: the process answers. `GET /health/ready`: the database can be read and written.
 pub fn router(db: Db) -> Router {
     Router::new().route("/health/live", routing::get("live")).route("/health/ready", routing::get(ready)).with_state(db)
 }

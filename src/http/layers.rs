@@ -44,7 +44,7 @@ use crate::{config::ServeSettings, graphql::Code, server::UnclearHost};
 
 /// What tells a request from all others, in its answer and in the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of an id that a client gives its request, at most.
+/// The greatest number of characters of an id that a client gives its request.
 const MAX_REQUEST_ID: usize = 128;
 /// Bytes from which on an answer is worth compressing.
 const MIN_COMPRESSED: u64 = 1024;
@@ -87,8 +87,8 @@ impl Edge {
     fn warn_of_plain_http(&self, client: Client, headers: &HeaderMap) {
         if !client.is_private && has_credential(headers) && !self.has_warned.swap(true, Relaxed) {
             tracing::warn!(
-                "a credential came over plain HTTP from another machine, where others can read it; put a proxy that speaks \
-                 TLS before the server, and list it in --trusted-proxy"
+                "a credential came over plain HTTP from another machine, where others can read it; put a proxy that \
+                 speaks TLS before the server, and list it in --trusted-proxy"
             );
         }
     }
@@ -100,7 +100,7 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
     let id = request_id(request.headers());
     let client = state.proxies.client(&request);
     let asked = Asked::new(&request, client.address);
-    // An id is visible ASCII. The span is there whatever the level, so that an error names its request.
+    // An id is visible ASCII. The span exists whatever the level, so that an error names its request.
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
     let hosts = &state.hosts;
     let refused = unclear(&request).or_else(|| misdirected(hosts, &request)).or_else(|| not_acceptable(&mut request));
@@ -159,7 +159,8 @@ fn misdirected(hosts: &Hosts, request: &Request) -> Option<Response> {
     }
     let host = hosts.foreign(request)?;
     let message = format!(
-        "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+        "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than \
+         localhost"
     );
     Some(refusal(StatusCode::MISDIRECTED_REQUEST, Code::BadUserInput, &message))
 }

@@ -7,7 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use super::health::is_probe;
 use crate::{access::Principal, graphql::Code};
 
-/// Characters of a path that are logged, at most.
+/// The greatest number of characters of a path that are logged.
 const MAX_PATH: usize = 200;
 
 /// What the endpoint tells about a request, in an extension of its response.
@@ -62,7 +62,8 @@ impl Asked {
     pub fn log(&self, status: StatusCode, time: Duration, measured: Option<&Measured>) {
         // Probes come every few seconds and say nothing new.
         if is_probe(&self.path) {
-            tracing::debug!(method = %self.method, path = self.path, status = status.as_u16(), ms = milliseconds(time), "answered");
+            let (status, ms) = (status.as_u16(), milliseconds(time));
+            tracing::debug!(method = %self.method, path = self.path, status, ms, "answered");
             return;
         }
         let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
@@ -85,7 +86,7 @@ impl Asked {
     }
 }
 
-/// With two digits behind the point.
+/// With two digits after the point.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 100_000.0).round() / 100.0
 }

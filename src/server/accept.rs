@@ -17,10 +17,10 @@ use super::{
 };
 use crate::config::ServeSettings;
 
-/// Bytes and number of the headers of a request, at most.
+/// The greatest size of the headers of a request, in bytes, and their greatest number.
 const MAX_HEADER_BYTES: u16 = 16 * 1024;
 const MAX_HEADERS: usize = 100;
-/// Requests at once on one HTTP/2 connection, at most.
+/// The greatest number of requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
 /// Requests that an HTTP/2 client may cancel before they have been looked at, and that may fail by its fault.
 const MAX_RESETS: usize = 20;

@@ -55,7 +55,7 @@ pub async fn serve(
     let stream = TokioIo::new(Stream::new(socket, timeouts.write, Arc::clone(&activity)));
     let requests = Requests { router, peer, activity: Arc::clone(&activity) };
     let mut connection = pin!(protocol.serve_connection(stream, requests));
-    // When the server itself has gone, its tasks go, too.
+    // When the server itself has gone, its tasks go as well.
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
     let mut timer = pin!(tokio::time::sleep(timeouts.header));
     let mut closes = false;

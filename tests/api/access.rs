@@ -616,15 +616,18 @@ fn curious(rng: &mut Rng, writes: bool) -> Value {
         let payload = ["heroes { id name }", "heroes { id secretName }", "heroCount"][rng.usize(0..3)];
         return match rng.usize(0..4) {
             0 => json!({
-                "query": format!("mutation($i: CreateTeamInput!) {{ createTeam(input: $i) {{ team {{ id {payload} }} }} }}"),
+                "query": format!("mutation($i: CreateTeamInput!) {{ createTeam(input: $i) {{ team {{ id {payload} }} \
+                                  }} }}"),
                 "variables": {"i": {"name": text_of(rng), "headquarters": "x", "heroes": {verb: [hero], "connect": ids}}},
             }),
             1 => json!({
-                "query": format!("mutation($i: UpdateTeamInput!) {{ updateTeam(input: $i) {{ team {{ id {payload} }} }} }}"),
+                "query": format!("mutation($i: UpdateTeamInput!) {{ updateTeam(input: $i) {{ team {{ id {payload} }} \
+                                  }} }}"),
                 "variables": {"i": {"id": rng.i64(1..10), "heroes": {verb: [hero], "disconnect": ids}}},
             }),
             2 => json!({
-                "query": "mutation($i: UpdateHeroInput!) { updateHero(input: $i) { hero { id name age teams { id } } } }",
+                "query": "mutation($i: UpdateHeroInput!) { updateHero(input: $i) { hero { id name age teams { id } } \
+                          } }",
                 "variables": {"i": {"id": rng.i64(1..35), "secretName": text_of(rng), "age": age(rng)}},
             }),
             _ => json!({

@@ -122,12 +122,15 @@ on_both_databases! {
             ("DELETE", "hero_team_link", delete),
         ] {
             if app.database.is_postgres() {
-                app.execute("CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'injected'; END $$")
+                app.execute("CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE \
+                             'injected'; END $$")
                     .await;
-                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION fail()");
+                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION \
+                                   fail()");
                 app.execute(&sql).await;
             } else {
-                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} BEGIN SELECT RAISE(ABORT, 'injected'); END");
+                let sql = format!("CREATE TRIGGER fail AFTER {event} ON {table} BEGIN SELECT RAISE(ABORT, \
+                                   'injected'); END");
                 app.execute(&sql).await;
             }
             let answer = app.graphql(query).await;

@@ -27,7 +27,8 @@ on_both_databases! {
             (4, "{ heroes(limit: 1) { teams { heroes(limit: 1000) { teams(limit: 500) { name } } } } }"),
             (3, "{ teams(limit: 1000) { heroes(limit: 1000) { teams { name } } } }"),
             // Each set of arguments is a batch of its own.
-            (3, "{ heroes(limit: 1000) { a: teams(limit: 1) { name } b: teams(limit: 1, offset: 1) { name } c: teams(limit: 1) { id } } }"),
+            (3, "{ heroes(limit: 1000) { a: teams(limit: 1) { name } b: teams(limit: 1, offset: 1) { name } c: \
+                 teams(limit: 1) { id } } }"),
             (3, "{ teams(limit: 2) { heroes(limit: 1000) { teams { name } } } }"),
         ];
         create(app, 3).await;

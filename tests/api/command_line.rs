@@ -123,7 +123,8 @@ impl Server {
     pub async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
+             application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.ok()?;
@@ -238,8 +239,8 @@ fn what_cannot_be_done_ends_with_one_line() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = run(&["--listen", address]);
         let reason = "there is no authentication, so whoever reaches that address could read and write everything";
-        let remedy = "set --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say \
-                      --insecure";
+        let remedy = "set --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or \
+                      say --insecure";
         assert_eq!(refused, format!("error: cannot listen on {address}: {reason}; {remedy}"));
     }
     drop(Server::listen(folder.path(), &["--listen", "0.0.0.0:0", "--insecure"]));
@@ -370,7 +371,8 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
             json!({"query": r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#});
         let body = body.to_string();
         let head = format!(
-            "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: \
+             {}\r\nexpect: 100-continue\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.expect("the head is sent");
@@ -501,7 +503,10 @@ async fn a_request_that_does_not_end_is_cut_off() {
     let server = Server::start(folder.path(), &["--shutdown-timeout", "0.2"]);
     let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
     stream
-        .write_all(b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n")
+        .write_all(
+            b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: \
+                     100\r\nexpect: 100-continue\r\n\r\n",
+        )
         .await
         .expect("the head is sent");
     let mut answer = [0; 25];

@@ -200,7 +200,8 @@ async fn a_commit_that_all_writers_wait_for() {
     let Some(line) = Line::on(&mut database).await else { return };
     let app = TestApp::with(database, |settings| settings.db.commit_timeout = Duration::from_secs(1)).await;
     app.execute("CREATE SEQUENCE attempts").await;
-    let lose = "IF nextval('attempts') < 8 THEN RAISE 'injected' USING ERRCODE = '40001'; END IF; PERFORM pg_advisory_xact_lock(1)";
+    let lose = "IF nextval('attempts') < 8 THEN RAISE 'injected' USING ERRCODE = '40001'; END IF; PERFORM \
+                pg_advisory_xact_lock(1)";
     do_in_commit(&app, "stuck", lose).await;
     let outside = connect(&app.database.url).await;
     let lock = lock(&outside).await;

@@ -110,7 +110,8 @@ on_both_databases! {
         let hero = |team: &str| json!({
             "name": "Twin", "secretName": "Same", "teams": {"create": [{"name": team, "headquarters": "Here"}]},
         });
-        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id teams { name } } } }";
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id teams { name } \
+                     } } }";
         let data = app.data(query, json!({"input": [hero("A"), hero("B"), hero("C")]})).await;
         assert_eq!(data, json!({"createHeroes": {"heroes": [
             {"id": "Hero:1", "teams": [{"name": "A"}]},

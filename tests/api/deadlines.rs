@@ -36,7 +36,8 @@ const TIMEOUT: &str = "the database took too long to answer; ask for less, or wi
 
 /// What would take SQLite hours, and PostgreSQL an hour.
 const HOURS: [&str; 2] = [
-    "(WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000000000) SELECT COUNT(*) FROM n) > 0",
+    "(WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000000000) SELECT COUNT(*) FROM \
+     n) > 0",
     "(SELECT pg_sleep(3600)) IS NOT NULL",
 ];
 
@@ -60,7 +61,11 @@ pub async fn slow_down_reads(app: &TestApp) {
 /// Lets whatever changes heroes take hours.
 async fn slow_down_writes(app: &TestApp, event: &str) {
     if app.database.is_postgres() {
-        app.execute("CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3600); RETURN NULL; END $$").await;
+        app.execute(
+            "CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+                     pg_sleep(3600); RETURN NULL; END $$",
+        )
+        .await;
         app.execute(&format!("CREATE TRIGGER slow AFTER {event} ON hero FOR EACH ROW EXECUTE FUNCTION slow()")).await;
     } else {
         app.execute(&format!("CREATE TRIGGER slow AFTER {event} ON hero BEGIN SELECT {}; END", HOURS[0])).await;
@@ -393,7 +398,11 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let app = TestApp::new(database).await;
     // The commit waits for a lock that the test has.
-    app.execute("CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$").await;
+    app.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+                 pg_advisory_xact_lock(1); RETURN NULL; END $$",
+    )
+    .await;
     app.execute(
         "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON hero DEFERRABLE INITIALLY DEFERRED
          FOR EACH ROW EXECUTE FUNCTION wait()",
@@ -401,7 +410,8 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     .await;
     let outside = app.db.write.begin().await.expect("a transaction");
     outside.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
-    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'advisory'";
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND \
+                   wait_event = 'advisory'";
     let waiting_client = in_enough_time(async |deadline| {
         let router = crate::support::router(app.db.for_request(deadline));
         let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });

@@ -91,8 +91,8 @@ async fn what_makes_no_schema_is_refused_at_the_start() {
     let settings = GraphQlSettings::default();
     assert_eq!(
         refusal(Schema::new::<Backwards>(db.clone(), &settings)),
-        "the relation Hero.teams must go along a path from the table hero to the table team; its link goes from team to \
-         hero"
+        "the relation Hero.teams must go along a path from the table hero to the table team; its link goes from team \
+         to hero"
     );
     assert_eq!(
         refusal(Schema::new::<Alone>(db.clone(), &settings)),

@@ -39,7 +39,8 @@ on_both_databases! {
 
     async fn lists(app: TestApp) {
         seed(app).await;
-        let query = "mutation($input: [DeleteHeroInput!]!) { deleteHeroes(input: $input) { heroes { name teams { name } } } }";
+        let query = "mutation($input: [DeleteHeroInput!]!) { deleteHeroes(input: $input) { heroes { name teams { name \
+                     } } } }";
         let before = app.rows().await;
         let answer = app.graphql_with(query, json!({"input": [{"id": 1}, {"id": 99}]})).await;
         assert_eq!(answer, not_found("there is no Hero with the id \"Hero:99\"", "deleteHeroes", json!(["input", 1, "id"]), 41));
@@ -90,7 +91,8 @@ on_both_databases! {
 
     async fn from_the_side_of_the_teams(app: TestApp) {
         seed(app).await;
-        let query = "mutation($input: [DeleteTeamInput!]!) { deleteTeams(input: $input) { teams { name heroes { name } } } }";
+        let query = "mutation($input: [DeleteTeamInput!]!) { deleteTeams(input: $input) { teams { name heroes { name \
+                     } } } }";
         let data = app.data(query, json!({"input": [{"id": "Team:2"}, {"id": 1}, {"id": 2}]})).await;
         assert_eq!(data, json!({"deleteTeams": {"teams": [
             {"name": "Preventers", "heroes": [{"name": "Deadpond"}, {"name": "Rusty-Man"}, {"name": "Spider-Boy"}]},

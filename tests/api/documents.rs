@@ -56,7 +56,8 @@ async fn each_limit_is_exact() {
         ("{ heroes { id } teams { id } __typename ...F } fragment F on Query { hero(id: 1) { id } }".to_owned(),
          "{ heroes { id } teams { id } __typename ...F } fragment F on Query { hero(id: 1) { id } b: __typename }".to_owned(),
          "the root fields number 5; at most 4 are allowed"),
-        ("{ heroes(limit: 10) { teams(limit: 199) { id } } }".to_owned(), "{ heroes(limit: 10) { teams(limit: 200) { id } } }".to_owned(),
+        ("{ heroes(limit: 10) { teams(limit: 199) { id } } }".to_owned(), "{ heroes(limit: 10) { teams(limit: 200) { \
+                                                                           id } } }".to_owned(),
          "the rows, as estimated, number 2010; at most 2000 are allowed"),
         ("{ heroes(limit: 180) { teams { id } } }".to_owned(), "{ heroes(limit: 190) { teams { id } } }".to_owned(),
          "the rows, as estimated, number 2090; at most 2000 are allowed"),
@@ -110,7 +111,8 @@ async fn brackets_and_tokens_are_counted_as_the_language_has_them() {
 #[tokio::test]
 async fn rows_are_estimated_with_the_values_of_variables() {
     let app = app(Limits { max_rows: 1_000, ..Limits::DEFAULT }).await;
-    let query = "query($limit: Int = 10, $ids: [ID!]!) { heroes(limit: $limit) { teams(limit: 50) { id } } nodes(ids: $ids) { id } }";
+    let query = "query($limit: Int = 10, $ids: [ID!]!) { heroes(limit: $limit) { teams(limit: 50) { id } } nodes(ids: \
+                 $ids) { id } }";
     let fine = json!({"data": {"heroes": [], "nodes": []}});
     assert_eq!(app.graphql_with(query, json!({"ids": []})).await, fine);
     for (variables, rows) in [(json!({"limit": 20, "ids": []}), 1_021), (json!({"ids": vec![1; 500]}), 1_010)] {
@@ -370,7 +372,8 @@ async fn null_where_nothing_may_be_null_is_an_error_of_the_field() {
         ),
         // Where an object is null already, its fields say nothing.
         (
-            "query($n: Boolean) { hero(id: 1) { name teams(where: {not: {name: {ignoreCase: $n}}}) { id } } none: hero(id: 9) { teamCount(where: {name: {ignoreCase: $n}}) } }",
+            "query($n: Boolean) { hero(id: 1) { name teams(where: {not: {name: {ignoreCase: $n}}}) { id } } none: \
+             hero(id: 9) { teamCount(where: {name: {ignoreCase: $n}}) } }",
             json!({"hero": null, "none": null}),
             vec![null(
                 json!(["hero", "teams"]),
@@ -490,7 +493,8 @@ async fn a_fault_that_repeats_itself_is_one_with_its_places() {
             &[("the input field `eq` is given twice", &[34, 43])],
         ),
         (
-            "query A($i: ID) { nodes(ids: [$i, $i]) { id } ...F } query B($i: ID) { ...F } fragment F on Query { b: nodes(ids: [$i]) { id } }",
+            "query A($i: ID) { nodes(ids: [$i, $i]) { id } ...F } query B($i: ID) { ...F } fragment F on Query { b: \
+             nodes(ids: [$i]) { id } }",
             &[("the variable `$i` is a ID, where a ID! is expected", &[31, 35, 116])],
         ),
         ("{ hero { id } b: hero { id } }", &[("the required argument `Query.hero(id:)` is not provided", &[3, 15])]),

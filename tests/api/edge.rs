@@ -166,7 +166,8 @@ async fn other_names_than_this_machines_are_refused() {
         }
         assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
         let message = format!(
-            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than \
+             localhost"
         );
         let error = json!({"message": message, "extensions": {"code": "BAD_USER_INPUT"}});
         assert_eq!(json_body(response).await, json!({"errors": [error]}));

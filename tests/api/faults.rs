@@ -114,7 +114,8 @@ async fn transactions_that_are_given_up_are_repeated() {
         assert_eq!(
             answer["errors"],
             json!([{
-                "message": "other requests changed the same data at the same time; nothing was written, the request may be repeated",
+                "message": "other requests changed the same data at the same time; nothing was written, the request \
+                            may be repeated",
                 "locations": [{"line": 1, "column": 12}], "path": answer["errors"][0]["path"], "extensions": {"code": "CONFLICT"},
             }])
         );

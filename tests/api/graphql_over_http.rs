@@ -63,7 +63,8 @@ async fn the_status_tells_what_the_media_type_says_it_tells() {
             400,
             400,
             refused(
-                "the parameter `query` must be given: it is the text of the document, as in {\"query\": \"{ heroes { name } }\", \"variables\": {}}",
+                "the parameter `query` must be given: it is the text of the document, as in {\"query\": \"{ heroes { \
+                 name } }\", \"variables\": {}}",
             ),
         ),
     ] {
@@ -155,7 +156,8 @@ async fn queries_may_be_sent_in_the_url() {
     for (query, message) in [
         (
             "",
-            "the parameter `query` must be given: it is the text of the document, as in {\"query\": \"{ heroes { name } }\", \"variables\": {}}",
+            "the parameter `query` must be given: it is the text of the document, as in {\"query\": \"{ heroes { name \
+             } }\", \"variables\": {}}",
         ),
         ("query={x}&query={x}", "the parameter `query` is given twice"),
         ("query={x}&operationName=&operationName=A", "the parameter `operationName` is given twice"),

@@ -166,7 +166,8 @@ on_both_databases! {
         ] {
             let answer = app.graphql_with(query, variables.clone()).await;
             assert_eq!(answer.get("data"), None, "{query} {variables}");
-            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_USER_INPUT"), "{query} {variables} {answer}");
+            assert_eq!(answer["errors"][0]["extensions"]["code"], json!("BAD_USER_INPUT"), "{query} {variables} \
+                                                                                            {answer}");
         }
         assert_eq!(app.counts().await, [0, 0, 0]);
     }
@@ -179,7 +180,8 @@ on_both_databases! {
             (deep("[", "]", 1_000), "the brackets in brackets number 1002; at most 64 are allowed"),
             (deep("{not:", "}", 1_000), "the brackets in brackets number 1002; at most 64 are allowed"),
             (deep("[", "]", 20_000), "the tokens number 40010; at most 10000 are allowed"),
-            (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "the brackets in brackets number 2002; at most 64 are allowed"),
+            (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "the brackets in brackets number 2002; \
+                                                                               at most 64 are allowed"),
             (spreads, "the fields number 1099511627777; at most 2000 are allowed"),
         ] {
             let answer = app.graphql(&document).await;

@@ -64,7 +64,8 @@ on_both_databases! {
             // A step that repeats one before it is none.
             ("[{field: NAME}, {field: NAME, direction: DESC}]", &up),
         ] {
-            let lists = format!("{{ heroes(orderBy: {order}) {{ id }} heroesConnection(last: 3, orderBy: {order}) {{ nodes {{ id }} }} }}");
+            let lists = format!("{{ heroes(orderBy: {order}) {{ id }} heroesConnection(last: 3, orderBy: {order}) {{ \
+                                 nodes {{ id }} }} }}");
             let data = app.data(&lists, json!({})).await;
             for list in [&data["heroes"], &data["heroesConnection"]["nodes"]] {
                 let ids: Value = list.as_array().expect("a list").iter().map(|hero| hero["id"].clone()).collect();

@@ -216,7 +216,9 @@ missions_on_both_databases! {
             missions: {create: [{title: "N"}]}, mentors: {create: [{name: "N", secretName: "N"}]}, pupils: {connect: [2]},
         }) { hero { id } } }"#;
         let delete = "mutation { deleteHero(input: {id: 1}) { hero { id } } }";
-        let one_statement = CREATE.replace("connectOrCreate", "create").replace("}], create: [{name: \"Prev", "}, {name: \"Prev");
+        let one_statement = CREATE.replace("connectOrCreate", "create").replace("}], create: [{name: \"Prev", "}, \
+                                                                                                               {name: \
+                                                                                                               \"Prev");
         let before = counts(app).await;
         for (query, tables) in [(CREATE, &TABLES[..]), (&one_statement, &TABLES), (update, &TABLES), (delete, &TABLES[..1])] {
             for table in tables {
@@ -265,7 +267,8 @@ missions_on_both_databases! {
             // All heroes are read by then, and so are their mentors.
             (2, "{ heroes { mentors { mentors { mentors { name } } } } }"),
             (5, "{ heroes { teamCount missionCount mentorCount pupilCount } }"),
-            (1, "{ heroes(where: {mentors: {some: {missions: {none: {}}}}}, orderBy: [{field: PUPIL_COUNT}, {field: MISSION_COUNT}]) { id } }"),
+            (1, "{ heroes(where: {mentors: {some: {missions: {none: {}}}}}, orderBy: [{field: PUPIL_COUNT}, {field: \
+                 MISSION_COUNT}]) { id } }"),
             (3, r#"{ nodes(ids: ["Hero:1", "Mission:1", "Team:1", "Hero:2"]) { id } }"#),
         ] {
             assert_eq!(app.statements_of(query, json!({})).await.len(), statements, "{query}");
@@ -275,7 +278,8 @@ missions_on_both_databases! {
     async fn a_cursor_belongs_to_the_count_of_one_relation(app: TestApp) {
         let mut rng = Rng::with_seed(4);
         world(app, &mut rng).await;
-        let query = |field: &str| format!("query($after: String) {{ heroesConnection(first: 2, after: $after, orderBy: {{field: {field}}}) {{ pageInfo {{ endCursor }} }} }}");
+        let query = |field: &str| format!("query($after: String) {{ heroesConnection(first: 2, after: $after, \
+                                           orderBy: {{field: {field}}}) {{ pageInfo {{ endCursor }} }} }}");
         let data = app.data(&query("MENTOR_COUNT"), json!({})).await;
         let cursor = &data["heroesConnection"]["pageInfo"]["endCursor"];
         app.data(&query("MENTOR_COUNT"), json!({"after": cursor})).await;
@@ -302,7 +306,8 @@ missions_on_both_databases! {
             let keys = world.list(entity, &filter, &order, None);
             let ids: Value = keys.iter().map(|key| json!({"id": format!("{name}:{key}")})).collect();
             assert_eq!(data["list"], ids, "round {round}: {variables}");
-            assert_eq!(data[format!("{list}Connection")], json!({"nodes": ids, "totalCount": keys.len()}), "round {round}");
+            assert_eq!(data[format!("{list}Connection")], json!({"nodes": ids, "totalCount": keys.len()}), "round \
+                                                                                                            {round}");
 
             // The same list along each relation that leads to it.
             for parent in &ENTITIES {

@@ -142,11 +142,13 @@ on_both_databases! {
                     let mut created = created.into_iter();
                     for hero in &input {
                         let mut fields = hero.clone();
-                        let teams = fields.as_object_mut().and_then(|fields| fields.remove("teams")).expect("it has teams");
+                        let teams = fields.as_object_mut().and_then(|fields| fields.remove("teams")).expect("it has \
+                                                                                                             teams");
                         let key = Model::add(&mut model.heroes, &mut model.next_hero, &fields);
                         model.relate(key, &teams, &found, &mut created);
                     }
-                    let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+                    let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } \
+                                 } }";
                     app.data(query, json!({"input": input})).await;
                 }
                 4..8 if !heroes.is_empty() => {
@@ -175,7 +177,8 @@ on_both_databases! {
                         }
                         model.relate(key, &change["teams"], &found, &mut created);
                     }
-                    let query = "mutation($input: [UpdateHeroInput!]!) { updateHeroes(input: $input) { heroes { id } } }";
+                    let query = "mutation($input: [UpdateHeroInput!]!) { updateHeroes(input: $input) { heroes { id } \
+                                 } }";
                     app.data(query, json!({"input": input})).await;
                 }
                 8 if !heroes.is_empty() => {
@@ -195,7 +198,8 @@ on_both_databases! {
                         let set: Vec<i64> = (0..rng.usize(0..4)).filter_map(|_| rng.choice(&heroes).copied()).collect();
                         model.links.retain(|(_, team)| *team != key);
                         model.links.extend(set.iter().map(|hero| (*hero, key)));
-                        let query = "mutation($id: ID!, $set: [ID!]) { updateTeam(input: {id: $id, heroes: {set: $set}}) { team { id } } }";
+                        let query = "mutation($id: ID!, $set: [ID!]) { updateTeam(input: {id: $id, heroes: {set: \
+                                     $set}}) { team { id } } }";
                         app.data(query, json!({"id": key, "set": set})).await;
                     }
                 }
@@ -223,11 +227,14 @@ on_both_databases! {
                             }
                             Some(id) if rng.bool() => {
                                 heroes.get_mut(id).expect("it is there").extend(names);
-                                ("mutation($id: ID!, $teams: [NewTeamInput!]) { answer: updateHero(input: {id: $id, teams: {connectOrCreate: $teams}}) { hero { id } } }",
+                                ("mutation($id: ID!, $teams: [NewTeamInput!]) { answer: updateHero(input: {id: $id, \
+                                  teams: {connectOrCreate: $teams}}) { hero { id } } }",
                                  json!({"id": id, "teams": teams}))
                             }
                             _ => {
-                                let query = "mutation($teams: [NewTeamInput!]) { answer: createHero(input: {name: \"N\", secretName: \"S\", teams: {connectOrCreate: $teams}}) { hero { id } } }";
+                                let query = "mutation($teams: [NewTeamInput!]) { answer: createHero(input: {name: \
+                                             \"N\", secretName: \"S\", teams: {connectOrCreate: $teams}}) { hero { id \
+                                             } } }";
                                 let answer = graphql(&router, query, json!({"teams": teams})).await;
                                 assert_eq!(answer.get("errors"), None, "{answer}");
                                 let id = answer["data"]["answer"]["hero"]["id"].as_str().expect("an id");

@@ -47,7 +47,8 @@ fn assert_uses(plan: &str, indexes: &[&str]) {
 on_both_databases! {
     async fn pages_use_the_indexes(app: TestApp) {
         fill(app).await;
-        let cursor = |order: &str| format!("{{ heroesConnection(first: 10, orderBy: {order}) {{ pageInfo {{ endCursor }} }} }}");
+        let cursor = |order: &str| format!("{{ heroesConnection(first: 10, orderBy: {order}) {{ pageInfo {{ endCursor \
+                                            }} }} }}");
         for (order, index) in [
             ("{field: NAME}", "ix_hero_name"),
             ("{field: NAME, direction: DESC}", "ix_hero_name"),
@@ -58,11 +59,13 @@ on_both_databases! {
         ] {
             let data = app.data(&cursor(order), json!({})).await;
             let after = &data["heroesConnection"]["pageInfo"]["endCursor"];
-            let query = format!("{{ heroesConnection(first: 10, after: {after}, orderBy: {order}) {{ nodes {{ id }} }} }}");
+            let query = format!("{{ heroesConnection(first: 10, after: {after}, orderBy: {order}) {{ nodes {{ id }} \
+                                 }} }}");
             let plan = plan(app, &query, json!({})).await;
             assert_uses(&plan, &[index]);
             // It begins in the middle of the index, and does not walk there from its end.
-            let seeks = if app.database.is_postgres() { plan.contains("Index Cond") } else { plan.contains("SEARCH hero") };
+            let seeks = if app.database.is_postgres() { plan.contains("Index Cond") } else { plan.contains("SEARCH \
+                                                                                                            hero") };
             assert!(seeks, "{order} does not seek:\n{plan}");
             assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{order} is sorted:\n{plan}");
         }
@@ -101,7 +104,8 @@ on_both_databases! {
             let query = format!("{{ heroesConnection(where: {filter}) {{ totalCount }} }}");
             let plan = plan(app, &query, json!({})).await;
             assert_uses(&plan, &[index]);
-            let seeks = if app.database.is_postgres() { plan.contains("Index Cond") } else { plan.contains("SEARCH hero") };
+            let seeks = if app.database.is_postgres() { plan.contains("Index Cond") } else { plan.contains("SEARCH \
+                                                                                                            hero") };
             assert!(seeks, "{filter} does not seek:\n{plan}");
         }
     }

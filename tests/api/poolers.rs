@@ -31,8 +31,8 @@ async fn settings_that_do_not_arrive() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = tokio::task::spawn_blocking(move || run(folder.path(), &["--database-url", &url])).await;
     let said = refusal(&output.expect("it runs"));
-    let reason = "PostgreSQL does not do what was asked for when the connection was opened: statement_timeout is 0 and not 60000; \
-                  a pooler that ignores the startup parameter `options` is not supported";
+    let reason = "PostgreSQL does not do what was asked for when the connection was opened: statement_timeout is 0 \
+                  and not 60000; a pooler that ignores the startup parameter `options` is not supported";
     assert!(said.contains(reason), "{said}");
 
     // One that has started serves with no connection that has less than the others.

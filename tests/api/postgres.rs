@@ -38,11 +38,11 @@ async fn tables_of_another_program_stay_as_they_are() {
     let Some(database) = TestDatabase::empty_postgres().await else { return };
     execute(
         &database.url,
-        "CREATE TABLE hero (id bigint); CREATE VIEW team AS SELECT 1; CREATE TABLE other (id bigint)",
+        "CREATE TABLE api_key (id bigint); CREATE VIEW team AS SELECT 1; CREATE TABLE other (id bigint)",
     )
     .await;
-    assert_refused(&database, &format!("has tables that this program did not make (hero, team); {ELSEWHERE}"));
-    execute(&database.url, "DROP TABLE hero; DROP VIEW team").await;
+    assert_refused(&database, &format!("has tables that this program did not make (api_key, team); {ELSEWHERE}"));
+    execute(&database.url, "DROP TABLE api_key; DROP VIEW team").await;
     execute(&database.url, "CREATE TABLE seaql_migrations (version varchar, applied_at bigint)").await;
     execute(&database.url, "INSERT INTO seaql_migrations VALUES ('m1_cake', 1)").await;
     let reason = "was made by another program, or a newer version of this one (it has the migrations m1_cake)";
@@ -51,7 +51,7 @@ async fn tables_of_another_program_stay_as_they_are() {
     // Tables of other names are in nobody's way.
     let tables = "SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
     let app = TestApp::new(database).await;
-    assert_eq!(app.count(tables).await, 5);
+    assert_eq!(app.count(tables).await, 6);
     app.execute("DROP TABLE hero_team_link").await;
     assert_refused(&app.database, "has no table hero_team_link, although the migration that makes it was applied");
     app.close().await;

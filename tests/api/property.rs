@@ -405,7 +405,8 @@ on_both_databases! {
                     assert_eq!(page["pageInfo"]["startCursor"], edges.first().map_or(json!(null), |edge| edge["cursor"].clone()));
                     assert_eq!(page["pageInfo"]["endCursor"], edges.last().map_or(json!(null), |edge| edge["cursor"].clone()));
                     let (more, back) = if forward { ("hasNextPage", "hasPreviousPage") } else { ("hasPreviousPage", "hasNextPage") };
-                    assert_eq!(page["pageInfo"][back], json!(!cursor.is_null() && !seen.is_empty()), "round {round}: {variables}");
+                    assert_eq!(page["pageInfo"][back], json!(!cursor.is_null() && !seen.is_empty()), "round {round}: \
+                                                                                                      {variables}");
                     let nodes = edges.iter().map(|edge| edge["node"].clone());
                     if forward { seen.extend(nodes) } else { seen.splice(0..0, nodes); }
                     if page["pageInfo"][more] == json!(false) {

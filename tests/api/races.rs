@@ -77,8 +77,10 @@ on_both_databases! {
 
     async fn connect_and_disconnect_of_one_pair(app: TestApp) {
         seed(app).await;
-        let hero = "mutation($teams: HeroTeamsUpdateInput) { updateHero(input: {id: 2, teams: $teams}) { hero { id } } }";
-        let team = "mutation($heroes: TeamHeroesUpdateInput) { updateTeam(input: {id: 1, heroes: $heroes}) { team { id } } }";
+        let hero = "mutation($teams: HeroTeamsUpdateInput) { updateHero(input: {id: 2, teams: $teams}) { hero { id } \
+                    } }";
+        let team = "mutation($heroes: TeamHeroesUpdateInput) { updateTeam(input: {id: 1, heroes: $heroes}) { team { \
+                    id } } }";
         let answers = at_once(app, (0..64).map(|client| match client % 4 {
             0 => (hero, json!({"teams": {"connect": [1]}})),
             1 => (hero, json!({"teams": {"disconnect": [1]}})),
@@ -98,10 +100,12 @@ on_both_databases! {
         for round in 0..4 {
             seed(app).await;
             let create = "mutation($input: CreateHeroInput!) { createHero(input: $input) { hero { id } } }";
-            let query = "mutation { createTeam(input: {name: \"T\", headquarters: \"H\", heroes: {connect: [1]}}) { team { id } } }";
+            let query = "mutation { createTeam(input: {name: \"T\", headquarters: \"H\", heroes: {connect: [1]}}) { \
+                         team { id } } }";
             let team = app.data(query, json!({})).await["createTeam"]["team"]["id"].take();
             let hero = json!("Hero:2");
-            let connect = "mutation($team: ID!, $hero: ID!) { updateHero(input: {id: $hero, teams: {connect: [$team]}}) { hero { id } } }";
+            let connect = "mutation($team: ID!, $hero: ID!) { updateHero(input: {id: $hero, teams: {connect: \
+                           [$team]}}) { hero { id } } }";
             let answers = at_once(app, (0..32).map(|client| match client % 8 {
                 3 => ("mutation($team: ID!) { deleteTeam(input: {id: $team}) { team { name heroes { name } } } }", json!({"team": team})),
                 0 | 4 => (connect, json!({"team": team, "hero": hero})),
@@ -135,8 +139,10 @@ on_both_databases! {
     }
 
     async fn connect_or_create_from_both_sides(app: TestApp) {
-        let hero = "mutation($teams: [NewTeamInput!]) { createHero(input: {name: \"H\", secretName: \"S\", teams: {connectOrCreate: $teams}}) { hero { id } } }";
-        let team = "mutation($heroes: [NewHeroInput!]) { createTeam(input: {name: \"T\", headquarters: \"S\", heroes: {connectOrCreate: $heroes}}) { team { id } } }";
+        let hero = "mutation($teams: [NewTeamInput!]) { createHero(input: {name: \"H\", secretName: \"S\", teams: \
+                    {connectOrCreate: $teams}}) { hero { id } } }";
+        let team = "mutation($heroes: [NewHeroInput!]) { createTeam(input: {name: \"T\", headquarters: \"S\", heroes: \
+                    {connectOrCreate: $heroes}}) { team { id } } }";
         let names = |client: usize| {
             let mut names: Vec<_> = (0..6).map(|name| format!("Shared {name}")).collect();
             names.rotate_left(client % 6);

@@ -53,7 +53,8 @@ on_both_databases! {
 
     async fn nodes_keep_their_places(app: TestApp) {
         seed(app).await;
-        let query = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Hero { name } ... on Team { headquarters } } }";
+        let query = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Hero { name } ... on Team { \
+                     headquarters } } }";
         let ids = json!(["Hero:1", "Team:2", "Hero:99", "Hero:1", "Team:99", "Hero:3"]);
         let data = app.data(query, json!({"ids": ids})).await;
         assert_eq!(data, json!({"nodes": [
@@ -109,7 +110,8 @@ on_both_databases! {
             let answer = app.graphql(&format!("{{ heroes({arguments}) {{ id }} }}")).await;
             assert_eq!(answer, json!({"data": null, "errors": [error(message, json!(["heroes"]), json!([argument]), 3)]}));
             // Below an object that may be null, the object is.
-            let answer = app.graphql(&format!("{{ hero(id: 1) {{ name teams({arguments}) {{ id }} }} team(id: 1) {{ name }} }}")).await;
+            let answer = app.graphql(&format!("{{ hero(id: 1) {{ name teams({arguments}) {{ id }} }} team(id: 1) {{ \
+                                               name }} }}")).await;
             assert_eq!(answer, json!({
                 "data": {"hero": null, "team": {"name": "Z-Force"}},
                 "errors": [error(message, json!(["hero", "teams"]), json!([argument]), 22)],
@@ -155,7 +157,8 @@ on_both_databases! {
             ("{ nodes(ids: [\"Hero:3\"]) { ... on Hero { teams(limit: 5000) { id } } } }", json!({"nodes": [null]}), json!(["nodes", 0, "teams"])),
             ("{ heroesConnection(first: 1) { edges { node { teams(limit: 5000) { id } } } } }", json!(null),
                 json!(["heroesConnection", "edges", 0, "node", "teams"])),
-            ("mutation { createHeroes(input: [{name: \"A\", secretName: \"B\"}]) { heroes { teams(limit: 5000) { id } } } }",
+            ("mutation { createHeroes(input: [{name: \"A\", secretName: \"B\"}]) { heroes { teams(limit: 5000) { id } \
+              } } }",
                 json!({"createHeroes": {"heroes": null}}), json!(["createHeroes", "heroes", 0, "teams"])),
         ] {
             let answer = app.graphql(query).await;

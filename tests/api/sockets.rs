@@ -476,7 +476,8 @@ async fn a_request_has_one_host() {
     let unclear = (400, error("BAD_USER_INPUT", "a request must have one header Host, with a host and perhaps a port"));
     let misdirected = |host: &str| {
         let message = format!(
-            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than localhost"
+            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than \
+             localhost"
         );
         (421, error("BAD_USER_INPUT", &message))
     };

@@ -84,7 +84,8 @@ on_both_databases! {
 
     async fn the_same_from_the_side_of_the_teams(app: TestApp) {
         seed(app).await;
-        let query = "mutation($input: UpdateTeamInput!) { updateTeam(input: $input) { team { name headquarters heroes { name } } } }";
+        let query = "mutation($input: UpdateTeamInput!) { updateTeam(input: $input) { team { name headquarters heroes \
+                     { name } } } }";
         let team = |name: &str, heroes: &[&str]| {
             let heroes: Vec<_> = heroes.iter().map(|name| json!({"name": name})).collect();
             json!({"updateTeam": {"team": {"name": name, "headquarters": "Sharp Tower", "heroes": heroes}}})
@@ -150,8 +151,10 @@ on_both_databases! {
                 (json!(["input", "age"]), "`input.age` must be from 0 to 1000000, not -1".to_owned())]),
             (json!({"id": 1, "teams": {"set": null}}), vec![(json!(["input", "teams", "set"]),
                 "`input.teams.set` must not be null: leave it out, or write [] for no links at all".to_owned())]),
-            (json!({"id": 1, "teams": {"set": [1], "connect": [2]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` {alone}"))]),
-            (json!({"id": 1, "teams": {"set": [], "create": [{"name": "A", "headquarters": "B"}]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` {alone}"))]),
+            (json!({"id": 1, "teams": {"set": [1], "connect": [2]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` \
+                                                                                                                       {alone}"))]),
+            (json!({"id": 1, "teams": {"set": [], "create": [{"name": "A", "headquarters": "B"}]}}), vec![(json!(["input", "teams", "set"]), format!("`input.teams.set` \
+                                                                                                                                                      {alone}"))]),
             (json!({"id": 1, "teams": {"connect": [1, 2], "disconnect": [3, "Team:2"]}}), vec![(json!(["input", "teams", "disconnect", 1]),
                 "`input.teams.disconnect[1]` must not be in `connect` as well".to_owned())]),
             (json!({"id": 1, "teams": {"disconnect": vec![1; 1_001]}}), vec![(json!(["input", "teams", "disconnect"]),
@@ -193,7 +196,8 @@ on_both_databases! {
 
     async fn lists_of_teams(app: TestApp) {
         seed(app).await;
-        let query = "mutation($input: [UpdateTeamInput!]!) { updateTeams(input: $input) { teams { id name headquarters heroes { name } } } }";
+        let query = "mutation($input: [UpdateTeamInput!]!) { updateTeams(input: $input) { teams { id name \
+                     headquarters heroes { name } } } }";
         let input = json!([
             {"id": 2, "headquarters": "New Tower", "heroes": {"disconnect": [1, 2]}},
             {"id": "Team:1", "name": "Z", "heroes": {"connectOrCreate": [{"name": "New", "secretName": "S"}]}},

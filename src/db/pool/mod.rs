@@ -33,7 +33,7 @@ use super::{
 #[derive(Debug)]
 pub struct Pool {
     connector: Connector,
-    /// Connections, at most.
+    /// The greatest number of connections.
     size: usize,
     /// Those of them that [`Claim::Further`] may have.
     max_further: usize,
@@ -56,7 +56,7 @@ pub struct Pool {
 pub struct PooledConnection {
     pool: Arc<Pool>,
     claim: Claim,
-    /// It is there until it is dropped.
+    /// It exists until it is dropped.
     connection: Option<Connection>,
 }
 
@@ -124,7 +124,7 @@ impl Pool {
     }
 
     /// Asks the database for a sign of life, over a connection that is no part of the pool. Where there is no room for
-    /// another one, that is a sign, too.
+    /// another one, that is a sign as well.
     ///
     /// # Errors
     ///
@@ -346,7 +346,7 @@ impl PooledConnection {
     ///
     /// # Errors
     ///
-    /// None while the lease is there.
+    /// None while the lease exists.
     pub fn connection(&mut self) -> Result<&mut Connection, DbErr> {
         self.connection.as_mut().ok_or_else(closed)
     }

@@ -23,7 +23,7 @@ impl Json {
         self.0.len()
     }
 
-    /// What has been written so far, for others to write behind it.
+    /// What has been written so far, for others to write after it.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }

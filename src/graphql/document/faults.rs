@@ -5,9 +5,9 @@ use async_graphql::{Pos, ServerError, indexmap::IndexMap};
 
 use crate::graphql::error::{ApiError, Code, shortened};
 
-/// Faults that are reported, at most.
+/// The greatest number of faults that are reported.
 const MAX_FAULTS: usize = 20;
-/// Places of one fault that are reported, at most.
+/// The greatest number of places of one fault that are reported.
 const MAX_PLACES: usize = 20;
 
 /// Faults by their messages. One that only repeats itself is one, with several places.

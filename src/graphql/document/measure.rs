@@ -12,10 +12,11 @@ use apollo_compiler::{
 use super::{Limits, check};
 use crate::graphql::error::ApiError;
 
-/// Operations in one document, at most. Validation takes time for each pair of an operation and a fragment.
+/// The greatest number of operations in one document. Validation takes time for each pair of an operation and a
+/// fragment.
 const MAX_OPERATIONS: usize = 100;
 
-/// Fragments in fragments, at most, so that nothing which walks them goes too deep.
+/// The greatest depth of fragments in fragments, so that nothing which walks them goes too deep.
 const MAX_FRAGMENTS_IN_FRAGMENTS: usize = 50;
 
 /// The measures of a selection set, with fragments in the place of their spreads.

@@ -172,8 +172,8 @@ impl Document {
         }
     }
 
-    /// What a principal may not do of an operation: `FORBIDDEN`, or `UNAUTHENTICATED` for a request without a credential,
-    /// for each thing that asks for a scope which is not granted, with all its places.
+    /// What a principal may not do of an operation: `FORBIDDEN`, or `UNAUTHENTICATED` for a request without a
+    /// credential, for each thing that asks for a scope which is not granted, with all its places.
     #[must_use]
     pub fn denied(
         &self,

@@ -25,7 +25,7 @@ pub struct RootFields {
 }
 
 impl RootFields {
-    /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each is there once, and
+    /// Collects the fields of an operation, and leaves those in it that are for async-graphql. Each exists once, and
     /// no fragment or condition is left.
     pub fn collect(document: &mut ExecutableDocument, variables: &Variables, nulls: &Nulls) -> Self {
         let mut fields = IndexMap::new();

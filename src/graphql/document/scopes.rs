@@ -1,8 +1,8 @@
 //! The scopes that an operation asks for.
 //!
-//! The schema says with `@requiresScopes` what asks for a scope beyond that of the operation. What an operation asks for
-//! at most is known with the document, so that most requests cost no more than a comparison. Only of a request that may
-//! lack a scope each place is looked at, with the values of its variables.
+//! The schema says with `@requiresScopes` what asks for a scope beyond that of the operation. What an operation asks
+//! for at most is known with the document, so that most requests cost no more than a comparison. Only of a request that
+//! may lack a scope each place is looked at, with the values of its variables.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Places of one error that are reported, at most.
+/// The greatest number of places of one error that are reported.
 const MAX_PLACES: usize = 20;
 
 /// All scopes that an operation may ask for, whatever its variables are.

@@ -121,7 +121,7 @@ impl<'a, 'f> Values<'a, 'f> {
         }
     }
 
-    /// The arguments behind a name. One without a value is passed over by the parser, so what is between them is looked
+    /// The arguments after a name. One without a value is passed over by the parser, so what is between them is looked
     /// at in the text.
     fn arguments(
         &mut self,
@@ -202,7 +202,7 @@ impl<'a, 'f> Values<'a, 'f> {
         self.faults.note_at("syntax error: a name needs a colon and a value here", [offset]);
     }
 
-    /// Where the next token begins: behind blanks, commas and comments.
+    /// Where the next token begins: after blanks, commas and comments.
     fn next(&self, offset: usize) -> usize {
         let mut rest = self.text.get(offset..).unwrap_or_default();
         loop {

@@ -33,18 +33,21 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
             ],
         );
     }
-    types.object("PageInfo",
+    types.object(
+        "PageInfo",
         "The position of a page in its list.",
         vec![
             item(
                 "hasNextPage",
                 "Boolean!",
-                "Whether the list has objects after this page. With `first`, only objects before the cursor `before` count.",
+                "Whether the list has objects after this page. With `first`, only objects before the cursor `before` \
+                 count.",
             ),
             item(
                 "hasPreviousPage",
                 "Boolean!",
-                "Whether the list has objects before this page. With `last`, only objects after the cursor `after` count.",
+                "Whether the list has objects before this page. With `last`, only objects after the cursor `after` \
+                 count.",
             ),
             item("startCursor", "String", "The cursor of the first object of the page. Null if the page is empty."),
             item("endCursor", "String", "The cursor of the last object of the page. Null if the page is empty."),

@@ -35,8 +35,8 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
 pub fn mutations(entity: &Entity) -> Vec<Item> {
     let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
     let plural = entity.plural();
-    let failed = "Null if nothing was written: the errors say why, all errors of the input together (`BAD_USER_INPUT`), or \
-                  which objects do not exist (`NOT_FOUND`).";
+    let failed = "Null if nothing was written: the errors say why, all errors of the input together \
+                  (`BAD_USER_INPUT`), or which objects do not exist (`NOT_FOUND`).";
     let limit = "At most 1,000, which can name 10,000 objects together with what is nested in them.";
     let related = names(entity.relations.iter().map(|relation| relation.to.nouns()));
     let field = |verb: &str, what: &str, about: String, argument: String| {
@@ -191,8 +191,8 @@ fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
                 "connectOrCreate",
                 format!("[New{to}Input!]"),
                 format!(
-                    "The {many} to link by their exact values: the oldest {one} with these values, or a new one if there is \
-                     none. Equal values in one call are one {one}. At most 1,000."
+                    "The {many} to link by their exact values: the oldest {one} with these values, or a new one if \
+                     there is none. Equal values in one call are one {one}. At most 1,000."
                 ),
             )
             .requires(relation.to.requires().iter()),
@@ -215,8 +215,10 @@ fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
     update.push(item(
         "set",
         "[ID!]",
-        format!("The ids of all {many} to be linked; all others are unlinked. An empty list unlinks all. Excludes the other \
-                 four lists. Not null. {ids}"),
+        format!(
+            "The ids of all {many} to be linked; all others are unlinked. An empty list unlinks all. Excludes the \
+                 other four lists. Not null. {ids}"
+        ),
     ));
     types.input(
         format!("{name}{field}UpdateInput"),

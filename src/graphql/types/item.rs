@@ -127,8 +127,8 @@ impl Types {
                 check_name(&item.name, &ty.name)?;
                 if !items.insert(&*item.name) {
                     return Err(format!(
-                        "{} has two fields named {}: columns, relations and their counts must differ in their names, and \
-                         so must entities in both of theirs",
+                        "{} has two fields named {}: columns, relations and their counts must differ in their names, \
+                         and so must entities in both of theirs",
                         ty.name, item.name
                     ));
                 }
@@ -159,7 +159,8 @@ pub fn check_name(name: &str, of: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{name:?} of {of} is no name of GraphQL: letters, digits and underscores, the first no digit, and not two underscores first"
+        "{name:?} of {of} is no name of GraphQL: letters, digits and underscores, the first no digit, and not two \
+         underscores first"
     ))
 }
 

@@ -39,8 +39,8 @@ fn related(entity: &Entity, relation: &Relation) -> [Item; 3] {
             *field,
             format!("[{}!]!", to.name),
             format!(
-                "The {about}, ordered by id unless `orderBy` says otherwise. Empty if there are none. One SQL statement \
-                 loads them for all {many} of the query."
+                "The {about}, ordered by id unless `orderBy` says otherwise. Empty if there are none. One SQL \
+                 statement loads them for all {many} of the query."
             ),
         )
         .with(list_arguments(to)),
@@ -48,8 +48,9 @@ fn related(entity: &Entity, relation: &Relation) -> [Item; 3] {
             format!("{field}Connection"),
             format!("{}Connection!", to.name),
             format!(
-                "A page of the {about} (Relay Cursor Connections Specification). One SQL statement loads it for all {many} \
-                 of the query. `totalCount`, and `pageInfo` with a cursor, take one more each if they are selected."
+                "A page of the {about} (Relay Cursor Connections Specification). One SQL statement loads it for all \
+                 {many} of the query. `totalCount`, and `pageInfo` with a cursor, take one more each if they are \
+                 selected."
             ),
         )
         .with(connection_arguments(to)),
@@ -69,8 +70,8 @@ fn where_argument(entity: &Entity, verb: &str) -> Item {
 
 fn order_argument(entity: &Entity) -> Item {
     let about = format!(
-        "The order of the {}. Equal ones are ordered by id, in the direction of the last step. By ascending id if absent, \
-         null or empty.",
+        "The order of the {}. Equal ones are ordered by id, in the direction of the last step. By ascending id if \
+         absent, null or empty.",
         entity.nouns()
     );
     item("orderBy", format!("[{}Order!]", entity.name), about)
@@ -86,7 +87,8 @@ pub fn list_arguments(entity: &Entity) -> Vec<Item> {
             "limit",
             "Int",
             format!(
-                "The maximum number of {many} to return, from 0 to 1,000. A larger number is refused with `BAD_USER_INPUT`."
+                "The maximum number of {many} to return, from 0 to 1,000. A larger number is refused with \
+                 `BAD_USER_INPUT`."
             ),
         )
         .or("100"),
@@ -105,8 +107,8 @@ pub fn connection_arguments(entity: &Entity) -> Vec<Item> {
             "first",
             "Int",
             format!(
-                "The maximum number of {many} to return from the start of the list, from 0 to 1,000. 100 if neither `first` \
-                 nor `last` is given."
+                "The maximum number of {many} to return from the start of the list, from 0 to 1,000. 100 if neither \
+                 `first` nor `last` is given."
             ),
         ),
         item("after", "String", format!("Returns only {many} after this cursor. {cursor}")),

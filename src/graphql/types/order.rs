@@ -31,8 +31,8 @@ fn register_entity(types: &mut Types, entity: &Entity) {
     ];
     if entity.columns.iter().any(|column| column.is_nullable) {
         let about = format!(
-            "The position of {many} whose value is null. If absent or null: last in ascending order, first in descending \
-             order."
+            "The position of {many} whose value is null. If absent or null: last in ascending order, first in \
+             descending order."
         );
         fields.push(item("nulls", "NullsOrder", about));
     }

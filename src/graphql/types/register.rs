@@ -90,9 +90,9 @@ fn requires_scopes(registry: &mut Registry) {
     registry.add_directive(MetaDirective {
         name: REQUIRES_SCOPES.to_owned(),
         description: Some(wrapped(
-            "The scopes that a request needs to select this field, to set this input field, or to use this enum value. A \
-             request without them is refused as a whole: with `FORBIDDEN`, or with `UNAUTHENTICATED` if it has no \
-             credential. Besides, mutations need the scope `write`, and all other operations `read`."
+            "The scopes that a request needs to select this field, to set this input field, or to use this enum \
+             value. A request without them is refused as a whole: with `FORBIDDEN`, or with `UNAUTHENTICATED` if it \
+             has no credential. Besides, mutations need the scope `write`, and all other operations `read`."
                 .to_owned(),
         )),
         locations: vec![
