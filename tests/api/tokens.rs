@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use self::issuer::{AUDIENCE, Answer, Issuer, SigningKey, base64, key_set, now};
 use crate::{
-    command_line::{Server, refusal, run},
+    command_line::{Server, command, refusal, run},
     databases::TestDatabase,
     logged::Log,
     support::{TestApp, config, connect, json_body, until},
@@ -75,9 +75,11 @@ fn invalid<T>(reason: &'static str) -> Result<T, Unauthenticated> {
     Err(Unauthenticated::Invalid(reason))
 }
 
+/// Writes a file, which nobody sees in parts.
 fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, content).expect("the folder is there");
+    let (path, new) = (folder.join(name), folder.join("new"));
+    std::fs::write(&new, content).expect("the folder is there");
+    std::fs::rename(&new, &path).expect("the folder is there");
     path.to_str().expect("it is text").to_owned()
 }
 
@@ -654,7 +656,7 @@ async fn an_issuer_that_fails_hurts_nobody() {
     let url = issuer.keys_url();
     let flags = ["--jwks", &url, "--jwks-refresh", NEVER, "--jwks-cooldown", AT_ONCE];
     let verifier = Verifier::with(impatient(&flags)).await.expect("the settings are right");
-    assert!(verifier.verify(&valid).await.is_ok());
+    until(async || verifier.verify(&valid).await.is_ok()).await;
     for failure in failures("/moved") {
         issuer.requests();
         issuer.answer("/keys", failure.clone());
@@ -925,4 +927,31 @@ async fn a_server_starts_before_its_issuer() {
     issuer.go().await;
     // It says that it listens.
     drop(Server::start(folder.path(), &["--jwt-issuer", &url, "--jwt-audience", AUDIENCE]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_certificate_of_an_issuer_is_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authorities = write(folder.path(), "authorities.pem", include_bytes!("tokens/certificate.pem"));
+    let key = SigningKey::rsa("key");
+    let issuer = Issuer::start_by_tls().await;
+    issuer.answer("/keys", Answer::Document(key_set(&[&key])));
+    let body = json!({"query": "{ heroes { name } }"}).to_string();
+    let token = format!("authorization: Bearer {}\r\n", key.token(json!({})));
+    let ask = async |url: &str, authorities: Option<&str>| {
+        let flags = ["--listen", "127.0.0.1:0", "--jwks", url, "--jwt-audience", AUDIENCE];
+        let mut command = command(folder.path(), &flags);
+        command.env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
+        command.envs(authorities.map(|file| ("SSL_CERT_FILE", file)));
+        let server = Server::spawn(command);
+        let (status, _) = server.request_with("POST", "/graphql", &token, &body).await.expect("an answer");
+        status
+    };
+    let by_address = issuer.keys_url().replace("localhost", "127.0.0.1");
+    assert_eq!(ask(&issuer.keys_url(), Some(&authorities)).await, StatusCode::OK);
+    assert_eq!(issuer.requests(), ["/keys"]);
+    // It is of another name, or of nobody whom the system trusts.
+    assert_eq!(ask(&by_address, Some(&authorities)).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(&issuer.keys_url(), None).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(issuer.requests(), Vec::<String>::new());
 }

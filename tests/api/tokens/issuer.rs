@@ -21,11 +21,19 @@ use ring::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     sync::watch,
     task::JoinHandle,
     time::{Duration, sleep},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
 };
 
 /// What all tokens of these tests are made for.
@@ -216,8 +224,28 @@ impl Issuer {
 
     /// One that answers nothing yet.
     pub async fn start() -> Self {
+        Self::start_by(None).await
+    }
+
+    /// One that is spoken to by TLS, answers nothing yet, and has the certificate of `certificate.pem`.
+    pub async fn start_by_tls() -> Self {
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("certificate.pem")).expect("it is one");
+        let key = PrivateKeyDer::try_from(&include_bytes!("certificate.pk8")[..]).expect("it is a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("there are versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key);
+        Self::start_by(Some(Arc::new(config.expect("they go together")).into())).await
+    }
+
+    async fn start_by(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-        let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let address = listener.local_addr().expect("it has an address");
+        let url = match tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let shared = Arc::new(Shared {
             answers: watch::Sender::default(),
             requests: Mutex::default(),
@@ -227,10 +255,16 @@ impl Issuer {
             let shared = Arc::clone(&shared);
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let shared = Arc::clone(&shared);
+                    let (shared, tls) = (Arc::clone(&shared), tls.clone());
                     tokio::spawn(async move {
                         // Whoever has enough of it hangs up.
-                        let _ = shared.serve(stream).await;
+                        let _ = match tls {
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => shared.serve(stream).await,
+                                Err(error) => Err(error),
+                            },
+                            None => shared.serve(stream).await,
+                        };
                     });
                 }
             }
@@ -267,7 +301,7 @@ impl Issuer {
 }
 
 impl Shared {
-    async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
@@ -285,6 +319,7 @@ impl Shared {
                 let body = document.to_string();
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
                 stream.write_all((head + &body).as_bytes()).await?;
+                stream.shutdown().await?;
             }
             Answer::Huge { has_length: true } => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await?;
@@ -307,7 +342,7 @@ impl Shared {
     }
 
     /// Sends 1 GiB.
-    async fn send(&self, stream: &mut TcpStream, part: &[u8]) -> std::io::Result<()> {
+    async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), part: &[u8]) -> std::io::Result<()> {
         for _ in 0..(1 << 30) / 65_536 {
             stream.write_all(part).await?;
             self.sent.fetch_add(part.len(), Relaxed);
