@@ -95,11 +95,12 @@ impl Access {
     ///
     /// When a setting is missing, or a file of one cannot be read.
     pub async fn new(settings: &AccessSettings, db: &Db) -> anyhow::Result<Self> {
+        let tokens = Tokens::new(settings).await?;
         if !settings.is_set() {
             return Ok(Self::open());
         }
         let methods = Methods {
-            tokens: Tokens::new(settings).await?,
+            tokens,
             api_keys: settings.api_keys.then(|| ApiKeys::new(db)),
             anonymous: settings.anonymous.iter().copied().collect(),
         };

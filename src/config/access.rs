@@ -123,6 +123,9 @@ pub struct AccessSettings {
         value_parser = Setting(seconds)
     )]
     pub jwks_max_stale: Duration,
+    /// How long a key set, or the discovery document of an issuer, may take
+    #[arg(skip = Duration::from_secs(5))]
+    pub jwks_timeout: Duration,
     /// Accept the API keys of the database, which `hero-teams key create` makes
     #[arg(long, global = true, env = "HERO_TEAMS_API_KEYS", value_parser = Setting(flag))]
     pub api_keys: bool,

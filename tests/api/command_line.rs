@@ -123,10 +123,21 @@ impl Server {
     }
 
     pub async fn request(&self, method: &str, path: &str, body: &str) -> Option<(StatusCode, String)> {
+        self.request_with(method, path, "", body).await
+    }
+
+    /// With further lines of the head, each with its end.
+    pub async fn request_with(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        body: &str,
+    ) -> Option<(StatusCode, String)> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
-             application/json\r\ncontent-length: {}\r\n\r\n",
+             application/json\r\ncontent-length: {}\r\n{lines}\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.ok()?;

@@ -48,4 +48,5 @@ mod settings;
 mod sockets;
 mod standby;
 mod story;
+mod tokens;
 mod update;
