@@ -31,11 +31,12 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
         "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
          --jwt-secret-file"
     );
-    // The address comes first: a server that cannot listen changes nothing.
+    // They come first: a server that cannot listen, or is told what cannot be, changes nothing.
+    let access = Access::new(access, &db).await?;
+    let schema = Schema::new::<A>(db.clone(), graphql)?;
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     prepare(&db, settings).await?;
-    let schema = Schema::new::<A>(db.clone(), graphql)?;
-    let access = Access::new(access, &db).await?;
+    access.check().await.context("cannot read the API keys")?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);

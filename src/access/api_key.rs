@@ -245,6 +245,7 @@ impl Shared {
         let keys = rows.into_iter().filter_map(|row| {
             let id: Arc<str> = row.id.into();
             let principal = Principal {
+                is_anonymous: false,
                 name: Some(Arc::clone(&id)),
                 scopes: row.scopes.split(',').filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
                 expires_at: row.expires_at.map(time),

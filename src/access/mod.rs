@@ -11,7 +11,10 @@ pub use self::{
     scope::{Scope, Scopes},
     token::Tokens,
 };
-use crate::{config::AccessSettings, db::Db};
+use crate::{
+    config::AccessSettings,
+    db::{Db, StoreError},
+};
 
 /// What a request says who it is with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,9 @@ impl<'a> Credential<'a> {
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// The id of the API key, or the subject of the token (`sub`). None for a request without a credential.
+    /// Whether no credential was sent.
+    pub is_anonymous: bool,
+    /// The id of the API key, or the subject of the token (`sub`), if it has one.
     pub name: Option<Arc<str>>,
     /// What they may do.
     pub scopes: Scopes,
@@ -45,13 +50,7 @@ impl Principal {
     /// Whoever sends no credential.
     #[must_use]
     pub const fn anonymous(scopes: Scopes) -> Self {
-        Self { name: None, scopes, expires_at: None }
-    }
-
-    /// Whether no credential was sent.
-    #[must_use]
-    pub const fn is_anonymous(&self) -> bool {
-        self.name.is_none()
+        Self { is_anonymous: true, name: None, scopes, expires_at: None }
     }
 }
 
@@ -105,6 +104,18 @@ impl Access {
             anonymous: settings.anonymous.iter().copied().collect(),
         };
         Ok(Self { methods: Some(Arc::new(methods)) })
+    }
+
+    /// Reads the API keys, if they are accepted, so that a server which cannot does not start.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer, or has no table for them.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match self.methods.as_ref().and_then(|methods| methods.api_keys.as_ref()) {
+            Some(api_keys) => api_keys.list().await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Who asks with a credential, or without one.

@@ -56,7 +56,7 @@ impl Code {
     /// The code of what a principal may not do. One without a credential may be allowed to with one.
     #[must_use]
     pub fn denied(principal: &Principal) -> Self {
-        if principal.is_anonymous() { Self::Unauthenticated } else { Self::Forbidden }
+        if principal.is_anonymous { Self::Unauthenticated } else { Self::Forbidden }
     }
 }
 

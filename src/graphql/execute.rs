@@ -84,7 +84,7 @@ impl Schema {
     pub fn check_introspection(&self, principal: &Principal, coordinate: &str) -> Result<(), ApiError> {
         match self.introspection {
             Introspection::All => Ok(()),
-            Introspection::Authenticated if !principal.is_anonymous() => Ok(()),
+            Introspection::Authenticated if !principal.is_anonymous => Ok(()),
             Introspection::Authenticated => {
                 Err(ApiError::new(Code::Unauthenticated, format!("`{coordinate}` requires a credential")))
             }
@@ -104,7 +104,7 @@ impl Schema {
         deadline: Instant,
     ) -> Answer {
         // Whoever may do nothing and not read the schema is not told by errors either what it has.
-        if principal.is_anonymous() && principal.scopes.is_empty() && self.introspection != Introspection::All {
+        if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
             return ApiError::new(Code::Unauthenticated, "a credential is required").into();
         }
         let document = match self.documents.requested(&params) {

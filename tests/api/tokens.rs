@@ -123,6 +123,7 @@ async fn each_algorithm_verifies() {
         let end = now() + 600;
         let token = key.token_with(json!({"alg": algorithm}), json!({"exp": end, "scope": "read write"}));
         let principal = Principal {
+            is_anonymous: false,
             name: Some("ada".into()),
             scopes: Scopes::NONE.with(Scope::Read).with(Scope::Write),
             expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(end + 30)),

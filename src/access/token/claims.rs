@@ -67,7 +67,7 @@ impl Rules {
             return Err(Unauthenticated::Expired);
         }
         let name = claims.get("sub").and_then(Value::as_str).map(name);
-        Ok(Principal { name, scopes: self.scopes(claims), expires_at: Some(end) })
+        Ok(Principal { is_anonymous: false, name, scopes: self.scopes(claims), expires_at: Some(end) })
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {

@@ -39,6 +39,9 @@ pub struct KeySource {
     ended: watch::Sender<()>,
 }
 
+/// The longest time between two fetches while none has succeeded.
+const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 enum Place {
     /// The key set that the discovery document of an issuer names.
@@ -140,7 +143,7 @@ impl KeySource {
             let is_time = match state.fetch {
                 Fetch::None => true,
                 Fetch::Running => false,
-                Fetch::Ended { at, has_failed } => !has_failed || at.elapsed() >= self.cooldown,
+                Fetch::Ended { at, has_failed } => !has_failed || at.elapsed() >= self.cooldown(&state),
             };
             if is_time {
                 self.begin(&mut state);
@@ -158,11 +161,16 @@ impl KeySource {
         let ended = self.ended.subscribe();
         match state.fetch {
             Fetch::Running => return Some(ended),
-            Fetch::Ended { at, .. } if at.elapsed() < self.cooldown => return None,
+            Fetch::Ended { at, .. } if at.elapsed() < self.cooldown(&state) => return None,
             Fetch::None | Fetch::Ended { .. } => {}
         }
         self.begin(&mut state);
         Some(ended)
+    }
+
+    /// The time from a fetch to the next. An issuer that comes a moment after the server is found soon.
+    fn cooldown(&self, state: &State) -> Duration {
+        if state.set.is_none() { self.cooldown.min(FIRST_COOLDOWN) } else { self.cooldown }
     }
 
     fn begin(self: &Arc<Self>, state: &mut State) {
