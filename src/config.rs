@@ -91,7 +91,8 @@ pub enum KeyCommand {
             value_parser = Setting(parsed::<Scope>)
         )]
         scopes: Vec<Scope>,
-        /// Time until the key stops working, such as 90d, 12h or 30m; it works until it is revoked if absent
+        /// Time until the key stops working, such as 90d, 12h or 30m, at most 36500d; it works until it is revoked if
+        /// absent
         #[arg(long, value_name = "TIME", value_parser = Setting(time))]
         expires: Option<Duration>,
     },
@@ -612,14 +613,14 @@ fn key_name(text: &str) -> Result<String, String> {
     if is_name { Ok(text.to_owned()) } else { Err("1 to 100 characters are expected, in one line".to_owned()) }
 }
 
-/// A time with its unit: seconds, minutes, hours, days or weeks.
+/// A time with its unit: seconds, minutes, hours, days or weeks. A hundred years at most.
 fn time(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800)];
     let number = |(unit, seconds): (&str, u64)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds);
-    let seconds = units.into_iter().find_map(number).filter(|seconds| (1..=MAX_NUMBER).contains(seconds));
+    let seconds = units.into_iter().find_map(number).filter(|seconds| (1..=36_500 * 86_400).contains(seconds));
     seconds
         .map(Duration::from_secs)
-        .ok_or_else(|| "a time with its unit is expected, such as 90d, 12h or 30m".to_owned())
+        .ok_or_else(|| "a time with its unit is expected, such as 90d, 12h or 30m, at most 36500d".to_owned())
 }
 
 fn flag(text: &str) -> Result<bool, String> {

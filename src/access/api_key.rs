@@ -48,6 +48,8 @@ const MIN_AGE: Duration = Duration::from_millis(10);
 const MAX_READ: Duration = Duration::from_secs(5);
 /// How often the use of a key is noted.
 const USE_INTERVAL: Duration = Duration::from_mins(1);
+/// The last second of the year 9999, since 1970.
+const LATEST: u64 = 253_402_300_799;
 
 /// The API keys of a database. A clone is cheap.
 #[derive(Clone)]
@@ -318,8 +320,8 @@ fn seconds(time: SystemTime) -> i64 {
     seconds.try_into().unwrap_or(i64::MAX)
 }
 
-/// A time from the seconds since 1970.
+/// A time from the seconds since 1970. One that cannot be printed becomes the nearest that can.
 #[must_use]
 pub fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
+    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0).min(LATEST))
 }
