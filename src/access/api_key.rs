@@ -206,9 +206,12 @@ impl ApiKeys {
         }
     }
 
-    /// Notes the use of a key in the database, unless it has been a moment ago.
+    /// Notes the use of a key in the database, unless it has been a moment ago, or the database may only be read.
     fn note_use(&self, principal: &Principal) {
         let Some(id) = &principal.name else { return };
+        if self.shared.db.is_read_only() {
+            return;
+        }
         let now = Instant::now();
         {
             let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);

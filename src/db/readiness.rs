@@ -54,6 +54,11 @@ impl Db {
         }
     }
 
+    /// Whether the file of SQLite may only be read. PostgreSQL is not asked.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.write.is_read_only()
+    }
+
     fn probe(&self) -> Self {
         self.for_request(Instant::now() + MAX_PROBE)
     }

@@ -35,7 +35,8 @@ pub async fn revoke(db: &Db, id: &str, now: i64) -> Result<bool, StoreError> {
     db.write(Write::Revoke(id.to_owned(), now)).await
 }
 
-/// Notes when the key with this id was used.
+/// Notes when the key with this id was used, unless that was noted less than a minute before, which another server may
+/// have done.
 ///
 /// # Errors
 ///
@@ -44,6 +45,9 @@ pub async fn note_use(db: &Db, id: &str, now: i64) -> Result<(), StoreError> {
     db.write(Write::NoteUse(id.to_owned(), now)).await.map(drop)
 }
 
+/// How often the use of a key is noted, in seconds.
+const USE_INTERVAL: i64 = 60;
+
 enum Write {
     Insert(Model),
     Revoke(String, i64),
@@ -51,7 +55,7 @@ enum Write {
 }
 
 impl UnitOfWork for Write {
-    /// Whether the key exists.
+    /// Whether there was such a key.
     type Output = bool;
 
     fn reads(&self) -> bool {
@@ -75,7 +79,8 @@ impl UnitOfWork for Write {
             }
             Self::NoteUse(id, now) => {
                 let used = ActiveModel { last_used_at: Set(Some(*now)), ..Default::default() };
-                let update = Entity::update_many().set(used).filter(Column::Id.eq(id));
+                let is_due = Column::LastUsedAt.is_null().or(Column::LastUsedAt.lte(now - USE_INTERVAL));
+                let update = Entity::update_many().set(used).filter(Column::Id.eq(id).and(is_due));
                 Ok(update.exec(txn).await?.rows_affected > 0)
             }
         }
