@@ -16,7 +16,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::{
-    sync::Mutex as AsyncMutex,
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 use tracing::Instrument as _;
@@ -41,9 +42,15 @@ const CHECKSUM_LENGTH: usize = 6;
 const REFRESH: Duration = Duration::from_secs(10);
 /// How old it may be. A key that was revoked works no longer than this.
 const MAX_AGE: Duration = Duration::from_secs(30);
-/// How old it is at least when an unknown key makes it be read again: whoever guesses keys causes a hundred statements
-/// a second at most, and a key that was just made works at once.
-const MIN_AGE: Duration = Duration::from_millis(10);
+/// The shortest pause after a read, before an unknown key makes the keys be read again: whoever guesses keys causes a
+/// hundred statements a second at most, and a key that was just made works at once.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// The longest one.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The pause in relation to the time that the read took, so that many keys are read a tenth of the time at most.
+const PAUSE_FACTOR: u32 = 9;
+/// The pause after a read that failed. Until its end no request that needs one waits.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long the database may take.
 const MAX_READ: Duration = Duration::from_secs(5);
 /// How often the use of a key is noted.
@@ -60,10 +67,17 @@ pub struct ApiKeys {
 struct Shared {
     db: Db,
     known: RwLock<Option<Arc<Known>>>,
-    /// Held by the one who reads the keys.
-    reading: AsyncMutex<()>,
+    turn: Arc<AsyncMutex<Turn>>,
     /// When the use of each key was noted.
     noted: Mutex<HashMap<Arc<str>, Instant>>,
+}
+
+/// The turn of the one who reads the keys.
+struct Turn {
+    /// When they may be read again.
+    next: Instant,
+    /// Whether they could not be read the last time.
+    has_failed: bool,
 }
 
 /// The keys as they were read.
@@ -95,7 +109,8 @@ impl ApiKeys {
     pub fn new(db: &Db) -> Self {
         // They are read for no request, and their statements are counted for none.
         let db = db.uncounted();
-        let shared = Shared { db, known: RwLock::default(), reading: AsyncMutex::default(), noted: Mutex::default() };
+        let turn = Arc::new(AsyncMutex::new(Turn { next: Instant::now(), has_failed: false }));
+        let shared = Shared { db, known: RwLock::default(), turn, noted: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -174,35 +189,31 @@ impl ApiKeys {
     /// The keys, no older than they may be, and read again if there is none with this id.
     async fn known(&self, id: &str) -> Result<Arc<Known>, Unauthenticated> {
         let asked = Instant::now();
-        if let Some(known) = self.shared.known() {
-            let age = asked.saturating_duration_since(known.at);
-            let is_known = known.keys.contains_key(id);
-            if is_known && age < MAX_AGE {
-                if age >= REFRESH {
-                    self.refresh_in_background();
-                }
-                return Ok(known);
+        if let Some(known) = self.shared.known().filter(|known| known.has(id)) {
+            if known.at.elapsed() >= REFRESH {
+                self.refresh_in_background();
             }
+            return Ok(known);
         }
-        match self.shared.refresh(asked).await {
-            Ok(known) => Ok(known),
-            Err(error) => {
-                tracing::warn!(%error, "the API keys cannot be read");
-                Err(Unauthenticated::Unavailable)
-            }
+        let turn = Arc::clone(&self.shared.turn).lock_owned().await;
+        // Somebody else may have read them meanwhile, or found that they cannot be read.
+        if let Some(known) = self.shared.known().filter(|known| known.at >= asked || known.has(id)) {
+            return Ok(known);
         }
+        if turn.has_failed && Instant::now() < turn.next {
+            return Err(Unauthenticated::Unavailable);
+        }
+        sleep_until(turn.next).await;
+        let read = self.shared.read(turn).await;
+        read.ok().flatten().ok_or(Unauthenticated::Unavailable)
     }
 
     fn refresh_in_background(&self) {
         // One who reads already is enough.
-        if self.shared.reading.try_lock().is_ok() {
-            let shared = Arc::clone(&self.shared);
-            let refresh = async move {
-                if let Err(error) = shared.refresh(Instant::now()).await {
-                    tracing::warn!(%error, "the API keys cannot be read");
-                }
-            };
-            tokio::spawn(refresh.in_current_span());
+        if let Ok(turn) = Arc::clone(&self.shared.turn).try_lock_owned()
+            && turn.next <= Instant::now()
+        {
+            drop(self.shared.read(turn));
         }
     }
 
@@ -236,32 +247,49 @@ impl Shared {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the keys, unless somebody else has begun to since this was asked for.
-    async fn refresh(&self, asked: Instant) -> Result<Arc<Known>, StoreError> {
-        let _turn = self.reading.lock().await;
-        if let Some(known) = self.known() {
-            if known.at >= asked {
-                return Ok(known);
-            }
-            sleep_until(known.at + MIN_AGE).await;
-        }
-        let at = Instant::now();
-        let rows = api_key::all(&self.db.for_request(at + MAX_READ)).await?;
-        let keys = rows.into_iter().filter_map(|row| {
-            let id: Arc<str> = row.id.into();
-            let principal = Principal {
-                is_anonymous: false,
-                name: Some(Arc::clone(&id)),
-                scopes: row.scopes.split(',').filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
-                expires_at: row.expires_at.map(time),
+    /// Reads the keys, in a task of its own: others wait for it as well, so it goes on when its client has gone. Gives
+    /// nothing when they cannot be read.
+    fn read(self: &Arc<Self>, mut turn: OwnedMutexGuard<Turn>) -> JoinHandle<Option<Arc<Known>>> {
+        let shared = Arc::clone(self);
+        let read = async move {
+            let at = Instant::now();
+            let rows = match api_key::all(&shared.db.for_request(at + MAX_READ)).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::warn!(%error, "the API keys cannot be read");
+                    *turn = Turn { next: Instant::now() + PAUSE_AFTER_FAILURE, has_failed: true };
+                    return None;
+                }
             };
-            let secret_hash = BASE64_STANDARD.decode(row.secret_hash).ok()?.try_into().ok()?;
-            let key = KnownKey { secret_hash, principal, is_revoked: row.revoked_at.is_some() };
-            Some((id, key))
-        });
-        let known = Arc::new(Known { at, keys: keys.collect() });
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
-        Ok(known)
+            let known = Arc::new(Known { at, keys: rows.into_iter().filter_map(KnownKey::of_row).collect() });
+            *shared.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
+            let pause = (at.elapsed() * PAUSE_FACTOR).clamp(MIN_PAUSE, MAX_PAUSE);
+            *turn = Turn { next: Instant::now() + pause, has_failed: false };
+            Some(known)
+        };
+        tokio::spawn(read.in_current_span())
+    }
+}
+
+impl Known {
+    /// Whether they tell about the key with this id, and are not too old.
+    fn has(&self, id: &str) -> bool {
+        self.at.elapsed() < MAX_AGE && self.keys.contains_key(id)
+    }
+}
+
+impl KnownKey {
+    /// A key with its id.
+    fn of_row(row: Model) -> Option<(Arc<str>, Self)> {
+        let id: Arc<str> = row.id.into();
+        let principal = Principal {
+            is_anonymous: false,
+            name: Some(Arc::clone(&id)),
+            scopes: row.scopes.split(',').filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
+            expires_at: row.expires_at.map(time),
+        };
+        let secret_hash = BASE64_STANDARD.decode(row.secret_hash).ok()?.try_into().ok()?;
+        Some((id, Self { secret_hash, principal, is_revoked: row.revoked_at.is_some() }))
     }
 }
 
