@@ -2,16 +2,23 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
+use axum::http::StatusCode;
 use hero_teams::{
     access::{ApiKeys, Scope, Scopes, Unauthenticated},
     db::Db,
+    store,
 };
+use sea_orm::ConnectionTrait as _;
 use serde_json::json;
-use tokio::task::{JoinSet, yield_now};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::{Instant, timeout},
+};
 
 use crate::{
-    command_line::{command, refusal, run, stdout},
+    command_line::{Server, command, refusal, run, stdout},
     databases::TestDatabase,
+    logged::Log,
     support::{TestApp, connect, on_both_databases, until},
 };
 
@@ -121,99 +128,216 @@ on_both_databases! {
         create(&keys, Scopes::ALL).await;
         assert_eq!(last_used().await, None);
     }
+
+    /// Each server notes it, and may be started again.
+    async fn the_use_of_a_key_is_noted_once_a_minute_by_all_servers_together(app: TestApp) {
+        let keys = ApiKeys::new(&app.db);
+        let (_, id) = create(&keys, Scopes::ALL).await;
+        for (now, noted) in [(1_000, 1_000), (1_059, 1_000), (1_060, 1_060), (1_000, 1_060), (1_120, 1_120)] {
+            store::api_key::note_use(&app.db, &id, now).await.expect("it is noted");
+            assert_eq!(keys.list().await.expect("they are read")[0].last_used_at, Some(noted), "at {now}");
+        }
+    }
+
+    async fn statements_for_keys_are_those_of_no_request(app: TestApp) {
+        let keys = ApiKeys::new(&app.db);
+        let (key, _) = create(&keys, Scopes::ALL).await;
+        keys.verify(&key).await.expect("it works");
+        assert_eq!(keys.verify(&guess(0)).await, Err(UNKNOWN));
+        assert_eq!((app.seen(), app.db.usage().statements), (0, 0));
+    }
 }
 
-/// The keys of a database whose statements are counted.
-async fn counted(database: &TestDatabase) -> (TestDatabaseKeys, Db) {
+/// A key of the right form that does not exist.
+fn guess(number: u64) -> String {
+    with_checksum(&format!("ht_{number:08}_{}", "0".repeat(43)))
+}
+
+async fn databases() -> impl Iterator<Item = TestDatabase> {
+    [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten()
+}
+
+async fn keys_of(database: &TestDatabase) -> (ApiKeys, Db) {
     let db = connect(&database.url).await;
     db.migrate().await.expect("the migrations apply");
-    (TestDatabaseKeys { keys: ApiKeys::new(&db) }, db)
+    (ApiKeys::new(&db), db)
 }
 
-struct TestDatabaseKeys {
-    keys: ApiKeys,
+/// Sets the clock forward.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
-/// With a clock that the test sets forward, on one thread.
 #[tokio::test]
 async fn a_key_that_was_revoked_elsewhere_stops_within_thirty_seconds() {
-    let database = TestDatabase::sqlite();
-    let (TestDatabaseKeys { keys }, db) = counted(&database).await;
-    let elsewhere = ApiKeys::new(&db);
-    let (key, id) = create(&elsewhere, Scopes::ALL).await;
-    keys.verify(&key).await.expect("it works");
-    assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
-    let later = async |seconds| {
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-        tokio::time::resume();
-    };
-    // It is still known, and asks for no statement.
-    keys.verify(&key).await.expect("it works");
-    later(9).await;
-    keys.verify(&key).await.expect("it works");
-    later(2).await;
-    // This one has the keys read again, and does not wait for it.
-    keys.verify(&key).await.expect("it works");
-    until(async || {
-        yield_now().await;
-        keys.verify(&key).await == Err(REVOKED)
-    })
-    .await;
+    for database in databases().await {
+        let (keys, db) = keys_of(&database).await;
+        let elsewhere = ApiKeys::new(&db);
+        let (key, id) = create(&elsewhere, Scopes::ALL).await;
+        keys.verify(&key).await.expect("it works");
+        assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
+        // It is still known, and asks for no statement.
+        keys.verify(&key).await.expect("it works");
+        later(Duration::from_secs(11)).await;
+        // This one has the keys read again, and does not wait for it.
+        keys.verify(&key).await.expect("it works");
+        until(async || {
+            yield_now().await;
+            keys.verify(&key).await == Err(REVOKED)
+        })
+        .await;
 
-    // Nobody asked for long: then it is waited for.
-    let (key, id) = create(&elsewhere, Scopes::ALL).await;
-    keys.verify(&key).await.expect("it works");
-    assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
-    later(30).await;
-    assert_eq!(keys.verify(&key).await, Err(REVOKED));
-    db.close().await.expect("the database closes");
-    database.remove().await;
+        // Nobody asked for long: then it is waited for.
+        let (key, id) = create(&elsewhere, Scopes::ALL).await;
+        keys.verify(&key).await.expect("it works");
+        assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
+        later(Duration::from_secs(30)).await;
+        assert_eq!(keys.verify(&key).await, Err(REVOKED));
+        db.close().await.expect("the database closes");
+        database.remove().await;
+    }
 }
 
 #[tokio::test]
 async fn keys_that_cannot_be_read_are_neither_right_nor_wrong() {
-    let database = TestDatabase::sqlite();
-    let (TestDatabaseKeys { keys }, db) = counted(&database).await;
+    for database in databases().await {
+        let (keys, db) = keys_of(&database).await;
+        let (key, _) = create(&keys, Scopes::ALL).await;
+        keys.verify(&key).await.expect("it works");
+        db.close().await.expect("the database closes");
+        // What was read goes on to count for half a minute.
+        keys.verify(&key).await.expect("it works");
+        assert_eq!(keys.verify(&guess(0)).await, Err(Unauthenticated::Unavailable));
+        assert_eq!(keys.verify("ht_").await, Err(MALFORMED));
+        later(Duration::from_secs(30)).await;
+        assert_eq!(keys.verify(&key).await, Err(Unauthenticated::Unavailable));
+        database.remove().await;
+    }
+}
+
+/// With a clock that stands still.
+#[tokio::test]
+async fn a_database_that_cannot_be_read_is_asked_for_keys_once_a_second() {
+    for database in databases().await {
+        let (keys, db) = keys_of(&database).await;
+        let log = Log::of_this_test();
+        db.close().await.expect("the database closes");
+        tokio::time::pause();
+        for second in 0..3 {
+            for number in 0..1_000 {
+                assert_eq!(keys.verify(&guess(number)).await, Err(Unauthenticated::Unavailable));
+            }
+            let lines = log.lines();
+            let said: Vec<_> = lines.iter().map(|line| line["fields"]["message"].clone()).collect();
+            assert_eq!(said, ["the API keys cannot be read"], "in second {second}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        tokio::time::resume();
+        database.remove().await;
+    }
+}
+
+/// With a clock that is set forward whenever all wait.
+#[tokio::test]
+async fn a_database_that_hangs_holds_up_all_clients_together_and_not_one_after_another() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let (keys, db) = keys_of(&database).await;
     let (key, _) = create(&keys, Scopes::ALL).await;
-    let other = with_checksum(&format!("ht_00000000_{}", "0".repeat(43)));
-    keys.verify(&key).await.expect("it works");
-    db.close().await.expect("the database closes");
-    // What was read goes on to count for half a minute.
-    keys.verify(&key).await.expect("it works");
-    assert_eq!(keys.verify(&other).await, Err(Unauthenticated::Unavailable));
-    assert_eq!(keys.verify("ht_").await, Err(MALFORMED));
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(30)).await;
-    tokio::time::resume();
-    assert_eq!(keys.verify(&key).await, Err(Unauthenticated::Unavailable));
+    let other = connect(&database.url).await;
+    for have_patience in [true, false] {
+        let lock = other.write.begin().await.expect("it begins");
+        lock.execute_unprepared("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE").await.expect("it is locked");
+        // Those of the last round may have failed a moment ago.
+        later(Duration::from_secs(2)).await;
+        tokio::time::pause();
+        let start = Instant::now();
+        let mut clients = JoinSet::new();
+        for number in 0..100 {
+            let keys = keys.clone();
+            // What is read for a client that goes away is read for the others.
+            let patience = Duration::from_secs(if have_patience || number > 4 { 600 } else { number });
+            clients.spawn(async move { timeout(patience, keys.verify(&guess(number))).await });
+        }
+        for answer in clients.join_all().await.into_iter().flatten() {
+            assert_eq!(answer, Err(Unauthenticated::Unavailable));
+        }
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(6), "{time:?}");
+        tokio::time::resume();
+        drop(lock);
+        until(async || keys.verify(&key).await.is_ok()).await;
+    }
+    for db in [db, other] {
+        db.close().await.expect("the database closes");
+    }
     database.remove().await;
 }
 
-/// Ten thousand guesses of unknown ids at once are answered by few statements.
+/// Ten thousand guesses at once share what is read for them, and whoever is known does not wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_share_their_statements() {
-    let database = TestDatabase::sqlite();
-    let (TestDatabaseKeys { keys }, db) = counted(&database).await;
-    let (key, _) = create(&keys, Scopes::ALL).await;
-    keys.verify(&key).await.expect("it works");
-    let keys = Arc::new(keys);
-    let mut guesses = JoinSet::new();
-    for number in 0..10_000 {
-        let (keys, guess) = (Arc::clone(&keys), with_checksum(&format!("ht_{number:08}_{}", "0".repeat(43))));
-        guesses.spawn(async move { keys.verify(&guess).await });
-    }
-    // Whoever is known does not wait for them.
-    for _ in 0..100 {
+async fn guesses_hold_up_nobody() {
+    for database in databases().await {
+        let (keys, db) = keys_of(&database).await;
+        let (key, _) = create(&keys, Scopes::ALL).await;
         keys.verify(&key).await.expect("it works");
+        let keys = Arc::new(keys);
+        let mut guesses = JoinSet::new();
+        for number in 0..10_000 {
+            let keys = Arc::clone(&keys);
+            guesses.spawn(async move { keys.verify(&guess(number)).await });
+        }
+        for _ in 0..100 {
+            keys.verify(&key).await.expect("it works");
+        }
+        while let Some(guess) = guesses.join_next().await {
+            assert_eq!(guess.expect("it does not panic"), Err(UNKNOWN));
+        }
+        db.close().await.expect("the database closes");
+        database.remove().await;
     }
-    while let Some(guess) = guesses.join_next().await {
-        assert_eq!(guess.expect("it does not panic"), Err(UNKNOWN));
+}
+
+/// A hundred a second is the most, however many guesses there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_cost_few_statements() {
+    for database in databases().await {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = ["--api-keys", "--database-url", &database.url, "--log-sql", "--log-level", "debug"];
+        let server = Arc::new(Server::start(folder.path(), &start));
+        let before = std::time::Instant::now();
+        let mut clients = JoinSet::new();
+        for client in 0..16 {
+            let server = Arc::clone(&server);
+            clients.spawn(async move {
+                for number in 0..125 {
+                    let credential = format!("x-api-key: {}\r\n", guess(client * 1_000 + number));
+                    let body = r#"{"query": "{ heroes { name } }"}"#;
+                    let answer = server.request_with("POST", "/graphql", &credential, body).await;
+                    assert_eq!(answer.expect("an answer").0, StatusCode::UNAUTHORIZED);
+                }
+            });
+        }
+        clients.join_all().await;
+        let most = before.elapsed().as_millis() / 10 + 2;
+        server.request("GET", "/the/end", "").await.expect("an answer");
+        let (mut reads, mut answers) = (0, 0);
+        loop {
+            let line = server.logged(&[""]);
+            reads += u128::from(line.contains("FROM \"api_key\"") || line.contains(r#"FROM \"api_key\""#));
+            answers += usize::from(line.contains("the API key is not known"));
+            assert!(!line.contains("FROM \"hero\""), "{line}");
+            assert!(!line.contains(&"0".repeat(43)), "{line}");
+            if line.contains("/the/end") {
+                break;
+            }
+        }
+        assert_eq!(answers, 2_000);
+        assert!(reads > 0 && reads <= most, "{reads} of {most} at most");
+        drop(server);
+        database.remove().await;
     }
-    // Statements of keys are not those of requests.
-    assert_eq!(db.usage().statements, 0);
-    db.close().await.expect("the database closes");
-    database.remove().await;
 }
 
 #[test]
@@ -249,6 +373,7 @@ fn keys_by_the_command_line() {
         (&["--name", "", "--scopes", "read"], "--name: 1 to 100 characters are expected, in one line"),
         (&["--name", "x", "--scopes", "read", "--expires", "1y"], "--expires: a time with its unit is expected"),
         (&["--name", "x", "--scopes", "read", "--expires", "0d"], "--expires: a time with its unit is expected"),
+        (&["--name", "x", "--scopes", "read", "--expires", "36501d"], "--expires: a time with its unit is expected"),
     ] {
         let output = run(&[&["key", "create"], arguments].concat());
         let said = String::from_utf8(output.stderr).expect("it is text");
@@ -259,6 +384,30 @@ fn keys_by_the_command_line() {
         assert!(!bytes.windows(43).any(|window| window == &key.as_bytes()[12..55]), "the file has the key");
     }
     key_in_another_place(folder.path());
+}
+
+/// Whoever has written them: what is listed is what can be revoked.
+#[tokio::test]
+async fn keys_with_any_times_are_listed() {
+    let database = TestDatabase::sqlite();
+    let (keys, db) = keys_of(&database).await;
+    let (_, id) = create(&keys, Scopes::ALL).await;
+    for (time, listed) in [
+        (i64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        (253_402_300_800, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (i64::MIN, "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ] {
+        let times = format!("created_at = {time}, expires_at = {time}, revoked_at = {time}, last_used_at = {time}");
+        db.write.execute_unprepared(&format!("UPDATE api_key SET {times}")).await.expect("it is changed");
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = stdout(&run(folder.path(), &["key", "list", "--database-url", &database.url]));
+        let scopes = Scopes::ALL.to_string();
+        let expected = [&id, "test", &scopes, listed, listed, listed, listed].join("  ");
+        assert_eq!(lines.lines().nth(1), Some(&*expected), "{time}");
+    }
+    db.close().await.expect("the database closes");
+    database.remove().await;
 }
 
 /// The settings of the database count, and the tables are made when they are missing.
