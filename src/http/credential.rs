@@ -1,10 +1,13 @@
 //! The credential of a request: in `Authorization` (RFC 6750) or in `X-API-Key`, and nowhere else.
 
+use std::time::Duration;
+
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use axum::response::Response;
+use tokio::time::timeout;
 
 use super::{log::Measured, refusal::refusal};
 use crate::{
@@ -17,13 +20,13 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What a request without a credential is told (RFC 9110, 11.6.1).
 pub const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="hero-teams""#);
 
-/// Who sends a request.
+/// Who sends a request, which may take some time to find out.
 ///
 /// # Errors
 ///
 /// The answer to a request whose credential is not accepted: 401; 400 when it has two; 503 when it cannot be looked at
 /// for now.
-pub async fn authenticate(access: &Access, headers: &HeaderMap) -> Result<Principal, Response> {
+pub async fn authenticate(access: &Access, headers: &HeaderMap, time: Duration) -> Result<Principal, Response> {
     if !access.is_set() {
         return access.authenticate(None).await.map_err(refused);
     }
@@ -36,7 +39,8 @@ pub async fn authenticate(access: &Access, headers: &HeaderMap) -> Result<Princi
         }
         _ => return Err(two()),
     };
-    access.authenticate(credential).await.map_err(refused)
+    let authenticated = timeout(time, access.authenticate(credential)).await;
+    authenticated.unwrap_or(Err(Unauthenticated::Unavailable)).map_err(refused)
 }
 
 /// Whether a request has something that may be a credential.

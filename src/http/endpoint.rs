@@ -121,7 +121,7 @@ impl Endpoint {
 
     /// Who sends a request.
     async fn principal(&self, media_type: MediaType, headers: &HeaderMap) -> Result<Principal, Response> {
-        authenticate(&self.access, headers).await.map_err(|mut refused| {
+        authenticate(&self.access, headers, self.request_timeout).await.map_err(|mut refused| {
             let (name, value) = media_type.content_type();
             refused.headers_mut().insert(name, value);
             refused
