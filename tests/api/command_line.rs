@@ -81,15 +81,20 @@ impl Server {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut lines = log.lines().map_while(Result::ok);
-        let address = lines
-            .by_ref()
-            .find_map(|line| {
-                // In JSON there is more on the line.
-                let (_, address) = line.split_once("listening on ")?;
+        let mut said = Vec::new();
+        let address = lines.by_ref().find_map(|line| {
+            // In JSON there is more on the line.
+            let address = line.split_once("listening on ").and_then(|(_, address)| {
                 let address = address.strip_prefix("http://").unwrap_or(address);
                 Some(address.split(['"', '\u{1b}']).next()?.trim().to_owned())
-            })
-            .expect("the server says where it listens");
+            });
+            said.push(line);
+            address
+        });
+        let Some(address) = address else {
+            let ended = child.wait().expect("it is waited for");
+            panic!("the server does not listen: {ended}\n{}", said.join("\n"));
+        };
         // What else it says is read, so that it never waits for somebody to read it.
         let (lines_read, log) = mpsc::channel();
         std::thread::spawn(move || lines.for_each(|line| drop(lines_read.send(line))));
