@@ -2,7 +2,7 @@
 // node access.mjs <base-url> <screenshot.png> <key-with-read> <key-with-secrets>
 
 import assert from "node:assert/strict";
-import { launch, newPage } from "./browser.mjs";
+import { launch, newPage, shownAnswer } from "./browser.mjs";
 
 const [baseUrl, screenshot, reader, insider] = process.argv.slice(2);
 if (!insider) {
@@ -73,13 +73,5 @@ async function execute(page) {
     __MONACO.editor.getModels().find(({ uri }) => uri.path.endsWith("response.json")).setValue("");
   });
   await page.getByRole("button", { name: "Execute query" }).click();
-  const answer = await page.waitForFunction(() => {
-    const answer = __MONACO.editor.getModels().find(({ uri }) => uri.path.endsWith("response.json"));
-    try {
-      return JSON.parse(answer.getValue());
-    } catch {
-      return null;
-    }
-  });
-  return answer.jsonValue();
+  return shownAnswer(page);
 }

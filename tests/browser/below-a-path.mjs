@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createServer, request } from "node:http";
-import { launch, newPage, until } from "./browser.mjs";
+import { launch, newPage, shownAnswer, until } from "./browser.mjs";
 
 const [baseUrl, screenshot] = process.argv.slice(2);
 if (!baseUrl || !screenshot) {
@@ -53,15 +53,7 @@ try {
   await page.goto(`${address}/`);
   await page.locator(".graphiql-query-editor .monaco-editor").waitFor();
   await page.getByRole("button", { name: "Execute query" }).click();
-  const answer = await page.waitForFunction(() => {
-    const answer = __MONACO.editor.getModels().find(({ uri }) => uri.path.endsWith("response.json"));
-    try {
-      return JSON.parse(answer.getValue());
-    } catch {
-      return null;
-    }
-  });
-  const { data } = await answer.jsonValue();
+  const { data } = await shownAnswer(page);
 
   // The schema was asked for, too, by the page and by a click.
   await page.getByRole("button", { name: "Show Documentation Explorer" }).click();

@@ -39,3 +39,16 @@ export async function until(isSo, message, faults) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+/** The answer that GraphiQL shows, once it is whole. The editor draws only the lines in view, so its model is read. */
+export async function shownAnswer(page) {
+  const answer = await page.waitForFunction(() => {
+    const answer = __MONACO.editor.getModels().find(({ uri }) => uri.path.endsWith("response.json"));
+    try {
+      return JSON.parse(answer.getValue());
+    } catch {
+      return null;
+    }
+  });
+  return answer.jsonValue();
+}

@@ -2,7 +2,7 @@
 // node playground.mjs <base-url> <screenshot.png>
 
 import assert from "node:assert/strict";
-import { launch, newPage, until } from "./browser.mjs";
+import { launch, newPage, shownAnswer, until } from "./browser.mjs";
 
 const [baseUrl, screenshot] = process.argv.slice(2);
 if (!baseUrl || !screenshot) {
@@ -186,16 +186,7 @@ function settle(page) {
 /** Executes the current tab, which has no answer yet, and reads its answer. */
 async function execute(page) {
   await page.getByRole("button", { name: "Execute query" }).click();
-  // The answer's editor draws only the lines in view, so its model is what has it all.
-  const answer = await page.waitForFunction(() => {
-    const answer = __MONACO.editor.getModels().find(({ uri }) => uri.path.endsWith("response.json"));
-    try {
-      return JSON.parse(answer.getValue());
-    } catch {
-      return null;
-    }
-  });
-  return answer.jsonValue();
+  return shownAnswer(page);
 }
 
 /** Types the query by keyboard into a new tab, and returns what autocompletion offers on the way. */
