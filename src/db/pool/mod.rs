@@ -329,7 +329,12 @@ impl Pool {
         match timeout(MAX_SETTLE, connection.settle(&self.connector, &self.canceller)).await {
             Ok(Ok(())) => self.put_back(connection, claim),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a connection is given up");
+                // The program ends, and its threads before this; or one has panicked, which the log has.
+                if matches!(error, sqlx::Error::WorkerCrashed) {
+                    tracing::debug!(%error, "a connection is given up");
+                } else {
+                    tracing::warn!(%error, "a connection is given up");
+                }
                 self.outdate(connection, claim);
             }
             Err(_) => {
