@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
+use axum::{
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, WWW_AUTHENTICATE},
+    },
+    response::Response,
 };
-use axum::response::Response;
 use tokio::time::timeout;
 
-use super::{log::Measured, refusal::refusal};
+use super::{
+    log::Measured,
+    refusal::{refusal, unavailable},
+};
 use crate::{
     access::{Access, Credential, Principal, Unauthenticated},
     graphql::Code,
@@ -75,8 +80,7 @@ fn refused(why: Unauthenticated) -> Response {
     let (message, challenge, reason) = match why {
         Unauthenticated::Unavailable => {
             let message = "the credential cannot be verified at the moment; try again later";
-            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            let mut response = unavailable(message);
             response.extensions_mut().insert(Measured::refused(Code::Unavailable, "it cannot be verified"));
             return response;
         }

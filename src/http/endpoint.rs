@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -18,7 +18,7 @@ use super::{
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
-    refusal::refusal,
+    refusal::{refusal, unavailable},
 };
 use crate::{
     access::{Access, Principal},
@@ -39,79 +39,82 @@ pub struct Endpoint {
 }
 
 /// `GET /graphql`, for queries alone.
-pub async fn get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
-    let principal = match endpoint.principal(media_type, &headers).await {
-        Ok(principal) => principal,
-        Err(refused) => return refused,
-    };
-    let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
-    match params::of_query(query.as_deref().unwrap_or_default()) {
-        Ok(params) => endpoint.answered(media_type, params, &principal, true).await,
-        Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
-    }
+///
+/// # Errors
+///
+/// The answer to a request that is not one of GraphQL, or not allowed.
+pub async fn get(
+    State(endpoint): State<Arc<Endpoint>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let media_type = MediaType::accepted(&headers).ok_or_else(not_acceptable)?;
+    let principal = endpoint.principal(media_type, &headers).await?;
+    let _permit = endpoint.permits.try_acquire().map_err(|_| too_many(media_type))?;
+    let params = params::of_query(query.as_deref().unwrap_or_default());
+    let params = params.map_err(|message| refused(media_type, StatusCode::BAD_REQUEST, &message))?;
+    Ok(endpoint.answered(media_type, params, &principal, true).await)
 }
 
 /// `POST /graphql`.
-pub async fn post(State(endpoint): State<Arc<Endpoint>>, version: Version, headers: HeaderMap, body: Body) -> Response {
-    let Some(media_type) = MediaType::accepted(&headers) else { return not_acceptable() };
-    let principal = match endpoint.principal(media_type, &headers).await {
-        Ok(principal) => principal,
-        Err(refused) => return refused,
-    };
+///
+/// # Errors
+///
+/// The answer to a request that is not one of GraphQL, or not allowed.
+pub async fn post(
+    State(endpoint): State<Arc<Endpoint>>,
+    version: Version,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Response> {
+    let media_type = MediaType::accepted(&headers).ok_or_else(not_acceptable)?;
+    let principal = endpoint.principal(media_type, &headers).await?;
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
-        return refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+        return Err(refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
-    let Some(coding) = Coding::of_request(&headers) else {
+    let coding = Coding::of_request(&headers).ok_or_else(|| {
         let message = "the content coding of a request must be gzip, once, or identity";
         let mut response = refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
         response.headers_mut().insert(header::ACCEPT_ENCODING, coding::ACCEPTED);
-        return response;
-    };
-    let body = match read_body(body, endpoint.body).await {
-        Ok(body) => body,
-        Err(error) => {
-            let mut response = refused(media_type, error.status(), &error.message());
-            if version < Version::HTTP_2 {
-                // The rest of the body is in the way of a further request.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            return response;
+        response
+    })?;
+    let body = read_body(body, endpoint.body).await.map_err(|error| {
+        let mut response = refused(media_type, error.status(), &error.message());
+        if version < Version::HTTP_2 {
+            // The rest of the body is in the way of a further request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-    };
+        response
+    })?;
     // Clients that are slow to send must not keep others out, and neither must those that are slow to take their
     // answers.
-    let Ok(_permit) = endpoint.permits.try_acquire() else { return too_many(media_type) };
-    let body = match coding.decode(body, endpoint.body.bytes) {
-        Ok(body) => body,
-        Err(error) => return refused(media_type, error.status(), &error.message()),
-    };
+    let _permit = endpoint.permits.try_acquire().map_err(|_| too_many(media_type))?;
+    let body = coding.decode(body, endpoint.body.bytes);
+    let body = body.map_err(|error| refused(media_type, error.status(), &error.message()))?;
     match params::of_body(&body, endpoint.max_batch) {
-        Ok(Parsed::One(params)) => endpoint.answered(media_type, params, &principal, false).await,
-        Ok(Parsed::Batch(batch)) => endpoint.batch(media_type, batch, &principal).await,
-        Err(message) => refused(media_type, StatusCode::BAD_REQUEST, &message),
+        Ok(Parsed::One(params)) => Ok(endpoint.answered(media_type, params, &principal, false).await),
+        Ok(Parsed::Batch(batch)) => Ok(endpoint.batch(media_type, batch, &principal).await),
+        Err(message) => Err(refused(media_type, StatusCode::BAD_REQUEST, &message)),
     }
 }
 
 /// `GET /schema.graphql`: the schema for tools that do not introspect.
-pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
-    let principal = match endpoint.principal(MediaType::Json, &headers).await {
-        Ok(principal) => principal,
-        Err(refused) => return refused,
-    };
-    if let Err(error) = endpoint.schema.check_introspection(&principal, "schema.graphql") {
-        let (status, is_anonymous) = match error.code {
-            Code::Unauthenticated => (StatusCode::UNAUTHORIZED, true),
-            _ => (StatusCode::FORBIDDEN, false),
-        };
-        let mut response = refusal(status, error.code, &error.message);
-        if is_anonymous {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        }
-        return response;
-    }
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], endpoint.schema.sdl().to_owned()).into_response()
+///
+/// # Errors
+///
+/// The answer to a request that is not allowed.
+pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Result<Response, Response> {
+    let principal = endpoint.principal(MediaType::Json, &headers).await?;
+    endpoint.schema.check_introspection(&principal, "schema.graphql").map_err(|error| {
+        let (code, message) = (error.code, error.message.clone());
+        let outcome = Answer::from(error).outcome;
+        let mut response = refusal(status(&outcome, MediaType::GraphQlResponse), code, &message);
+        response.headers_mut().extend(header_of(&outcome));
+        response
+    })?;
+    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((content_type, endpoint.schema.sdl().to_owned()).into_response())
 }
 
 impl Endpoint {
@@ -121,11 +124,8 @@ impl Endpoint {
 
     /// Who sends a request.
     async fn principal(&self, media_type: MediaType, headers: &HeaderMap) -> Result<Principal, Response> {
-        authenticate(&self.access, headers, self.request_timeout).await.map_err(|mut refused| {
-            let (name, value) = media_type.content_type();
-            refused.headers_mut().insert(name, value);
-            refused
-        })
+        let principal = authenticate(&self.access, headers, self.request_timeout).await;
+        principal.map_err(|refused| of_type(media_type, refused))
     }
 
     /// Answers a request.
@@ -138,12 +138,7 @@ impl Endpoint {
     ) -> Response {
         let answer = self.schema.execute(params, principal, is_read_only, self.deadline()).await;
         let mut response = response(media_type, status(&answer.outcome, media_type), answer.to_json());
-        let header = match answer.outcome {
-            Outcome::NotReadOnly => Some((header::ALLOW, HeaderValue::from_static("POST"))),
-            Outcome::Unauthenticated => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
-            _ => None,
-        };
-        response.headers_mut().extend(header);
+        response.headers_mut().extend(header_of(&answer.outcome));
         response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), principal));
         response
     }
@@ -190,13 +185,22 @@ fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {
     }
 }
 
-/// The answer to what is not a GraphQL request.
-fn refused(media_type: MediaType, status: StatusCode, message: &str) -> Response {
-    error(media_type, status, Code::BadUserInput, message)
+/// What a client is told by a header of what it has to do instead.
+fn header_of(outcome: &Outcome) -> Option<(HeaderName, HeaderValue)> {
+    match outcome {
+        Outcome::NotReadOnly => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+        Outcome::Unauthenticated => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
+        Outcome::Executed(_) | Outcome::Refused | Outcome::Forbidden => None,
+    }
 }
 
-fn error(media_type: MediaType, status: StatusCode, code: Code, message: &str) -> Response {
-    let mut response = refusal(status, code, message);
+/// The answer to what is not a GraphQL request.
+fn refused(media_type: MediaType, status: StatusCode, message: &str) -> Response {
+    of_type(media_type, refusal(status, Code::BadUserInput, message))
+}
+
+/// An answer in the media type that its client wants.
+fn of_type(media_type: MediaType, mut response: Response) -> Response {
     let (name, value) = media_type.content_type();
     response.headers_mut().insert(name, value);
     response
@@ -205,9 +209,7 @@ fn error(media_type: MediaType, status: StatusCode, code: Code, message: &str) -
 /// The answer when as many requests as may be are being worked on: at once, without a queue.
 fn too_many(media_type: MediaType) -> Response {
     let message = "the server has as many requests as it can work on; try again in a moment";
-    let mut response = error(media_type, StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+    of_type(media_type, unavailable(message))
 }
 
 fn not_acceptable() -> Response {
