@@ -151,13 +151,13 @@ impl Entity {
     /// The noun for one object, as descriptions have it: `secret base` for `secretBase`.
     #[must_use]
     pub fn noun(&self) -> String {
-        words(self.one)
+        words(self.one, ' ')
     }
 
     /// The noun for several objects, as descriptions have it.
     #[must_use]
     pub fn nouns(&self) -> String {
-        words(self.many)
+        words(self.many, ' ')
     }
 
     /// The plural with a capital: `Heroes`.
@@ -258,12 +258,13 @@ fn name(table: &TableRef) -> Option<DynIden> {
     if let TableRef::Table(TableName(_, name), _) = table { Some(name.clone()) } else { None }
 }
 
-/// A name in words: `secret base` for `secretBase`.
-fn words(name: &str) -> String {
+/// The words of a name, with this between them: `secret base` for `secretBase`.
+#[must_use]
+pub fn words(name: &str, between: char) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     for character in name.chars() {
         if character.is_ascii_uppercase() {
-            words.push(' ');
+            words.push(between);
         }
         words.push(character.to_ascii_lowercase());
     }

@@ -8,7 +8,7 @@ mod membership;
 mod team;
 
 pub use self::{
-    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation},
+    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, words},
     hero::HERO,
     team::TEAM,
 };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     graphql::error::ApiError,
-    schema::Entity,
+    schema::{Entity, words},
     store::{Order, OrderBy},
 };
 
@@ -52,13 +52,8 @@ fn register_entity(types: &mut Types, entity: &Entity) {
 
 /// The enum value for a field: `SECRET_NAME` for `secretName`.
 fn symbol(field: &str) -> String {
-    let mut symbol = String::with_capacity(field.len() + 2);
-    for character in field.chars() {
-        if character.is_ascii_uppercase() {
-            symbol.push('_');
-        }
-        symbol.push(character.to_ascii_uppercase());
-    }
+    let mut symbol = words(field, '_');
+    symbol.make_ascii_uppercase();
     symbol
 }
 
