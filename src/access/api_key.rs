@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Principal, Scope, Scopes, Unauthenticated};
+use super::{LATEST, Principal, Scope, Scopes, Unauthenticated};
 use crate::{
     db::{Db, StoreError},
     store::api_key,
@@ -53,10 +53,6 @@ const PAUSE_FACTOR: u32 = 9;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long the database may take.
 const MAX_READ: Duration = Duration::from_secs(5);
-/// How often the use of a key is noted.
-const USE_INTERVAL: Duration = Duration::from_mins(1);
-/// The last second of the year 9999, since 1970.
-const LATEST: u64 = 253_402_300_799;
 
 /// The API keys of a database. A clone is cheap.
 #[derive(Clone)]
@@ -227,7 +223,7 @@ impl ApiKeys {
         {
             let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
             match noted.get_mut(id) {
-                Some(at) if now.saturating_duration_since(*at) < USE_INTERVAL => return,
+                Some(at) if now.saturating_duration_since(*at) < api_key::USE_INTERVAL => return,
                 Some(at) => *at = now,
                 None => drop(noted.insert(Arc::clone(id), now)),
             }
@@ -354,5 +350,5 @@ fn seconds(time: SystemTime) -> i64 {
 /// A time from the seconds since 1970. One that cannot be printed becomes the nearest that can.
 #[must_use]
 pub fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0).min(LATEST))
+    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0)).min(LATEST)
 }

@@ -4,7 +4,11 @@ mod api_key;
 mod scope;
 mod token;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 pub use self::{
     api_key::{ApiKeys, NewApiKey, time},
@@ -15,6 +19,9 @@ use crate::{
     config::AccessSettings,
     db::{Db, StoreError},
 };
+
+/// The last second of the year 9999, since 1970. Times after it cannot be printed, and are in milliseconds most likely.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// What a request says who it is with.
 #[derive(Clone, Copy, PartialEq, Eq)]

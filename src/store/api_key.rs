@@ -1,5 +1,7 @@
 //! The API keys.
 
+use std::time::Duration;
+
 use entity::api_key::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
@@ -35,8 +37,8 @@ pub async fn revoke(db: &Db, id: &str, now: i64) -> Result<bool, StoreError> {
     db.write(Write::Revoke(id.to_owned(), now)).await
 }
 
-/// Notes when the key with this id was used, unless that was noted less than a minute before, which another server may
-/// have done.
+/// Notes when the key with this id was used, unless that was noted within [`USE_INTERVAL`] before, which another server
+/// may have done.
 ///
 /// # Errors
 ///
@@ -45,8 +47,8 @@ pub async fn note_use(db: &Db, id: &str, now: i64) -> Result<(), StoreError> {
     db.write(Write::NoteUse(id.to_owned(), now)).await.map(drop)
 }
 
-/// How often the use of a key is noted, in seconds.
-const USE_INTERVAL: i64 = 60;
+/// How often the use of a key is noted.
+pub const USE_INTERVAL: Duration = Duration::from_mins(1);
 
 enum Write {
     Insert(Model),
@@ -79,7 +81,8 @@ impl UnitOfWork for Write {
             }
             Self::NoteUse(id, now) => {
                 let used = ActiveModel { last_used_at: Set(Some(*now)), ..Default::default() };
-                let is_due = Column::LastUsedAt.is_null().or(Column::LastUsedAt.lte(now - USE_INTERVAL));
+                let before = now.saturating_sub_unsigned(USE_INTERVAL.as_secs());
+                let is_due = Column::LastUsedAt.is_null().or(Column::LastUsedAt.lte(before));
                 let update = Entity::update_many().set(used).filter(Column::Id.eq(id).and(is_due));
                 Ok(update.exec(txn).await?.rows_affected > 0)
             }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    access::{Principal, Scope, Scopes, Unauthenticated},
+    access::{LATEST, Principal, Scope, Scopes, Unauthenticated},
     config::AccessSettings,
 };
 
@@ -26,8 +26,6 @@ pub struct Rules {
 
 /// The characters of a name, at most.
 const MAX_NAME: usize = 128;
-/// The last second of the year 9999. Times after it are in milliseconds, most likely.
-const MAX_TIME: f64 = 253_402_300_799.0;
 
 impl Rules {
     pub fn new(settings: &AccessSettings) -> Self {
@@ -98,8 +96,9 @@ impl Rules {
 
 /// A time in seconds since 1970, which need not be whole.
 fn time(value: &Value) -> Option<SystemTime> {
-    let seconds = value.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds))?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    // One that is negative is no duration.
+    let time = Duration::try_from_secs_f64(value.as_f64()?).ok().filter(|time| *time <= LATEST)?;
+    SystemTime::UNIX_EPOCH.checked_add(time)
 }
 
 /// A name that the log can have.
