@@ -86,21 +86,18 @@ async fn run(config: Config) -> anyhow::Result<()> {
             close(db, &config).await
         }
         Some(Command::Migrate) => {
-            let db = connect(&config.database).await?;
-            db.migrate().await.context("cannot apply the migrations")?;
+            let db = migrated(&config.database).await?;
             close(db, &config).await
         }
         Some(Command::Seed) => {
-            let db = connect(&config.database).await?;
-            db.migrate().await.context("cannot apply the migrations")?;
+            let db = migrated(&config.database).await?;
             let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
             close(db, &config).await?;
             print(&format!("{heroes} heroes created\n"))
         }
         Some(Command::Schema) => print(&graphql::sdl::<HeroTeams>()),
         Some(Command::Key(command)) => {
-            let db = connect(&config.database).await?;
-            db.migrate().await.context("cannot apply the migrations")?;
+            let db = migrated(&config.database).await?;
             let said = key(&ApiKeys::new(&db), command).await?;
             close(db, &config).await?;
             print(&said)
@@ -153,6 +150,13 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
 
 async fn connect(settings: &DatabaseSettings) -> anyhow::Result<Db> {
     Db::connect(&settings.store(store::migrations::<HeroTeams>())).await.context("cannot open the database")
+}
+
+/// The database, with all migrations applied.
+async fn migrated(settings: &DatabaseSettings) -> anyhow::Result<Db> {
+    let db = connect(settings).await?;
+    db.migrate().await.context("cannot apply the migrations")?;
+    Ok(db)
 }
 
 async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
