@@ -19,8 +19,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When the address must not or cannot be listened on, settings contradict each other, the declarations make no schema, or
-/// the database is outdated or fails.
+/// When the address must not or cannot be listened on, settings contradict each other, the declarations make no
+/// schema, or the database is outdated or fails.
 pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     let Config { serve: settings, graphql, access, .. } = config;
     let address = &settings.listen;

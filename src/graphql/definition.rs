@@ -39,9 +39,7 @@ impl Definition {
         let schema = with_is_one_of(schema);
         Ok(Self { sdl, implementers: schema.implementers_map(), guarded: guarded(&schema), schema })
     }
-}
 
-impl Definition {
     /// The scopes that values of an input type can ask for, at any depth.
     #[must_use]
     pub fn guarded(&self, ty: &Type) -> Scopes {

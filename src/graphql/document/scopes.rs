@@ -168,8 +168,7 @@ impl<'a, V: FnMut(&Place<'_>)> Visit<'a, V> {
 
     fn arguments(&mut self, field: &'a executable::Field) {
         for argument in &field.arguments {
-            let Some(definition) = field.definition.argument_by_name(&argument.name) else { continue };
-            if !self.definition.guarded(&definition.ty).is_empty() {
+            if let Some(definition) = field.definition.argument_by_name(&argument.name) {
                 self.at(argument.name.as_str().into(), |visit| visit.value(&argument.value, &definition.ty));
             }
         }
