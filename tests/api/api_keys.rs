@@ -256,7 +256,7 @@ async fn a_database_that_hangs_holds_up_all_clients_together_and_not_one_after_a
         let mut clients = JoinSet::new();
         for number in 0..100 {
             let keys = keys.clone();
-            // What is read for a client that goes away is read for the others.
+            // What is read for a client that disconnects is read for the others.
             let patience = Duration::from_secs(if have_patience || number > 4 { 600 } else { number });
             clients.spawn(async move { timeout(patience, keys.verify(&guess(number))).await });
         }

@@ -543,7 +543,7 @@ async fn a_flood_of_unknown_keys_costs_one_fetch() {
     for asks in asking {
         assert_eq!(asks.await, invalid(UNKNOWN));
     }
-    // Nor is there a fetch for those that come later.
+    // Those that come later are not fetched for either.
     for token in &tokens {
         assert_eq!(at_once(&mut Box::pin(verifier.verify(token))), Some(invalid(UNKNOWN)));
     }

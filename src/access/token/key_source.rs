@@ -104,7 +104,7 @@ impl KeySource {
         Ok(sources)
     }
 
-    /// A file is there at once. A URL is fetched in the background, as an issuer may come later than the server.
+    /// A file is read at once. A URL is fetched in the background, as an issuer may come later than the server.
     async fn start(place: Place, settings: &AccessSettings) -> anyhow::Result<Arc<Self>> {
         let source = Arc::new(Self {
             place,
