@@ -4,6 +4,7 @@
 //! in the server's `graphql` module.
 
 pub mod api_key;
+pub mod event;
 pub mod hero;
 pub mod hero_team_link;
 pub mod team;

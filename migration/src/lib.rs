@@ -9,6 +9,7 @@ mod m20261122_000001_create_hero;
 mod m20261122_000002_create_team;
 mod m20261122_000003_create_hero_team_link;
 mod m20261126_000004_create_api_key;
+mod m20261126_000005_create_event;
 mod text;
 
 /// The ordered list of migrations.
@@ -23,10 +24,14 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_create_team::Migration),
             Box::new(m20261122_000003_create_hero_team_link::Migration),
             Box::new(m20261126_000004_create_api_key::Migration),
+            Box::new(m20261126_000005_create_event::Migration),
         ]
     }
 }
 
-pub use self::{m20261126_000004_create_api_key::Migration as CreateApiKey, text::text};
+pub use self::{
+    m20261126_000004_create_api_key::Migration as CreateApiKey,
+    m20261126_000005_create_event::Migration as CreateEvent, text::text,
+};
 /// What further migrations are written with.
 pub use sea_orm_migration::{MigrationName, MigratorTrait, async_trait, prelude, schema};
