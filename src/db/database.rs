@@ -4,7 +4,10 @@ use std::{
 };
 
 use sea_orm::{DbErr, RuntimeErr, Statement};
-use tokio::{sync::RwLock, time::Instant};
+use tokio::{
+    sync::{RwLock, watch},
+    time::Instant,
+};
 
 use super::{
     Connections, DatabaseUrl, Migrations, StoreError, Usage,
@@ -33,6 +36,8 @@ pub struct DbSettings {
     pub statement_timeout: Duration,
     /// How long a statement may take before it is warned of. Zero for as long as it likes.
     pub slow_statement: Duration,
+    /// Whether writes write their events, in the same transaction, if the migrations make the table for them.
+    pub events: bool,
 }
 
 /// The database: connections that read, and connections that write.
@@ -47,6 +52,9 @@ pub struct Db {
     pub write: Connections,
     pub(super) shared: Arc<Shared>,
 }
+
+/// The table of the events.
+const EVENTS: &str = "event";
 
 /// How many of the connections that read are kept for what is likely to be short ([`claim::Claim`]).
 fn reserved(connections: u32) -> u32 {
@@ -63,6 +71,9 @@ pub(super) struct Shared {
     /// Whether the last write that told something about it could write.
     pub(super) is_writable: AtomicBool,
     pub(super) migrations: Migrations,
+    events: bool,
+    /// The number of writes that have been committed through this handle and its clones.
+    committed: watch::Sender<u64>,
 }
 
 impl Db {
@@ -96,6 +107,8 @@ impl Db {
                 queue,
                 is_writable: AtomicBool::new(true),
                 migrations: settings.migrations.clone(),
+                events: settings.events && settings.migrations.make(EVENTS),
+                committed: watch::Sender::default(),
             }),
         };
         db.check().await?;
@@ -119,6 +132,22 @@ impl Db {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.meter().usage()
+    }
+
+    /// Whether writes write their events.
+    #[must_use]
+    pub fn writes_events(&self) -> bool {
+        self.shared.events
+    }
+
+    /// Tells when something was committed through this handle, its clones, and those that are made of them.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.shared.committed.subscribe()
+    }
+
+    pub(super) fn note_commit(&self) {
+        self.shared.committed.send_modify(|number| *number = number.wrapping_add(1));
     }
 
     /// Calls `observer` with each statement before it runs, for this handle and for those that are made of it later.

@@ -46,7 +46,11 @@ impl StoreError {
     /// Whether SQLite has found no row for a foreign key. On PostgreSQL that is a [`StoreError::Conflict`].
     #[must_use]
     pub(crate) fn is_foreign_key_violation(&self) -> bool {
-        let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(cause))) = self else { return false };
+        let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) =
+            self
+        else {
+            return false;
+        };
         sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 }

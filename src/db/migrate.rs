@@ -50,6 +50,11 @@ impl Migrations {
         Self { names, tables: tables.into(), clients, up: |connection| Box::pin(M::up(connection, None)) }
     }
 
+    /// Whether they make a table with this name.
+    pub(super) fn make(&self, table: &str) -> bool {
+        self.tables.iter().any(|name| name == table)
+    }
+
     /// The tables that clients write, as SQL lists them.
     pub(super) fn quoted_tables(&self) -> String {
         let tables = self.tables.iter().take(self.clients);

@@ -1,6 +1,7 @@
 //! How the database is reached: connections, transactions, and what a request may take of them. It knows no table.
 
 mod cancel;
+mod channel;
 mod claim;
 mod connection;
 mod connections;
@@ -18,6 +19,7 @@ mod url;
 mod write;
 
 pub use self::{
+    channel::Channel,
     connections::{Connections, Transaction},
     database::{Db, DbSettings},
     error::StoreError,

@@ -161,8 +161,15 @@ impl Db {
     /// Returns the error that the write had.
     pub fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let is_writable = match &result {
-            Ok(_) => true,
-            Err(StoreError::Unavailable(_) | StoreError::Unanswered(_)) => false,
+            Ok(_) => {
+                self.note_commit();
+                true
+            }
+            Err(StoreError::Unavailable(_)) => false,
+            Err(StoreError::Unanswered(_)) => {
+                self.note_commit();
+                false
+            }
             // That no connection was free says nothing, for example.
             Err(_) => return result,
         };

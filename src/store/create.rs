@@ -9,6 +9,7 @@ use sea_orm::{
 
 use super::{
     Relate, Row, dialect,
+    event::{self, Outbox},
     insert::{Values, insert, insertion},
     links,
     relate::{self, missing_related},
@@ -39,6 +40,8 @@ pub struct Creation {
     pub entity: &'static Entity,
     /// The rows.
     pub new: Arc<[Create]>,
+    /// Whether its events are written.
+    pub events: bool,
 }
 
 impl UnitOfWork for Creation {
@@ -49,14 +52,14 @@ impl UnitOfWork for Creation {
     }
 
     async fn run(&self, txn: &Transaction, attempt: u32) -> Result<Self::Output, StoreError> {
-        let Self { entity, new } = self;
+        let Self { entity, new, events } = self;
         if let [new] = &new[..]
             && attempt == 1
             && !self.reads()
-            && new.related.iter().any(|related| related.objects() > 0)
+            && (*events || new.related.iter().any(|related| related.objects() > 0))
             && txn.get_database_backend() == DbBackend::Postgres
         {
-            return insert_with_related(txn, entity, new).await;
+            return insert_with_related(txn, entity, new, *events).await;
         }
         let related: Vec<&[Relate]> = new.iter().map(|new| &new.related[..]).collect();
         // Nearly always all keys have their rows, and the foreign keys of the links tell when one has not. Then they
@@ -68,29 +71,36 @@ impl UnitOfWork for Creation {
                 return Err(StoreError::NotFound { keys: Vec::new(), related });
             }
         }
-        let targets = relate::targets(txn, entity, &related).await?;
+        let mut outbox = Outbox::new(*events);
+        let targets = relate::targets(txn, entity, &related, &mut outbox).await?;
         let rows = insert(txn, entity, &new.iter().map(|new| &new.values).collect::<Vec<_>>()).await?;
         let keys: Vec<i64> = rows.iter().map(Row::key).collect();
-        match relate::link(txn, &keys, &targets).await {
-            Err(error) if attempt == 1 && error.is_foreign_key_violation() => Err(StoreError::Conflict),
-            linked => linked.map(|()| rows),
+        outbox.created(entity, keys.iter().copied());
+        match relate::link(txn, &keys, &targets, &mut outbox).await {
+            Err(error) if attempt == 1 && error.is_foreign_key_violation() => return Err(StoreError::Conflict),
+            linked => linked?,
         }
+        outbox.write(txn).await?;
+        Ok(rows)
     }
 }
 
 const NEW: &str = "new";
 const KEYS: &str = "keys";
 
-/// Inserts one row, those that are nested in it, and the links to them and to rows that exist. On PostgreSQL that is
-/// one statement instead of three, each of which would be a trip. Only of one row it is clear which links are its own.
+/// Inserts one row, those that are nested in it, the links to them and to rows that exist, and the events of all that.
+/// On PostgreSQL that is one statement instead of four, each of which would be a trip. Only of one row it is clear which
+/// links are its own.
 async fn insert_with_related(
     db: &impl ConnectionTrait,
     entity: &'static Entity,
     new: &Create,
+    events: bool,
 ) -> Result<Vec<Row>, StoreError> {
     let step = |insert, name: String| CommonTableExpression::new().query(insert).table_name(name).to_owned();
     let mut steps = WithClause::new();
     steps.cte(step(insertion(DbBackend::Postgres, entity, &[&new.values])?, NEW.to_owned()));
+    let (mut nested_events, mut link_events) = (Vec::new(), Vec::new());
     for (relation, related) in entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0) {
         let (field, key) = (relation.field, relation.to.key.name());
         let mut keys = dialect::keys(&related.connect, key);
@@ -98,6 +108,7 @@ async fn insert_with_related(
             let nested: Vec<&Values> = related.create.iter().collect();
             let table = format!("nested_{field}");
             steps.cte(step(insertion(DbBackend::Postgres, relation.to, &nested)?, table.clone()));
+            nested_events.push(event::created_by(relation.to, &table));
             let created = Query::select().column((table.clone(), key)).from(table).take();
             keys.union(UnionType::Distinct, created);
         }
@@ -105,7 +116,20 @@ async fn insert_with_related(
         pairs.column((NEW, entity.key.name())).column((KEYS, key)).from(NEW);
         pairs.join_subquery(JoinType::InnerJoin, keys, KEYS, Expr::Constant(true.into()));
         let link = &**relation.link;
-        steps.cte(step(links::insertion(link, [&link.near, &link.far], pairs)?, format!("linked_{field}")));
+        let mut insertion = links::insertion(link, [&link.near, &link.far], pairs)?;
+        if events {
+            insertion.returning(links::returning(link));
+        }
+        let table = format!("linked_{field}");
+        link_events.push(event::linked_by(link, &table));
+        steps.cte(step(insertion, table));
+    }
+    if events {
+        let created = event::created_by(entity, NEW);
+        let all = nested_events.into_iter().chain([created]).chain(link_events).collect();
+        if let Some(insertion) = event::insertion_of(all)? {
+            steps.cte(step(insertion, "events".to_owned()));
+        }
     }
     let select = Query::select().column(Asterisk).from(NEW).take();
     Ok(dialect::returned_rows(db, entity, &select.with(steps)).await?)

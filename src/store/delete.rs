@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::{
     Row,
     dialect::{self, columns, key},
+    event,
 };
 use crate::{
     db::{Db, StoreError, Transaction, WriterTurn},
@@ -72,12 +73,16 @@ impl PendingDelete {
             let mut delete = Query::delete();
             let is_wanted = dialect::is_in(txn.get_database_backend(), Expr::col(entity.key.name()), &keys);
             delete.from_table(entity.table()).and_where(is_wanted);
-            let deleted = match txn.execute(&delete).await {
-                Ok(_) => txn.commit().await,
-                Err(error) => Err(error),
+            let deleted = async {
+                if db.writes_events() {
+                    event::write_deleted(&txn, entity, &keys.iter().copied().collect()).await?;
+                }
+                txn.execute(&delete).await?;
+                Ok(txn.commit().await?)
             };
+            let deleted = deleted.await;
             drop(precedence);
-            db.written(deleted.map_err(StoreError::from))
+            db.written(deleted)
         };
         tokio::spawn(work.in_current_span()).await?
     }

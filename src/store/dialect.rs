@@ -23,7 +23,7 @@ use super::row::{self, Row, RowsByParent, Scalar};
 use crate::schema::Entity;
 
 const ROWS: &str = "rows";
-const KEYS: &str = "keys";
+pub const KEYS: &str = "keys";
 const PARENT: &str = "parent";
 const COUNT: &str = "count";
 
@@ -269,7 +269,7 @@ pub fn statement_error(error: sea_orm::sea_query::error::Error) -> DbErr {
 }
 
 /// A list of values as a table of one column: a JSON array for SQLite, an array for PostgreSQL.
-fn list<V>(backend: DbBackend, values: &[V]) -> FunctionCall
+pub fn list<V>(backend: DbBackend, values: &[V]) -> FunctionCall
 where
     V: Clone + Serialize,
     Vec<V>: Into<Value>,

@@ -4,6 +4,7 @@ pub mod api_key;
 mod create;
 mod delete;
 mod dialect;
+pub mod event;
 mod filter;
 mod insert;
 mod links;
@@ -21,7 +22,7 @@ pub use self::{
     filter::{Filter, IntTest, Quantifier, TextTest},
     insert::Values,
     order::{Bound, Order, OrderBy, position},
-    page::{ListQuery, Page, Slice, by_keys, count, page, related_counts, related_pages},
+    page::{ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages},
     relate::Relate,
     row::{Row, Scalar},
     tables::migrations,

@@ -56,6 +56,19 @@ pub async fn by_keys(db: &Db, entity: &'static Entity, keys: &[i64]) -> Result<V
     Ok(dialect::by_keys(&db.read, entity, keys).await?)
 }
 
+/// The rows with these keys that match a filter, in no order.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn matching(db: &Db, entity: &'static Entity, keys: &[i64], filter: &Filter) -> Result<Vec<Row>, StoreError> {
+    let backend = db.read.get_database_backend();
+    let mut select = all(entity);
+    select.columns(columns(entity)).and_where(dialect::is_in(backend, Expr::col(key(entity)), keys));
+    select_matching(backend, &mut select, entity, filter);
+    Ok(dialect::rows(&db.read, entity, select, 0).await?)
+}
+
 /// A page of the list of all rows.
 ///
 /// # Errors

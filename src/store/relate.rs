@@ -7,6 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{
     dialect,
+    event::Outbox,
     insert::{Values, find, insert},
     links,
     row::Row,
@@ -88,11 +89,12 @@ pub async fn targets<'a>(
     db: &impl ConnectionTrait,
     entity: &'static Entity,
     related: &[&'a [Relate]],
+    outbox: &mut Outbox,
 ) -> Result<Vec<Targets<'a>>, StoreError> {
     let mut targets = Vec::with_capacity(entity.relations.len());
     for (index, relation) in entity.relations.iter().enumerate() {
         let related = related.iter().filter_map(|related| related.get(index)).collect();
-        targets.push(targets_of(db, relation, related).await?);
+        targets.push(targets_of(db, relation, related, outbox).await?);
     }
     Ok(targets)
 }
@@ -101,6 +103,7 @@ async fn targets_of<'a>(
     db: &impl ConnectionTrait,
     relation: &'static Relation,
     related: Vec<&'a Relate>,
+    outbox: &mut Outbox,
 ) -> Result<Targets<'a>, StoreError> {
     let wanted = related.iter().flat_map(|related| &related.connect_or_create).collect();
     let mut found: HashMap<Values, i64> = find(db, relation.to, &wanted).await?;
@@ -114,6 +117,7 @@ async fn targets_of<'a>(
         .collect();
     let nested = related.iter().flat_map(|related| &related.create);
     let created = insert(db, relation.to, &missing.iter().copied().chain(nested).collect::<Vec<_>>()).await?;
+    outbox.created(relation.to, created.iter().map(Row::key));
     let mut created = created.iter().map(Row::key);
     found.extend(missing.into_iter().cloned().zip(created.by_ref()));
 
@@ -128,7 +132,13 @@ async fn targets_of<'a>(
 
 /// Unlinks and links the rows with these keys. At most three statements for each relation, whatever the number of rows.
 /// All unlinking comes before all linking, so that each link which is asked for exists in the end.
-pub async fn link(db: &impl ConnectionTrait, keys: &[i64], targets: &[Targets<'_>]) -> Result<(), StoreError> {
+pub async fn link(
+    db: &impl ConnectionTrait,
+    keys: &[i64],
+    targets: &[Targets<'_>],
+    outbox: &mut Outbox,
+) -> Result<(), StoreError> {
+    let mut all_deleted = Vec::with_capacity(targets.len());
     for Targets { relation, related, .. } in targets {
         let link = &**relation.link;
         let mut unlink = BTreeSet::new();
@@ -137,16 +147,18 @@ pub async fn link(db: &impl ConnectionTrait, keys: &[i64], targets: &[Targets<'_
             unlink.extend(related.disconnect.iter().map(|other| link.pair(*key, *other)));
             rows_to_set.extend(related.set.is_some().then_some(*key));
         }
-        links::delete(db, link, &unlink).await?;
+        let mut deleted = links::delete(db, link, &unlink, outbox.is_on()).await?;
         // Links to keep are deleted as well, and come back with the others: on SQLite that takes a tenth of the time of
         // leaving them.
-        links::delete_all(db, link, &rows_to_set).await?;
+        deleted.append(&mut links::delete_all(db, link, &rows_to_set, outbox.is_on()).await?);
+        all_deleted.push(deleted);
     }
-    for Targets { relation, keys: others, .. } in targets {
+    for (Targets { relation, keys: others, .. }, deleted) in targets.iter().zip(&all_deleted) {
         let link = &**relation.link;
         let pairs =
             keys.iter().zip(others).flat_map(|(key, others)| others.iter().map(|other| link.pair(*key, *other)));
-        links::insert(db, link, &pairs.collect()).await?;
+        let inserted = links::insert(db, link, &pairs.collect(), outbox.is_on()).await?;
+        outbox.linked(link, deleted, &inserted);
     }
     Ok(())
 }

@@ -14,19 +14,22 @@ use crate::{
 ///
 /// When the database does not answer.
 pub async fn tutorial(db: &Db) -> Result<usize, StoreError> {
-    db.write(Tutorial(story())).await
+    db.write(Tutorial { story: story(), events: db.writes_events() }).await
 }
 
-struct Tutorial(Vec<Create>);
+struct Tutorial {
+    story: Vec<Create>,
+    events: bool,
+}
 
 impl UnitOfWork for Tutorial {
     type Output = usize;
 
     async fn run(&self, txn: &Transaction, attempt: u32) -> Result<usize, StoreError> {
-        let Self(story) = self;
+        let Self { story, events } = self;
         let present = insert::find(txn, &HERO, &story.iter().map(|new| &new.values).collect()).await?;
         let new = story.iter().filter(|new| !present.contains_key(&new.values)).cloned().collect();
-        Ok(Creation { entity: &HERO, new }.run(txn, attempt).await?.len())
+        Ok(Creation { entity: &HERO, new, events: *events }.run(txn, attempt).await?.len())
     }
 }
 

@@ -1,13 +1,13 @@
 //! The tables of an API.
 
-use entity::api_key;
-use migration::{CreateApiKey, MigrationName as _, MigratorTrait as _};
+use entity::{api_key, event};
+use migration::{CreateApiKey, CreateEvent, MigrationName as _, MigratorTrait as _};
 use sea_orm::EntityName as _;
 
 use crate::{db::Migrations, schema::Api};
 
-/// The migrations of an API, and the tables that they make: those of its entities, those of their links, and the one of
-/// the API keys.
+/// The migrations of an API, and the tables that they make: those of its entities, those of their links, and those of
+/// the API keys and of the events.
 #[must_use]
 pub fn migrations<A: Api>() -> Migrations {
     let mut tables = Vec::new();
@@ -19,8 +19,15 @@ pub fn migrations<A: Api>() -> Migrations {
             }
         }
     }
-    // A project with migrations of its own may leave it out.
-    let has_api_keys = A::Migrator::migrations().iter().any(|migration| migration.name() == CreateApiKey.name());
-    let own = if has_api_keys { vec![api_key::Entity.table_name().to_owned()] } else { Vec::new() };
+    // A project with migrations of its own may leave them out.
+    let migrations = A::Migrator::migrations();
+    let has = |name: &str| migrations.iter().any(|migration| migration.name() == name);
+    let mut own = Vec::new();
+    if has(CreateApiKey.name()) {
+        own.push(api_key::Entity.table_name().to_owned());
+    }
+    if has(CreateEvent.name()) {
+        own.push(event::Entity.table_name().to_owned());
+    }
     Migrations::new::<A::Migrator>(tables, own)
 }

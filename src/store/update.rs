@@ -10,6 +10,7 @@ use sea_orm::{
 use super::{
     Relate, Row,
     dialect::{self, key},
+    event::Outbox,
     insert::{Values, names},
     relate::{self, missing_related},
     row::Scalar,
@@ -42,6 +43,8 @@ pub struct Update {
     pub entity: &'static Entity,
     /// The rows and their changes.
     pub changes: Arc<[Change]>,
+    /// Whether its events are written.
+    pub events: bool,
 }
 
 const NEW: &str = "new";
@@ -50,7 +53,7 @@ impl UnitOfWork for Update {
     type Output = Vec<Row>;
 
     async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<Self::Output, StoreError> {
-        let Self { entity, changes } = self;
+        let Self { entity, changes, events } = self;
         let keys: Vec<i64> = changes.iter().map(|change| change.key).collect();
         let related: Vec<&[Relate]> = changes.iter().map(|change| &change.related[..]).collect();
         let rows = dialect::by_keys(txn, entity, &keys).await?;
@@ -61,23 +64,36 @@ impl UnitOfWork for Update {
             return Err(StoreError::NotFound { keys: missing, related: missing_related });
         }
 
-        let targets = relate::targets(txn, entity, &related).await?;
-        let updated = self.update(txn, &rows).await?;
+        let mut outbox = Outbox::new(*events);
+        let targets = relate::targets(txn, entity, &related, &mut outbox).await?;
+        let updated = self.update(txn, &rows, &mut outbox).await?;
         rows.extend(updated.into_iter().map(|row| (row.key(), row)));
-        relate::link(txn, &keys, &targets).await?;
+        relate::link(txn, &keys, &targets, &mut outbox).await?;
+        outbox.write(txn).await?;
         Ok(keys.iter().filter_map(|key| rows.remove(key)).collect())
     }
 }
 
 impl Update {
     /// Updates the rows that are not yet as they should be, in one statement.
-    async fn update(&self, txn: &Transaction, rows: &HashMap<i64, Row>) -> Result<Vec<Row>, StoreError> {
+    async fn update(
+        &self,
+        txn: &Transaction,
+        rows: &HashMap<i64, Row>,
+        outbox: &mut Outbox,
+    ) -> Result<Vec<Row>, StoreError> {
         let entity = self.entity;
         let changed = self.changes.iter().filter_map(|change| {
             let old = rows.get(&change.key)?.values(entity);
             let new: Values =
                 change.values.iter().zip(&old).map(|(new, old)| new.as_ref().unwrap_or(old).clone()).collect();
-            (new != old).then(|| [vec![Scalar::Int(change.key)], new].concat())
+            if new == old {
+                return None;
+            }
+            let values = entity.columns.iter().zip(new.iter().zip(&old));
+            let changed = values.filter(|(_, (new, old))| new != old).map(|(column, _)| column.name());
+            outbox.updated(entity, change.key, &changed.collect::<Vec<_>>());
+            Some([vec![Scalar::Int(change.key)], new].concat())
         });
         let changed: Vec<Values> = changed.collect();
         if changed.is_empty() {
