@@ -1,6 +1,7 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
 mod access;
+mod events;
 mod host_name;
 mod listen_address;
 mod origin;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 
 pub use self::{
     access::{AccessSettings, Issuer, KeySetSource},
+    events::{EventSettings, Switch},
     host_name::HostName,
     listen_address::ListenAddress,
     origin::Origin,
@@ -37,6 +39,8 @@ pub struct Config {
     pub access: AccessSettings,
     #[command(flatten)]
     pub graphql: GraphQlSettings,
+    #[command(flatten)]
+    pub events: EventSettings,
     #[command(flatten)]
     pub database: DatabaseSettings,
     #[command(flatten)]
@@ -506,6 +510,16 @@ pub struct DatabaseSettings {
         value_parser = Setting(seconds)
     )]
     pub slow_statement: Duration,
+    /// Write an event for each change, for subscriptions: on or off
+    #[arg(
+        long = "events",
+        global = true,
+        env = "HERO_TEAMS_EVENTS",
+        default_value = "on",
+        value_name = "WHETHER",
+        value_parser = Setting(one_of::<Switch>)
+    )]
+    pub events: Switch,
     /// Log each SQL statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
@@ -566,6 +580,7 @@ impl DatabaseSettings {
             commit_timeout: self.commit_timeout,
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
+            events: self.events == Switch::On,
         }
     }
 }

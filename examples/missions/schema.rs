@@ -22,12 +22,12 @@ impl Api for Missions {
     }
 }
 
-static TEAMS: LazyLock<Link> = LazyLock::new(|| Link::along(&hero::TeamsOfHero));
-static HEROES: LazyLock<Link> = LazyLock::new(|| Link::along(&team::HeroesOfTeam));
-static MISSIONS: LazyLock<Link> = LazyLock::new(|| Link::along(&MissionsOfHero));
-static HEROES_OF_MISSION: LazyLock<Link> = LazyLock::new(|| Link::along(&HeroesOfMission));
-static MENTORS: LazyLock<Link> = LazyLock::new(|| Link::along(&MentorsOfHero));
-static PUPILS: LazyLock<Link> = LazyLock::new(|| Link::along(&PupilsOfHero));
+static TEAMS: LazyLock<Link> = LazyLock::new(|| Link::along("Membership", &hero::TeamsOfHero));
+static HEROES: LazyLock<Link> = LazyLock::new(|| Link::along("Membership", &team::HeroesOfTeam));
+static MISSIONS: LazyLock<Link> = LazyLock::new(|| Link::along("Assignment", &MissionsOfHero));
+static HEROES_OF_MISSION: LazyLock<Link> = LazyLock::new(|| Link::along("Assignment", &HeroesOfMission));
+static MENTORS: LazyLock<Link> = LazyLock::new(|| Link::along("Mentorship", &MentorsOfHero));
+static PUPILS: LazyLock<Link> = LazyLock::new(|| Link::along("Mentorship", &PupilsOfHero));
 
 static HERO: Entity = Entity {
     name: "Hero",

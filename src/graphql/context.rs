@@ -1,9 +1,15 @@
 //! What a request carries.
 
+use std::sync::Arc;
+
 use async_graphql::ContextBase;
 
-use super::{answer::Bounds, document::Nulls, loaders::Loaders};
-use crate::{db::Db, schema::Entity};
+use super::{
+    answer::{Bounds, Occasion},
+    document::Nulls,
+    loaders::Loaders,
+};
+use crate::{access::Scopes, db::Db, schema::Entity};
 
 /// What the fields of a request are answered with.
 #[derive(Debug)]
@@ -15,9 +21,13 @@ pub struct RequestContext {
     /// The loaders of the request.
     pub loaders: Loaders,
     /// The errors of arguments with variables that are null where nothing may be.
-    pub nulls: Nulls,
+    pub nulls: Arc<Nulls>,
     /// What the answer may take.
     pub bounds: Bounds,
+    /// What the principal may do.
+    pub scopes: Scopes,
+    /// What a subscription is executed for.
+    pub occasion: Occasion,
 }
 
 impl RequestContext {

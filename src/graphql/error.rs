@@ -30,6 +30,10 @@ pub enum Code {
     Unauthenticated,
     /// The credential does not allow the request.
     Forbidden,
+    /// The events after a cursor are not kept any more: the objects are to be read anew.
+    EventsGone,
+    /// A subscription was too slow to take its events. It may go on after its last cursor.
+    SlowConsumer,
     /// A fault of the server.
     Internal,
 }
@@ -49,6 +53,8 @@ impl Code {
             Self::PayloadUnavailable => "PAYLOAD_UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
+            Self::EventsGone => "EVENTS_GONE",
+            Self::SlowConsumer => "SLOW_CONSUMER",
             Self::Internal => "INTERNAL",
         }
     }

@@ -3,15 +3,15 @@
 use std::{fmt, sync::Arc};
 
 use async_graphql::{
-    EmptySubscription, ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
-    futures_util::{FutureExt as _, future::BoxFuture},
+    ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
+    futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture},
     indexmap::IndexMap,
-    parser::types::ExecutableDocument,
+    parser::types::{ExecutableDocument, OperationType},
 };
 use tokio::time::Instant;
 
 use super::{
-    answer::{Bounds, MutationRoot, QueryRoot, settle},
+    answer::{Bounds, MutationRoot, Occasion, QueryRoot, SubscriptionRoot, settle},
     context::RequestContext,
     definition::Definition,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
@@ -19,16 +19,18 @@ use super::{
     introspection,
     loaders::Loaders,
     request::{Answer, Outcome, Params},
+    subscription::Feeds,
     types, variables,
 };
 use crate::{
-    access::{Principal, Scope},
+    access::{Principal, Scope, Scopes},
     config::{GraphQlSettings, Introspection},
     db::Db,
+    events::Events,
     schema::{Api, Entity},
 };
 
-type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, EmptySubscription>;
+type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
 
 /// The greatest number of errors in one answer.
 const MAX_ERRORS: usize = 1_000;
@@ -37,12 +39,14 @@ const MAX_ERRORS: usize = 1_000;
 #[derive(Clone)]
 pub struct Schema {
     /// Executes an operation by async-graphql. Of the API it is all that differs in its type.
-    executor: Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>,
+    executor: Arc<dyn Fn(Request, bool) -> BoxFuture<'static, Vec<Response>> + Send + Sync>,
     entities: &'static [&'static Entity],
     definition: Arc<Definition>,
     db: Db,
     documents: Arc<Documents>,
     introspection: Introspection,
+    events: Option<Events>,
+    pub(super) feeds: Feeds,
 }
 
 impl Schema {
@@ -58,16 +62,47 @@ impl Schema {
         let definition = Definition::new(written(&executor));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         Ok(Self {
-            executor: Arc::new(move |request| {
+            executor: Arc::new(move |request, is_subscription| {
                 let executor = executor.clone();
-                async move { executor.execute(request).await }.boxed()
+                async move {
+                    if is_subscription {
+                        // One response for each event.
+                        executor.execute_stream(request).collect().await
+                    } else {
+                        vec![executor.execute(request).await]
+                    }
+                }
+                .boxed()
             }),
             entities: A::entities(),
             documents: Arc::new(Documents::new(Arc::clone(&definition), settings)),
             definition,
             db,
             introspection: settings.introspection(),
+            events: None,
+            feeds: Feeds::default(),
         })
+    }
+
+    /// The same schema, with subscriptions to these events.
+    #[must_use]
+    pub fn with_events(self, events: Events) -> Self {
+        Self { events: Some(events).filter(Events::are_written), ..self }
+    }
+
+    /// The database, until a deadline.
+    pub(super) fn db_for_request(&self, deadline: Instant) -> Db {
+        self.db.for_request(deadline)
+    }
+
+    /// What subscriptions listen to.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_USER_INPUT` when no events are written.
+    pub(super) fn events(&self) -> Result<&Events, ApiError> {
+        let off = || ApiError::new(Code::BadUserInput, "events are turned off on this server");
+        self.events.as_ref().ok_or_else(off)
     }
 
     /// The schema in the schema definition language.
@@ -94,8 +129,8 @@ impl Schema {
         }
     }
 
-    /// Answers a request of a principal with loaders of its own, until the deadline. A request that `is_read_only`
-    /// executes no mutation.
+    /// Answers a query or a mutation of a principal with loaders of its own, until the deadline. A request that
+    /// `is_read_only` executes no mutation.
     pub async fn execute(
         &self,
         params: Params,
@@ -103,32 +138,37 @@ impl Schema {
         is_read_only: bool,
         deadline: Instant,
     ) -> Answer {
+        match self.check(params, principal, is_read_only) {
+            Ok(request) => self.run(request, deadline).await,
+            Err(answer) => answer,
+        }
+    }
+
+    /// Does what comes before the first field is executed.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is wrong or not allowed. A request that `is_read_only` has no mutation.
+    pub fn check(&self, params: Params, principal: &Principal, is_read_only: bool) -> Result<CheckedRequest, Answer> {
         // Whoever may do nothing and not read the schema is not told by errors either what it has.
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
-            return ApiError::new(Code::Unauthenticated, "a credential is required").into();
+            return Err(ApiError::new(Code::Unauthenticated, "a credential is required").into());
         }
-        let document = match self.documents.requested(&params) {
-            Ok(document) => document,
-            Err(errors) => return Answer::refused(errors.to_vec()),
-        };
-        let operation = match document.operation(params.operation_name.as_deref()) {
-            Ok(operation) => operation,
-            Err(error) => return error.into(),
-        };
-        let answer = if is_read_only && operation.is_mutation {
+        let document = self.documents.requested(&params).map_err(|errors| Answer::refused(errors.to_vec()))?;
+        let operation = document.operation(params.operation_name.as_deref())?;
+        let named = |answer: Answer| Answer { operation_name: operation.name.clone(), ..answer };
+        if is_read_only && operation.ty == OperationType::Mutation {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
-            Answer { outcome: Outcome::NotReadOnly, ..error.into() }
-        } else {
-            match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
-                Ok(prepared) => self.run(prepared, &document, deadline).await,
-                Err(errors) => {
-                    let mut refused = Answer::from(errors);
-                    document.locate(&mut refused.errors);
-                    refused
-                }
+            return Err(named(Answer { outcome: Outcome::NotReadOnly, ..error.into() }));
+        }
+        match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
+            Ok(prepared) => Ok(CheckedRequest { document, prepared }),
+            Err(errors) => {
+                let mut refused = Answer::from(errors);
+                document.locate(&mut refused.errors);
+                Err(named(refused))
             }
-        };
-        Answer { operation_name: operation.name.clone(), ..answer }
+        }
     }
 
     /// Does what comes before the first field is executed: whatever is wrong by then is an error of the request.
@@ -158,7 +198,13 @@ impl Schema {
         } else {
             IndexMap::new()
         };
-        Ok(Prepared { is_mutation: operation.is_mutation, executable, variables, nulls, fields, introspected })
+        Ok(Prepared {
+            ty: operation.ty,
+            name: operation.name.clone(),
+            fields,
+            introspected,
+            execution: Execution { scopes: principal.scopes, executable, variables, nulls: Arc::new(nulls) },
+        })
     }
 
     /// What a principal may not do of an operation.
@@ -195,45 +241,98 @@ impl Schema {
         Ok(fields)
     }
 
-    /// Executes an operation, and puts its answer together.
-    async fn run(&self, prepared: Prepared, document: &Document, deadline: Instant) -> Answer {
-        let Prepared { is_mutation, executable, variables, nulls, mut fields, introspected: mut values } = prepared;
+    /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
+    pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
+        let CheckedRequest { document, prepared } = request;
+        let Prepared { ty, name: operation_name, mut fields, introspected: mut values, execution } = prepared;
+        if ty == OperationType::Subscription {
+            let message = "a subscription is answered over WebSocket (graphql-transport-ws) or as text/event-stream, \
+                           not as JSON";
+            return Answer { operation_name, ..ApiError::new(Code::BadUserInput, message).into() };
+        }
         let mut errors = fields.fail(&mut values);
         let db = self.db.for_request(deadline);
-        if document::has_fields(&executable) {
-            let mut request = Request::new("").variables(variables).data(RequestContext {
-                entities: self.entities,
-                loaders: Loaders::new(&db),
-                nulls,
-                bounds: Bounds::new(&self.documents.limits, deadline),
-                db: db.clone(),
-            });
-            request.set_parsed_query(executable);
-            let response = settle((self.executor)(request)).await;
-            if let Value::Object(executed) = response.data {
-                values.extend(executed);
+        if document::has_fields(&execution.executable) {
+            for response in self.responses(execution, &db, Occasion::None, deadline).await {
+                if let Value::Object(executed) = response.data {
+                    values.extend(executed);
+                }
+                errors.extend(response.errors);
             }
-            errors.extend(response.errors);
         }
-        errors = bounded(errors);
-        errors.iter_mut().for_each(with_code);
-        if is_mutation {
+        let mut errors = finished(errors, &document);
+        if ty == OperationType::Mutation {
             errors.iter_mut().for_each(tell_written);
         }
-        document.locate(&mut errors);
-        Answer { outcome: Outcome::Executed(fields.in_order(values)), errors, operation_name: None, usage: db.usage() }
+        let outcome = Outcome::Executed(fields.in_order(values));
+        Answer { outcome, errors, operation_name, usage: db.usage() }
+    }
+
+    /// Executes an operation, and gives what async-graphql makes of it.
+    pub(super) async fn responses(
+        &self,
+        execution: Execution,
+        db: &Db,
+        occasion: Occasion,
+        deadline: Instant,
+    ) -> Vec<Response> {
+        let Execution { executable, variables, nulls, scopes } = execution;
+        let is_subscription = !matches!(occasion, Occasion::None);
+        let context = RequestContext {
+            entities: self.entities,
+            loaders: Loaders::new(db),
+            nulls,
+            bounds: Bounds::new(&self.documents.limits, deadline),
+            db: db.clone(),
+            scopes,
+            occasion,
+        };
+        let mut request = Request::new("").variables(variables).data(context);
+        request.set_parsed_query(executable);
+        settle((self.executor)(request, is_subscription)).await
+    }
+}
+
+/// A request that is well-formed, valid and allowed.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a document has none that helps")]
+pub struct CheckedRequest {
+    pub(super) document: Arc<Document>,
+    pub(super) prepared: Prepared,
+}
+
+impl CheckedRequest {
+    /// Whether it asks for events.
+    #[must_use]
+    pub fn is_subscription(&self) -> bool {
+        self.prepared.ty == OperationType::Subscription
+    }
+
+    /// The name of its operation.
+    #[must_use]
+    pub fn operation_name(&self) -> Option<&Name> {
+        self.prepared.name.as_ref()
     }
 }
 
 /// An operation that can be executed.
-struct Prepared {
-    is_mutation: bool,
-    executable: ExecutableDocument,
-    variables: Variables,
-    nulls: Nulls,
+#[derive(Clone)]
+pub(super) struct Prepared {
+    ty: OperationType,
+    pub name: Option<Name>,
     fields: RootFields,
     /// The fields that ask for the schema.
     introspected: IndexMap<Name, Value>,
+    pub execution: Execution,
+}
+
+/// What async-graphql executes.
+#[derive(Clone)]
+pub(super) struct Execution {
+    pub executable: ExecutableDocument,
+    pub variables: Variables,
+    nulls: Arc<Nulls>,
+    pub scopes: Scopes,
 }
 
 /// The schema of an API in the schema definition language.
@@ -247,9 +346,17 @@ fn written<A: Api>(executor: &Executor<A>) -> String {
     format!("{}\n", sdl.trim_end())
 }
 
-fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, EmptySubscription> {
-    Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), EmptySubscription)
+fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>> {
+    Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), SubscriptionRoot::default())
         .override_output_type_description::<ID>("The identity of an object among all objects. It is sent as a string.")
+}
+
+/// The errors of an answer, as they are sent.
+pub(super) fn finished(errors: Vec<ServerError>, document: &Document) -> Vec<ServerError> {
+    let mut errors = bounded(errors);
+    errors.iter_mut().for_each(with_code);
+    document.locate(&mut errors);
+    errors
 }
 
 /// The first errors of an answer, and how many there are when there are very many.

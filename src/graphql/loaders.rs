@@ -126,6 +126,22 @@ impl Loaders {
         loader.try_load(RowKey { entity, key }).await.unwrap_or_else(no_entry)
     }
 
+    /// Rows by their keys, in the order of these; none for each that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub async fn rows(&self, entity: &'static Entity, keys: impl Iterator<Item = i64>) -> Loaded<Vec<Option<Row>>> {
+        let loader = self.rows.get_or_init(|| loader(&self.db));
+        let keys: Vec<_> = keys.map(|key| RowKey { entity, key }).collect();
+        let rows = match loader.try_load_many(keys.clone()).await {
+            Ok(rows) => rows,
+            Err(error) => return no_entry(error),
+        };
+        let row = |key| rows.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
+        keys.iter().map(row).collect()
+    }
+
     /// The same page of the lists of many parents.
     ///
     /// # Errors

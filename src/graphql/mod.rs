@@ -10,11 +10,13 @@ mod introspection;
 mod loaders;
 mod persisted;
 mod request;
+mod subscription;
 mod types;
 mod variables;
 
 pub use self::{
     error::{Code, code},
-    execute::{Schema, sdl},
+    execute::{CheckedRequest, Schema, sdl},
     request::{Answer, Outcome, Params, PersistedQuery},
+    subscription::{Delivery, Subscription},
 };

@@ -102,6 +102,12 @@ impl Answer {
         json.into_bytes()
     }
 
+    /// The answer to a request that was not executed, for one reason that is in none of its arguments.
+    #[must_use]
+    pub fn of(code: Code, message: &str) -> Self {
+        ApiError::new(code, message).into()
+    }
+
     /// The answer to a request that was not executed.
     #[must_use]
     pub fn refused(errors: Vec<ServerError>) -> Self {

@@ -113,6 +113,8 @@ pub struct Relation {
 /// A link table, seen from one side of a relation.
 #[derive(Debug)]
 pub struct Link {
+    /// The noun for one link, with a capital, which begins the names of its events: `Membership`.
+    pub name: &'static str,
     /// The name of the table that the relation starts from.
     pub from: DynIden,
     /// The name of the table that it leads to.
@@ -123,6 +125,8 @@ pub struct Link {
     pub near: DynIden,
     /// The column with the key of the row that the relation leads to.
     pub far: DynIden,
+    /// The nouns for its two objects, in the order of [`Link::columns`]: `hero` for the column `hero_id`.
+    pub sides: [String; 2],
     /// Whether `near` is the first of its columns.
     is_near_first: bool,
 }
@@ -215,18 +219,19 @@ impl Column {
 }
 
 impl Link {
-    /// The link table on a path of SeaORM: from a row to its links, and from a link to the other row.
+    /// The link table on a path of SeaORM: from a row to its links, and from a link to the other row. Both sides of a
+    /// relation give it the same name.
     ///
     /// # Panics
     ///
     /// When the path has another form. Schemas look at all of their links when they are made, so no request comes to
     /// it.
     #[must_use]
-    pub fn along(path: &impl Linked) -> Self {
+    pub fn along(name: &'static str, path: &impl Linked) -> Self {
         match &path.link()[..] {
             [to_link, to_row] => {
                 let (Some(from), Some(table), Some(to)) =
-                    (name(&to_link.from_tbl), name(&to_link.to_tbl), name(&to_row.to_tbl))
+                    (name_of(&to_link.from_tbl), name_of(&to_link.to_tbl), name_of(&to_row.to_tbl))
                 else {
                     panic!("a relation leads from a table by a table to a table: {to_link:?} {to_row:?}");
                 };
@@ -234,7 +239,9 @@ impl Link {
                     panic!("a link table has one column for each side: {to_link:?} {to_row:?}");
                 };
                 let is_near_first = near.inner() < far.inner();
-                Self { from, to, table, near: near.clone(), far: far.clone(), is_near_first }
+                let columns = if is_near_first { [near, far] } else { [far, near] };
+                let sides = columns.map(|column| side(&column.to_string()));
+                Self { name, from, to, table, near: near.clone(), far: far.clone(), sides, is_near_first }
             }
             steps => panic!("the path of a relation has two steps: {steps:?}"),
         }
@@ -246,6 +253,13 @@ impl Link {
         if self.is_near_first { [&self.near, &self.far] } else { [&self.far, &self.near] }
     }
 
+    /// The name of a link, as a field begins with it: `membership`.
+    #[must_use]
+    pub fn one(&self) -> String {
+        let mut characters = self.name.chars();
+        characters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(characters).collect()
+    }
+
     /// A link in the order of [`Link::columns`].
     #[must_use]
     pub fn pair(&self, near: i64, far: i64) -> [i64; 2] {
@@ -254,7 +268,7 @@ impl Link {
 }
 
 /// The name of a table.
-fn name(table: &TableRef) -> Option<DynIden> {
+fn name_of(table: &TableRef) -> Option<DynIden> {
     if let TableRef::Table(TableName(_, name), _) = table { Some(name.clone()) } else { None }
 }
 
@@ -269,6 +283,14 @@ pub fn words(name: &str, between: char) -> String {
         words.push(character.to_ascii_lowercase());
     }
     words
+}
+
+/// The noun for the object that a column of a link table refers to: `secretBase` for `secret_base_id`.
+fn side(column: &str) -> String {
+    let name = column.strip_suffix("_id").unwrap_or(column);
+    let mut words = name.split('_').filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or(name).to_owned();
+    words.fold(first, |name, word| name + &capitalized(word))
 }
 
 /// A name with a capital.

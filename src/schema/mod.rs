@@ -23,6 +23,17 @@ pub trait Api: Send + Sync + 'static {
     fn entities() -> &'static [&'static Entity];
 }
 
+/// The relations of some entities, with the entities that they start from: one for each link table.
+pub fn links(entities: &[&'static Entity]) -> impl Iterator<Item = (&'static Entity, &'static Relation)> {
+    let mut tables = Vec::new();
+    let relations = entities.iter().flat_map(|entity| entity.relations.iter().map(|relation| (*entity, relation)));
+    relations.filter(move |(_, relation)| {
+        let is_new = !tables.contains(&&relation.link.table);
+        tables.push(&relation.link.table);
+        is_new
+    })
+}
+
 /// Heroes, teams, and the memberships that link them.
 #[derive(Debug)]
 pub struct HeroTeams;

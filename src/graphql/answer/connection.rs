@@ -28,7 +28,7 @@ use crate::{
         loaders::Source,
         types::{Arguments, Input},
     },
-    schema::Kind,
+    schema::{Entity, Kind},
     store::{Bound, ListQuery, Order, OrderBy, Page, Row, Scalar, Slice, position},
 };
 
@@ -91,7 +91,12 @@ impl Connections {
 
     async fn edges(&self, ctx: &Context<'_>) -> Answered {
         let pages = self.pages(ctx, Arc::clone(&self.query)).await?;
-        answer_pages(ctx, &pages, |pages| Edges { connections: self, nodes: self.rows(pages) }).await
+        answer_pages(ctx, &pages, |pages| Edges {
+            cursors: &self.cursors,
+            order: &self.query.order,
+            nodes: self.rows(pages),
+        })
+        .await
     }
 
     fn rows<'p>(&self, pages: &'p [Arc<Page>]) -> EntityRows<'p> {
@@ -134,7 +139,7 @@ impl Connections {
     }
 
     fn cursor(&self, row: &Row) -> String {
-        self.cursors.encode(position(self.source.entity(), &self.query.order, row))
+        self.cursors.encode(self.source.entity(), &self.query.order, row)
     }
 }
 
@@ -165,10 +170,19 @@ impl Objects for Connections {
     }
 }
 
+/// The edges of objects in the connection of all objects of their entity, in its default order.
+pub async fn edges(ctx: &Context<'_>, nodes: EntityRows<'_>) -> Answered {
+    let order = [Order::by_key(nodes.entity, false)];
+    let field = format!("Query.{}Connection", nodes.entity.many);
+    let cursors = Cursors { field, signature: signature(&order) };
+    answer_objects(&Edges { cursors: &cursors, order: &order, nodes }, ctx).await
+}
+
 /// The edges of all connections.
 #[derive(Debug)]
 struct Edges<'a> {
-    connections: &'a Connections,
+    cursors: &'a Cursors,
+    order: &'a [Order],
     nodes: EntityRows<'a>,
 }
 
@@ -186,7 +200,7 @@ impl Objects for Edges<'_> {
     }
 
     fn write(&self, object: usize, _scalar: usize, json: &mut Json) {
-        json.scalar(self.connections.cursor(self.nodes.rows[object]));
+        json.scalar(self.cursors.encode(self.nodes.entity, self.order, self.nodes.rows[object]));
     }
 
     fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
@@ -247,8 +261,8 @@ struct Cursors {
 type Sent<'a> = (Cow<'a, str>, Cow<'a, str>, Vec<serde_json::Value>);
 
 impl Cursors {
-    fn encode(&self, position: Vec<Scalar>) -> String {
-        let position = position.into_iter().map(|value| match value {
+    fn encode(&self, entity: &'static Entity, order: &[Order], row: &Row) -> String {
+        let position = position(entity, order, row).into_iter().map(|value| match value {
             Scalar::Null => serde_json::Value::Null,
             Scalar::Int(number) => number.into(),
             Scalar::Text(text) => text.into(),

@@ -8,11 +8,11 @@ use async_graphql::{Name, Value};
 use serde::Serialize;
 
 /// JSON that is being written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Json(Vec<u8>);
 
 /// The values of one field for many objects, one after another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct JsonColumn {
     json: Json,
     ends: Vec<usize>,

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod connection;
+mod event;
 mod fields;
 mod json;
 mod list;
@@ -12,8 +13,9 @@ mod settle;
 
 pub use self::{
     bounds::Bounds,
+    event::{Cursor, Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
     json::Json,
     list::{DEFAULT_LIMIT, MAX_LIMIT},
-    root::{MutationRoot, QueryRoot},
+    root::{MutationRoot, QueryRoot, SubscriptionRoot},
     settle::settle,
 };

@@ -2,22 +2,24 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
-    sync::{Arc, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_graphql::{
-    Context, PathSegment, ServerResult, Value,
+    Context, Name, PathSegment, ServerResult, Value,
     futures_util::{FutureExt, future::BoxFuture},
 };
 use tokio::time::timeout;
 
 use super::{
     Json,
+    connection::edges,
     fields::{Answered, EntityRows, Fault, Objects, answer_objects},
     json::JsonColumn,
     node::or_null,
+    root::QueryObject,
 };
 use crate::{
     db::{StoreError, UnitOfWork},
@@ -31,6 +33,8 @@ use crate::{
 };
 
 const INPUT: &str = "input";
+const QUERY: &str = "query";
+const EDGE: &str = "Edge";
 /// How long the payload of a deletion may read while the deletion waits for it.
 const MAX_READ: Duration = Duration::from_secs(2);
 
@@ -75,7 +79,8 @@ impl Mutation {
     async fn create(self, ctx: &Context<'_>) -> Answer {
         let new: Arc<[_]> =
             self.read(ctx, |reader, input| reader.create(self.entity, input), |new| &new.related)?.into();
-        let work = Creation { entity: self.entity, new: Arc::clone(&new) };
+        let events = RequestContext::of(ctx).db.writes_events();
+        let work = Creation { entity: self.entity, new: Arc::clone(&new), events };
         let rows = write(ctx, work).await.map_err(|error| match error {
             StoreError::NotFound { related: missing, .. } => {
                 bounded(self.related_not_found(new.iter().map(|new| &new.related[..]), &missing))
@@ -95,7 +100,8 @@ impl Mutation {
             Some(change)
         };
         let changes: Arc<[_]> = self.read(ctx, read, |change| &change.related)?.into();
-        let work = Update { entity: self.entity, changes: Arc::clone(&changes) };
+        let events = RequestContext::of(ctx).db.writes_events();
+        let work = Update { entity: self.entity, changes: Arc::clone(&changes), events };
         let rows = write(ctx, work).await.map_err(|error| match error {
             StoreError::NotFound { keys, related: missing } => {
                 let mut errors = self.not_found(changes.iter().map(|change| change.key), &keys);
@@ -137,12 +143,22 @@ impl Mutation {
         let mut pending = PendingDelete::begin(db, self.entity, keys, attempt).await?;
         loaders.clear().await;
         let rows = pending.take_rows();
+        let Ok(mut payload) = self.payload_of(ctx, "Delete", &rows) else { return Ok(JsonColumn::null()) };
+        // The query root is read after the deletion, and all else before it.
+        let reads_after = ctx.look_ahead().field(QUERY).exists();
+        if reads_after {
+            payload.phase = Phase::Before(Mutex::default());
+        }
         // Others wait to write meanwhile, so what the payload selects must not take for ever.
-        let payload = timeout(MAX_READ, self.payload(ctx, "Delete", &rows)).await;
-        let payload = payload.map_err(|_| StoreError::Timeout)?.unwrap_or_else(|_| JsonColumn::null());
+        let answered = timeout(MAX_READ, answer_objects(&payload, ctx)).await.map_err(|_| StoreError::Timeout)?;
+        let answered = or_null(ctx, answered);
         pending.commit().await?;
         loaders.clear().await;
-        Ok(payload)
+        if !reads_after {
+            return Ok(answered);
+        }
+        payload.phase = payload.phase.after();
+        Ok(or_null(ctx, answer_objects(&payload, ctx).await))
     }
 
     /// What the argument asks for: one entry for each object.
@@ -164,18 +180,24 @@ impl Mutation {
     }
 
     async fn payload(self, ctx: &Context<'_>, verb: &str, rows: &[Row]) -> Answer {
+        let payload = self.payload_of(ctx, verb, rows)?;
+        // Its fields can be null, or are read after the mutation, so none of them fails it.
+        Ok(or_null(ctx, answer_objects(&payload, ctx).await))
+    }
+
+    fn payload_of<'r>(self, ctx: &Context<'_>, verb: &str, rows: &'r [Row]) -> Result<Payload<'r>, Vec<ApiError>> {
         let Self { entity, is_list } = self;
         let what = if is_list { entity.plural() } else { entity.name.to_owned() };
-        let payload = Payload {
-            name: format!("{verb}{what}Payload"),
-            is_list,
-            rows: EntityRows { entity, rows: rows.iter().collect() },
-        };
         if !is_list && rows.is_empty() {
             return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
         }
-        // Its fields can be null, so none of them fails it.
-        Ok(or_null(ctx, answer_objects(&payload, ctx).await))
+        Ok(Payload {
+            name: format!("{verb}{what}Payload"),
+            is_list,
+            rows: EntityRows { entity, rows: rows.iter().collect() },
+            query: QueryObject(RequestContext::of(ctx).entities),
+            phase: Phase::Whole,
+        })
     }
 
     /// The path of the n-th input object, for a function.
@@ -231,16 +253,66 @@ struct Payload<'a> {
     name: String,
     is_list: bool,
     rows: EntityRows<'a>,
+    query: QueryObject,
+    phase: Phase,
+}
+
+/// What of a payload is answered.
+#[derive(Debug)]
+enum Phase {
+    Whole,
+    /// All but the query root. It is kept, by the response keys.
+    Before(Mutex<HashMap<Name, JsonColumn>>),
+    /// The query root, beside what was kept.
+    After(HashMap<Name, JsonColumn>),
+}
+
+impl Phase {
+    fn after(self) -> Self {
+        match self {
+            Self::Before(kept) => Self::After(kept.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            other => other,
+        }
+    }
 }
 
 impl Payload<'_> {
-    /// The object, or the list of them.
-    async fn answer_rows(&self, ctx: &Context<'_>) -> Answered {
-        let all = answer_objects(&self.rows, ctx).await.map_err(|mut fault| {
+    async fn answer_field(&self, ctx: &Context<'_>) -> Answered {
+        let (field, key) = (ctx.item.node.name.node.as_str(), &ctx.item.node.response_key().node);
+        match &self.phase {
+            Phase::Before(_) if field == QUERY => return Ok(JsonColumn::null()),
+            Phase::After(kept) if field != QUERY => return Ok(kept.get(key).cloned().unwrap_or_default()),
+            _ => {}
+        }
+        if field == QUERY {
+            return answer_objects(&self.query, ctx).await;
+        }
+        let answered = if field.strip_suffix(EDGE) == Some(self.rows.entity.one) {
+            let rows = EntityRows { entity: self.rows.entity, rows: self.rows.rows.clone() };
+            self.in_bounds(ctx, edges(ctx, rows).await)
+        } else {
+            self.answer_rows(ctx).await
+        };
+        let answered = or_null(ctx, answered);
+        if let Phase::Before(kept) = &self.phase {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), answered.clone());
+        }
+        Ok(answered)
+    }
+
+    /// The values for the objects, when there is room for them in the answer.
+    fn in_bounds(&self, ctx: &Context<'_>, answered: Answered) -> Answered {
+        let all = answered.map_err(|mut fault| {
             let index = std::mem::take(&mut fault.object);
             if self.is_list { fault.below(PathSegment::Index(index)) } else { fault }
         })?;
         RequestContext::of(ctx).bounds.take_bytes(all.bytes()).map_err(|error| Fault::new(error, ctx))?;
+        Ok(all)
+    }
+
+    /// The object, or the list of them.
+    async fn answer_rows(&self, ctx: &Context<'_>) -> Answered {
+        let all = self.in_bounds(ctx, answer_objects(&self.rows, ctx).await)?;
         if !self.is_list {
             return Ok(all);
         }
@@ -270,6 +342,6 @@ impl Objects for Payload<'_> {
     fn write(&self, _object: usize, _scalar: usize, _json: &mut Json) {}
 
     fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
-        async move { Ok(or_null(ctx, self.answer_rows(ctx).await)) }.boxed()
+        self.answer_field(ctx).boxed()
     }
 }

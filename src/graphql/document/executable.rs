@@ -25,12 +25,21 @@ pub fn executable(document: &ExecutableDocument, operation: &Node<executable::Op
     let mut fragments = HashMap::new();
     add_fragments(document, &operation.selection_set, &mut fragments);
     let definition = OperationDefinition {
-        ty: if operation.is_query() { OperationType::Query } else { OperationType::Mutation },
+        ty: operation_type(operation),
         variable_definitions: operation.variables.iter().filter_map(variable).collect(),
         directives: Vec::new(),
         selection_set: positioned(operation, selection_set(&operation.selection_set)),
     };
     Executable { operations: DocumentOperations::Single(positioned(operation, definition)), fragments }
+}
+
+/// Whether it is a query, a mutation or a subscription.
+pub fn operation_type(operation: &executable::Operation) -> OperationType {
+    match operation.operation_type {
+        executable::OperationType::Query => OperationType::Query,
+        executable::OperationType::Mutation => OperationType::Mutation,
+        executable::OperationType::Subscription => OperationType::Subscription,
+    }
 }
 
 /// A value without variables.

@@ -14,7 +14,10 @@ mod values;
 use std::{collections::HashSet, sync::Arc};
 
 use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
-use async_graphql::{Name, Pos, ServerError, Value, Variables, parser::types::ExecutableDocument as Executable};
+use async_graphql::{
+    Name, Pos, ServerError, Value, Variables,
+    parser::types::{ExecutableDocument as Executable, OperationType},
+};
 use quick_cache::{Weighter, sync::Cache};
 
 pub use self::{
@@ -44,7 +47,7 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Operation {
     pub name: Option<Name>,
-    pub is_mutation: bool,
+    pub ty: OperationType,
     pub variables: Vec<Variable>,
     /// The variables that may be null, and stand where nothing may.
     where_nothing_may_be_null: HashSet<Name>,
@@ -199,6 +202,30 @@ impl Document {
         })
     }
 
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    /// The variable that stands for an argument of the only field at the root of the only operation, when it stands for
+    /// nothing else in the document.
+    #[must_use]
+    pub fn variable_of(&self, argument: &str) -> Option<&str> {
+        let [operation] = &self.operations[..] else { return None };
+        let field = operation.definition.root_fields(&self.valid).next()?;
+        let argument = field.arguments.iter().find(|other| other.name == argument)?;
+        let name = argument.value.as_variable()?.as_str();
+        // Once where it is declared, and once here. What is in comments and texts counts as well, which does no harm.
+        let is_part = |next: char| next.is_ascii_alphanumeric() || next == '_';
+        let mut times = self
+            .text
+            .split('$')
+            .skip(1)
+            .filter(|rest| rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part)));
+        (times.by_ref().count() == 2).then_some(name)
+    }
+
     /// Makes lines and columns of the offsets in errors.
     pub fn locate(&self, errors: &mut [ServerError]) {
         locate(&self.text, errors);
@@ -220,7 +247,7 @@ impl Operation {
             .then(|| rows::estimate(document, operation, &Variables::default()));
         Self {
             name: operation.name.as_ref().map(Name::new),
-            is_mutation: operation.is_mutation(),
+            ty: executable::operation_type(operation),
             variables: variables.collect(),
             where_nothing_may_be_null: nulls::where_nothing_may_be_null(&definition.schema, document, operation),
             executable: executable::executable(document, operation),

@@ -15,6 +15,7 @@ use super::{Nulls, is_introspection};
 use crate::graphql::error::ApiError;
 
 /// The fields of the root.
+#[derive(Clone)]
 pub struct RootFields {
     /// Their response keys, in the order of the query.
     keys: Vec<Name>,

@@ -66,7 +66,8 @@ impl<'a> Estimate<'a> {
         if field.selection_set.selections.is_empty() {
             return 0;
         }
-        let below = self.selection_set(&field.selection_set, false);
+        // The payload of a mutation leads to the root again.
+        let below = self.selection_set(&field.selection_set, field.selection_set.ty == "Query");
         self.objects(field, is_root).saturating_mul(below.saturating_add(1))
     }
 

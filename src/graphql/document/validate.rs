@@ -9,7 +9,7 @@ use apollo_compiler::{
 use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
-use super::{Limits, check, faults::Faults, measure::measure, suggestion::UnknownNames, values};
+use super::{Limits, check, faults::Faults, is_introspection, measure::measure, suggestion::UnknownNames, values};
 use crate::graphql::error::ApiError;
 
 /// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are
@@ -37,7 +37,12 @@ pub fn checked(
     let validated = document.to_executable_validate(schema);
     let unknown = || suggest.then(|| UnknownNames::new(&document, schema));
     let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()).into_errors())?;
-    let faults = values::faults(schema, &valid, text);
+    let mut faults = values::faults(schema, &valid, text);
+    let others = valid.operations.iter().filter(|operation| !operation.is_query());
+    for field in others.flat_map(|operation| operation.all_fields(&valid)).filter(|field| is_introspection(&field.name))
+    {
+        faults.note(format!("`{}` can be asked for in queries alone", field.name), field.location());
+    }
     if faults.is_empty() { Ok(valid) } else { Err(faults.into_errors()) }
 }
 

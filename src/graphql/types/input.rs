@@ -11,6 +11,7 @@ use super::{
     object::scalar,
 };
 use crate::{
+    access::Scope,
     graphql::error::ApiError,
     schema::{Column, Entity, Kind, Relation},
     store::{Change, Create, Relate, Scalar, Values},
@@ -108,12 +109,26 @@ fn register_payloads(types: &mut Types, entity: &Entity) {
         };
         let about = |what: &str| format!("The payload of `{}{what}`.", verb.to_ascii_lowercase());
         let field = item(entity.one, name, format!("The {one} that was {has_done}{state}. {null}"));
-        types.object(format!("{verb}{name}Payload"), about(name), vec![field]);
+        let query = || {
+            let about = "The query root, to read what else has changed. It is read after the mutation.";
+            item("query", "Query!", about).requires([Scope::Read])
+        };
+        let mut fields = vec![field];
+        if verb == "Create" {
+            let connection = format!("{}Connection", entity.many);
+            let about = format!(
+                "The {one} with its cursor in `Query.{connection}` in the default order. Null if a field that cannot \
+                 be null failed; what was written stays written."
+            );
+            fields.push(item(format!("{}Edge", entity.one), format!("{name}Edge"), about));
+        }
+        fields.push(query());
+        types.object(format!("{verb}{name}Payload"), about(name), fields);
         let state = state.replace("it is", "they are").replace("it was", "they were").replace("its", "their");
         let null = null.replace("a field of it", "a field of one");
         let description = format!("The {many} that were {has_done}{state}, in the order of the input. {null}");
         let field = item(entity.many, format!("[{name}!]"), description);
-        types.object(format!("{verb}{plural}Payload"), about(&plural), vec![field]);
+        types.object(format!("{verb}{plural}Payload"), about(&plural), vec![field, query()]);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod connection;
+mod event;
 mod filter;
 mod id;
 mod input;
@@ -15,11 +16,12 @@ mod root;
 
 pub use self::{
     arguments::{ArgumentPath, Arguments, Input},
+    event::{id_of_side, sides, subscription},
     filter::filter,
     id::{global_id, key_of, node_of, write_id},
     input::{InputReader, bounded},
     item::{Types, check_name},
-    order::order,
+    order::{order, symbol},
     register::{REQUIRES_SCOPES, Registry, register},
     root::NODE,
 };
@@ -35,6 +37,7 @@ pub fn types(entities: &[&'static Entity]) -> Types {
     filter::register(&mut types, entities);
     order::register(&mut types, entities);
     input::register(&mut types, entities);
+    event::register(&mut types, entities);
     types
 }
 

@@ -51,7 +51,7 @@ fn register_entity(types: &mut Types, entity: &Entity) {
 }
 
 /// The enum value for a field: `SECRET_NAME` for `secretName`.
-fn symbol(field: &str) -> String {
+pub fn symbol(field: &str) -> String {
     let mut symbol = words(field, '_');
     symbol.make_ascii_uppercase();
     symbol

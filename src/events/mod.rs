@@ -1,0 +1,363 @@
+//! The events of all servers on one database, for those who listen at this one. It knows no GraphQL.
+//!
+//! While somebody listens, one task reads what was committed, in its order, and keeps the latest events. Those who
+//! listen follow them at their own pace; who is too slow is left to the table of the events.
+
+mod recent;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+pub use self::recent::Batch;
+use self::recent::{Next, Recent};
+use crate::{
+    config::EventSettings,
+    db::{Channel, DatabaseUrl, Db, StoreError},
+    store::event::{self, Position},
+};
+
+/// The greatest number of events that are read at once.
+const MAX_READ: u32 = 1_000;
+/// The greatest number of events in a batch that is read for one subscription.
+const MAX_BATCH: u32 = 100;
+/// The pause between two reads, so that a busy database is not asked for each event.
+const PAUSE: Duration = Duration::from_millis(2);
+/// When to look again for events that wait for an earlier transaction to end: at first, and at the longest.
+const HELD: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+/// How often other servers are told of events, at most.
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(10);
+/// How often events are deleted that are too old.
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
+/// How long a read of events may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait when the database does not answer.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// The events of one database.
+#[derive(Clone, Debug)]
+pub struct Events(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    db: Db,
+    channel: Option<Channel>,
+    poll: Duration,
+    retention: Duration,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// How many reads were asked for.
+    asked: AtomicU64,
+    wanted: Notify,
+    /// How many of them have been done, with what was held back then.
+    read: watch::Sender<Read>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recent: Recent,
+    listeners: usize,
+    /// Whether a task reads.
+    is_read: bool,
+}
+
+/// What is known after a read.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    number: u64,
+    /// How many events have been read in all.
+    events: u64,
+    /// The events that are committed and cannot be delivered yet.
+    held: Arc<[Position]>,
+}
+
+/// Where somebody is in the events.
+#[derive(Debug)]
+pub struct Listener {
+    shared: Arc<Shared>,
+    position: Position,
+    /// Events that were committed before it began, and come after its position.
+    skipped: Arc<[Position]>,
+    /// Whether it has come to the latest events.
+    is_live: bool,
+    read: watch::Receiver<Read>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why there is nothing more to listen to.
+#[derive(Debug)]
+pub enum Interrupted {
+    /// The events after its position are not kept any more.
+    Gone,
+    /// So many events have come in the meantime that it is too slow.
+    TooSlow,
+    /// As many listen as may.
+    TooMany,
+    /// The database does not answer.
+    Store(StoreError),
+}
+
+impl Events {
+    /// The events of a database. `url` is where to listen for other servers.
+    #[must_use]
+    pub fn new(db: &Db, url: &DatabaseUrl, settings: &EventSettings) -> Self {
+        Self(Arc::new(Shared {
+            db: db.uncounted(),
+            channel: Channel::new(settings.events_url.as_ref().unwrap_or(url)),
+            poll: settings.events_poll,
+            retention: settings.event_retention,
+            permits: Arc::new(Semaphore::new(settings.max_subscriptions.min(Semaphore::MAX_PERMITS))),
+            state: Mutex::default(),
+            asked: AtomicU64::new(0),
+            wanted: Notify::new(),
+            read: watch::Sender::default(),
+        }))
+    }
+
+    /// Whether events are written.
+    #[must_use]
+    pub fn are_written(&self) -> bool {
+        self.0.db.writes_events()
+    }
+
+    /// Tells other servers of what is committed here, and deletes what is too old. It never ends.
+    pub async fn tell(&self) {
+        let Shared { db, channel, retention, .. } = &*self.0;
+        let mut commits = db.commits();
+        let mut purges = interval(PURGE_INTERVAL);
+        purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = purges.tick() => purge(db, *retention).await,
+                // The database outlives its events.
+                Ok(()) = commits.changed(), if channel.is_some() => {
+                    if let Some(channel) = channel {
+                        channel.notify().await;
+                        sleep(NOTIFY_INTERVAL).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Listens to what is committed from now on, or to what comes after the event at a position that was written at a
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// When so many listen already, the event is not kept any more, or the database does not answer.
+    pub async fn listen(&self, after: Option<(Position, i64)>, time: Duration) -> Result<Listener, Interrupted> {
+        let shared = Arc::clone(&self.0);
+        let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| Interrupted::TooMany)?;
+        let read = shared.read.subscribe();
+        Shared::begin(&shared);
+        let mut listener = Listener {
+            shared,
+            position: Position::default(),
+            skipped: Arc::default(),
+            is_live: after.is_none(),
+            read,
+            _permit: permit,
+        };
+        let opened = timeout(time, listener.open(after)).await;
+        opened.unwrap_or(Err(Interrupted::Store(StoreError::Timeout)))?;
+        Ok(listener)
+    }
+}
+
+/// Deletes the events that are too old.
+async fn purge(db: &Db, retention: Duration) {
+    loop {
+        match event::purge(&db.for_request(Instant::now() + READ_TIMEOUT), retention).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(?error, "old events could not be deleted");
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one who listens, and sees to it that events are read.
+    fn begin(shared: &Arc<Self>) {
+        let mut state = shared.state();
+        state.listeners += 1;
+        if !state.is_read {
+            state.is_read = true;
+            tokio::spawn(Arc::clone(shared).read_while_wanted());
+        }
+    }
+
+    /// Reads events until nobody listens.
+    async fn read_while_wanted(self: Arc<Self>) {
+        let heard = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        if let Some(channel) = self.channel.clone() {
+            let heard = Arc::clone(&heard);
+            tasks.spawn(async move { channel.listen(heard).await });
+        }
+        let mut commits = self.db.commits();
+        let mut has_begun = false;
+        let mut held_for = HELD[0];
+        loop {
+            if self.has_nobody() {
+                return;
+            }
+            commits.mark_unchanged();
+            let wait = match self.read_once(&mut has_begun).await {
+                // There is more.
+                Ok(Some(true)) => continue,
+                Ok(Some(false)) => {
+                    held_for = HELD[1].min(held_for * 2);
+                    held_for
+                }
+                Ok(None) => {
+                    held_for = HELD[0];
+                    self.poll
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "events cannot be read at the moment");
+                    BACKOFF
+                }
+            };
+            sleep(PAUSE).await;
+            tokio::select! {
+                () = sleep(wait) => {}
+                Ok(()) = commits.changed() => {}
+                () = heard.notified() => {}
+                () = self.wanted.notified() => {}
+            }
+        }
+    }
+
+    /// Whether nobody listens. Then nobody reads either.
+    fn has_nobody(&self) -> bool {
+        let mut state = self.state();
+        if state.listeners == 0 {
+            state.is_read = false;
+            state.recent = Recent::default();
+        }
+        state.listeners == 0
+    }
+
+    /// Reads what comes after the latest event. Gives whether there is more, or none when nothing waits.
+    async fn read_once(&self, has_begun: &mut bool) -> Result<Option<bool>, StoreError> {
+        let number = self.asked.load(SeqCst);
+        let db = self.db.for_request(Instant::now() + READ_TIMEOUT);
+        if !*has_begun {
+            let end = event::end(&db).await?;
+            self.state().recent = Recent::new(end);
+            *has_begun = true;
+        }
+        let last = self.state().recent.end();
+        let events = event::after(&db, last, MAX_READ).await?;
+        let is_cut = events.is_cut;
+        let held: Arc<[Position]> = events.held.into();
+        let count = events.ready.len() as u64;
+        self.state().recent.extend(events.ready);
+        let is_held = !held.is_empty();
+        self.read.send_if_modified(|read| {
+            let has_changed = count > 0 || read.number != number;
+            *read = Read { number, events: read.events + count, held };
+            has_changed
+        });
+        Ok(if is_cut && count > 0 { Some(true) } else { is_held.then_some(false) })
+    }
+}
+
+impl Listener {
+    async fn open(&mut self, after: Option<(Position, i64)>) -> Result<(), Interrupted> {
+        // A read that begins from now on sees all that was committed until now.
+        let number = self.shared.asked.fetch_add(1, SeqCst) + 1;
+        self.shared.wanted.notify_one();
+        let read = self.read.wait_for(|read| read.number >= number).await;
+        // The sender is a part of what this has.
+        let held = read.map(|read| Arc::clone(&read.held)).unwrap_or_default();
+        match after {
+            None => {
+                self.position = self.shared.state().recent.end();
+                self.skipped = held;
+            }
+            Some((position, at)) => {
+                let db = self.db();
+                let is_kept = event::is_kept(&db, position, at, self.shared.retention).await;
+                if !is_kept.map_err(Interrupted::Store)? {
+                    return Err(Interrupted::Gone);
+                }
+                self.position = position;
+            }
+        }
+        Ok(())
+    }
+
+    fn db(&self) -> Db {
+        self.shared.db.for_request(Instant::now() + READ_TIMEOUT)
+    }
+
+    /// Whether an event is for it.
+    #[must_use]
+    pub fn waits_for(&self, position: Position) -> bool {
+        position > self.position && !self.skipped.contains(&position)
+    }
+
+    /// Notes that it has all events of a batch.
+    pub fn has_taken(&mut self, batch: &Batch) {
+        self.position = self.position.max(batch.end);
+    }
+
+    /// The next events after its position. The batch may begin before it. It can be asked again when it was dropped.
+    ///
+    /// # Errors
+    ///
+    /// When it is too slow, or the events after its position are not kept any more.
+    pub async fn next(&mut self) -> Result<Arc<Batch>, Interrupted> {
+        loop {
+            self.read.mark_unchanged();
+            let next = self.shared.state().recent.after(self.position);
+            match next {
+                Next::Batch(batch) => {
+                    self.is_live = true;
+                    return Ok(batch);
+                }
+                Next::Nothing => {
+                    self.is_live = true;
+                    if self.read.changed().await.is_err() {
+                        return Err(Interrupted::Gone);
+                    }
+                }
+                Next::Older if self.is_live => return Err(Interrupted::TooSlow),
+                Next::Older => match event::after(&self.db(), self.position, MAX_BATCH).await {
+                    Ok(events) if events.ready.is_empty() => return Err(Interrupted::Gone),
+                    Ok(events) => return Ok(Arc::new(Batch::alone(events.ready))),
+                    Err(error) => {
+                        tracing::warn!(?error, "events cannot be read at the moment");
+                        sleep(BACKOFF).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.shared.state().listeners -= 1;
+        self.shared.wanted.notify_one();
+    }
+}

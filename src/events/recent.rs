@@ -1,0 +1,88 @@
+//! The latest events, in batches.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::store::event::{Event, Position};
+
+/// The greatest number of events that are kept. Who is so many behind is too slow.
+const MAX_EVENTS: usize = 10_000;
+/// The greatest number of events in a batch: what is read for all of them is in memory at once.
+const MAX_BATCH: usize = 100;
+
+/// Events that are delivered together, in their order.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whether it is one for all who listen, and not for one alone.
+    pub is_shared: bool,
+    pub events: Vec<Event>,
+    /// The position of its last event.
+    pub end: Position,
+}
+
+/// The latest events.
+#[derive(Debug, Default)]
+pub struct Recent {
+    batches: VecDeque<Arc<Batch>>,
+    /// All events after this position are here.
+    start: Position,
+    events: usize,
+}
+
+/// What comes after a position.
+#[derive(Debug)]
+pub enum Next {
+    Batch(Arc<Batch>),
+    /// It is the latest.
+    Nothing,
+    /// Events that are not here any more.
+    Older,
+}
+
+impl Batch {
+    /// Events that are for one who listens alone.
+    #[must_use]
+    pub fn alone(events: Vec<Event>) -> Self {
+        Self { is_shared: false, end: events.last().map(|event| event.position).unwrap_or_default(), events }
+    }
+}
+
+impl Recent {
+    /// None yet, after a position.
+    #[must_use]
+    pub fn new(start: Position) -> Self {
+        Self { start, ..Self::default() }
+    }
+
+    /// The position of the latest event.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.batches.back().map_or(self.start, |batch| batch.end)
+    }
+
+    /// Adds events, which follow on the latest one.
+    pub fn extend(&mut self, events: Vec<Event>) {
+        self.events += events.len();
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let events: Vec<Event> = events.by_ref().take(MAX_BATCH).collect();
+            self.batches.push_back(Arc::new(Batch { is_shared: true, ..Batch::alone(events) }));
+        }
+        while let Some(oldest) = self.batches.front()
+            && self.events - oldest.events.len() >= MAX_EVENTS
+        {
+            self.events -= oldest.events.len();
+            self.start = oldest.end;
+            self.batches.pop_front();
+        }
+    }
+
+    /// The first batch with events after a position.
+    #[must_use]
+    pub fn after(&self, position: Position) -> Next {
+        if position < self.start {
+            return Next::Older;
+        }
+        let index = self.batches.partition_point(|batch| batch.end <= position);
+        self.batches.get(index).map_or(Next::Nothing, |batch| Next::Batch(Arc::clone(batch)))
+    }
+}
