@@ -9,10 +9,11 @@ use crate::{
     access::{Access, Scope},
     config::{AccessSettings, Config, Introspection, ServeSettings},
     db::Db,
+    events::Events,
     graphql::Schema,
-    http::router,
+    http::{Parts, router},
     schema::Api,
-    server::{Listener, serve_until},
+    server::{Lifetime, Listener, serve_until},
 };
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.
@@ -22,7 +23,7 @@ use crate::{
 /// When the address must not or cannot be listened on, settings contradict each other, the declarations make no
 /// schema, or the database is outdated or fails.
 pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
-    let Config { serve: settings, graphql, access, .. } = config;
+    let Config { serve: settings, graphql, access, events, database, .. } = config;
     let address = &settings.listen;
     if !address.is_local() && !settings.insecure {
         check_access(access).with_context(|| format!("cannot listen on {address}"))?;
@@ -34,14 +35,24 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     );
     // They come first: a server that cannot listen, or is told what cannot be, changes nothing.
     let access = Access::new(access, &db).await?;
-    let schema = Schema::new::<A>(db.clone(), graphql)?;
+    let happening = Events::new(&db, &database.database_url, events);
+    let schema = Schema::new::<A>(db.clone(), graphql)?.with_events(happening.clone());
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     prepare(&db, settings).await?;
     access.check().await.context("cannot read the API keys")?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
-    serve_until(stop, listener, router(db, schema, access, settings, graphql), settings).await.context("cannot serve")
+    let lifetime = &Lifetime::default();
+    let router = router(Parts { db, schema, access, serve: settings, graphql, events, lifetime });
+    let serving = serve_until(stop, listener, router, settings, lifetime);
+    if !happening.are_written() {
+        return serving.await.context("cannot serve");
+    }
+    tokio::select! {
+        served = serving => served.context("cannot serve"),
+        () = happening.tell() => Ok(()),
+    }
 }
 
 /// Checks that a server which other machines can reach asks them who they are.

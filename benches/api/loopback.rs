@@ -14,7 +14,7 @@ use hero_teams::{
     graphql::Schema,
     http,
     schema::HeroTeams,
-    server::{Listener, serve_until},
+    server::{Lifetime, Listener, serve_until},
 };
 use ring::{
     rand::SystemRandom,
@@ -83,13 +83,16 @@ fn token(keys: &str) -> String {
 /// Starts a server, which goes on for as long as the runtime, and gives its address.
 async fn serve(data: &Data, flags: &[&str]) -> String {
     let flags = ["hero-teams", "--listen", "127.0.0.1:0"].iter().chain(flags);
-    let Config { serve: settings, graphql, access, .. } = Config::try_parse_from(flags).expect("they are settings");
+    let Config { serve: settings, graphql, access, events, .. } =
+        Config::try_parse_from(flags).expect("they are settings");
     let listener = Listener::bind(&settings.listen).await.expect("a port is free");
     let address = listener.url().expect("it is bound").replace("http://", "");
     let schema = Schema::new::<HeroTeams>(data.db.clone(), &graphql).expect("the schema is valid");
     let access = Access::new(&access, &data.db).await.expect("the keys can be read");
-    let router = http::router(data.db.clone(), schema, access, &settings, &graphql);
-    tokio::spawn(async move { serve_until(std::future::pending(), listener, router, &settings).await });
+    let (db, lifetime) = (data.db.clone(), Lifetime::default());
+    let (serve, graphql, events) = (&settings, &graphql, &events);
+    let router = http::router(http::Parts { db, schema, access, serve, graphql, events, lifetime: &lifetime });
+    tokio::spawn(async move { serve_until(std::future::pending(), listener, router, &settings, &lifetime).await });
     address
 }
 

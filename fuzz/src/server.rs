@@ -16,6 +16,7 @@ use axum::{
 use clap::Parser as _;
 use cpu_time::ProcessTime;
 use hero_teams::{
+    server::Lifetime,
     access::Access,
     config::Config,
     db::Db,
@@ -79,7 +80,9 @@ impl Server {
                 is_written.fetch_or(!statement.sql.starts_with("SELECT"), Relaxed);
             });
             let schema = Schema::new::<HeroTeams>(observed.clone(), &config.graphql).expect("the schema is valid");
-            (db, http::router(observed, schema, Access::open(), &config.serve, &config.graphql))
+            let Config { serve, graphql, events, .. } = &config;
+            let (access, lifetime) = (Access::open(), &Lifetime::default());
+            (db, http::router(http::Parts { db: observed, schema, access, serve, graphql, events, lifetime }))
         });
         let server = Self { runtime, router, db, is_written, _folder: folder };
         server.runtime.block_on(server.restore());

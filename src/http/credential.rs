@@ -25,27 +25,38 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What a request without a credential is told (RFC 9110, 11.6.1).
 pub const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="hero-teams""#);
 
-/// Who sends a request, which may take some time to find out.
+/// Whom a credential names, which may take some time to find out.
 ///
 /// # Errors
 ///
-/// The answer to a request whose credential is not accepted: 401; 400 when it has two; 503 when it cannot be looked at
-/// for now.
-pub async fn authenticate(access: &Access, headers: &HeaderMap, time: Duration) -> Result<Principal, Response> {
+/// The answer to a request whose credential is not accepted: 401; 503 when it cannot be looked at for now.
+pub async fn authenticate(
+    access: &Access,
+    credential: Option<Credential<'_>>,
+    time: Duration,
+) -> Result<Principal, Response> {
+    let authenticated = timeout(time, access.authenticate(credential)).await;
+    authenticated.unwrap_or(Err(Unauthenticated::Unavailable)).map_err(refused)
+}
+
+/// The credential in the headers of a request. None when nobody is asked for one.
+///
+/// # Errors
+///
+/// The answer to a request with something else there: 401; or with two credentials: 400.
+pub fn credential<'a>(access: &Access, headers: &'a HeaderMap) -> Result<Option<Credential<'a>>, Response> {
     if !access.is_set() {
-        return access.authenticate(None).await.map_err(refused);
+        return Ok(None);
     }
     let mut credentials = headers.get_all(AUTHORIZATION).iter().map(bearer);
     let mut api_keys = headers.get_all(X_API_KEY).iter().map(api_key);
-    let credential = match (credentials.next(), api_keys.next()) {
-        (None, None) => None,
+    match (credentials.next(), api_keys.next()) {
+        (None, None) => Ok(None),
         (Some(credential), None) | (None, Some(credential)) if credentials.next().or(api_keys.next()).is_none() => {
-            Some(credential.map_err(refused)?)
+            credential.map(Some).map_err(refused)
         }
-        _ => return Err(two()),
-    };
-    let authenticated = timeout(time, access.authenticate(credential)).await;
-    authenticated.unwrap_or(Err(Unauthenticated::Unavailable)).map_err(refused)
+        _ => Err(two()),
+    }
 }
 
 /// Whether a request has something that may be a credential.
@@ -55,8 +66,16 @@ pub fn has_credential(headers: &HeaderMap) -> bool {
 }
 
 fn bearer(header: &HeaderValue) -> Result<Credential<'_>, Unauthenticated> {
-    let text = header.to_str().ok().and_then(|text| text.trim().split_once(' '));
-    match text {
+    bearer_token(header.to_str().unwrap_or_default())
+}
+
+/// The credential in the value of an `Authorization`.
+///
+/// # Errors
+///
+/// When it is no bearer token.
+pub fn bearer_token(authorization: &str) -> Result<Credential<'_>, Unauthenticated> {
+    match authorization.trim().split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Credential::bearer(token.trim_start())),
         _ => Err(Unauthenticated::Invalid("the header Authorization has no bearer token")),
     }

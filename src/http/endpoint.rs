@@ -4,9 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
-    extract::{RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -14,16 +13,24 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     body::{BodyLimits, read_body},
     coding::{self, Coding},
-    credential::{CHALLENGE, authenticate},
+    credential::{CHALLENGE, authenticate, credential},
+    event_stream,
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
     refusal::{refusal, unavailable},
+    session::Session,
+    websocket,
 };
 use crate::{
-    access::{Access, Principal},
-    graphql::{self, Answer, Code, Outcome, Params, Schema},
+    access::{Access, Credential, Principal},
+    config::{EventSettings, Origin},
+    graphql::{self, Answer, CheckedRequest, Code, Outcome, Params, Schema},
+    server::Lifetime,
 };
+
+/// The cursor of the last event that a client has (Server-Sent Events).
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What the endpoint works with.
 pub struct Endpoint {
@@ -34,26 +41,35 @@ pub struct Endpoint {
     pub request_timeout: Duration,
     /// As many as requests may be worked on at once.
     pub permits: Semaphore,
+    /// As many as WebSockets may be open at once.
+    pub sockets: Arc<Semaphore>,
+    pub events: EventSettings,
+    pub lifetime: Lifetime,
+    /// The sites whose pages may use the API, besides those of this server.
+    pub origins: Vec<Origin>,
+    /// How long a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
     /// The greatest number of requests in one batch; 0 refuses batches.
     pub max_batch: usize,
 }
 
-/// `GET /graphql`, for queries alone.
+/// `GET /graphql`: a query, a subscription as a stream of events, or the beginning of a WebSocket.
 ///
 /// # Errors
 ///
 /// The answer to a request that is not one of GraphQL, or not allowed.
-pub async fn get(
-    State(endpoint): State<Arc<Endpoint>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Response> {
-    let media_type = MediaType::accepted(&headers).ok_or_else(not_acceptable)?;
-    let principal = endpoint.principal(media_type, &headers).await?;
-    let _permit = endpoint.permits.try_acquire().map_err(|_| too_many(media_type))?;
-    let params = params::of_query(query.as_deref().unwrap_or_default());
-    let params = params.map_err(|message| refused(media_type, StatusCode::BAD_REQUEST, &message))?;
-    Ok(endpoint.answered(media_type, params, &principal, true).await)
+pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
+    if websocket::is_wanted(request.headers()) {
+        return websocket::open(State(endpoint), request).await;
+    }
+    let headers = request.headers();
+    let media_type = MediaType::accepted(headers).ok_or_else(not_acceptable)?;
+    let client = endpoint.client(media_type, headers).await?;
+    let _permit = endpoint.permits.try_acquire().map_err(|_| client.noted(&endpoint, too_many(media_type)))?;
+    let params = params::of_query(request.uri().query().unwrap_or_default());
+    let params =
+        params.map_err(|message| client.noted(&endpoint, refused(media_type, StatusCode::BAD_REQUEST, &message)))?;
+    Ok(endpoint.answered(media_type, params, client, headers, true).await)
 }
 
 /// `POST /graphql`.
@@ -61,23 +77,20 @@ pub async fn get(
 /// # Errors
 ///
 /// The answer to a request that is not one of GraphQL, or not allowed.
-pub async fn post(
-    State(endpoint): State<Arc<Endpoint>>,
-    version: Version,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Response> {
+pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
+    let (Parts { headers, version, .. }, body) = request.into_parts();
     let media_type = MediaType::accepted(&headers).ok_or_else(not_acceptable)?;
-    let principal = endpoint.principal(media_type, &headers).await?;
+    let client = endpoint.client(media_type, &headers).await?;
+    let noted = |response| client.noted(&endpoint, response);
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
-        return Err(refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        return Err(noted(refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message)));
     }
     let coding = Coding::of_request(&headers).ok_or_else(|| {
         let message = "the content coding of a request must be gzip, once, or identity";
         let mut response = refused(media_type, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
         response.headers_mut().insert(header::ACCEPT_ENCODING, coding::ACCEPTED);
-        response
+        noted(response)
     })?;
     let body = read_body(body, endpoint.body).await.map_err(|error| {
         let mut response = refused(media_type, error.status(), &error.message());
@@ -85,17 +98,20 @@ pub async fn post(
             // The rest of the body is in the way of a further request.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        noted(response)
     })?;
     // Clients that are slow to send must not keep others out, and neither must those that are slow to take their
     // answers.
-    let _permit = endpoint.permits.try_acquire().map_err(|_| too_many(media_type))?;
+    let _permit = endpoint.permits.try_acquire().map_err(|_| noted(too_many(media_type)))?;
     let body = coding.decode(body, endpoint.body.bytes);
-    let body = body.map_err(|error| refused(media_type, error.status(), &error.message()))?;
-    match params::of_body(&body, endpoint.max_batch) {
-        Ok(Parsed::One(params)) => Ok(endpoint.answered(media_type, params, &principal, false).await),
-        Ok(Parsed::Batch(batch)) => Ok(endpoint.batch(media_type, batch, &principal).await),
-        Err(message) => Err(refused(media_type, StatusCode::BAD_REQUEST, &message)),
+    let body = body.map_err(|error| noted(refused(media_type, error.status(), &error.message())))?;
+    let wrong = |message: &str| noted(refused(media_type, StatusCode::BAD_REQUEST, message));
+    match params::of_body(&body, endpoint.max_batch).map_err(|message| wrong(&message))? {
+        Parsed::One(params) => Ok(endpoint.answered(media_type, params, client, &headers, false).await),
+        Parsed::Batch(_) if media_type == MediaType::EventStream => {
+            Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
+        }
+        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client.principal).await),
     }
 }
 
@@ -105,27 +121,43 @@ pub async fn post(
 ///
 /// The answer to a request that is not allowed.
 pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Result<Response, Response> {
-    let principal = endpoint.principal(MediaType::Json, &headers).await?;
-    endpoint.schema.check_introspection(&principal, "schema.graphql").map_err(|error| {
+    let client = endpoint.client(MediaType::Json, &headers).await?;
+    endpoint.schema.check_introspection(&client.principal, "schema.graphql").map_err(|error| {
         let (code, message) = (error.code, error.message.clone());
         let outcome = Answer::from(error).outcome;
         let mut response = refusal(status(&outcome, MediaType::GraphQlResponse), code, &message);
         response.headers_mut().extend(header_of(&outcome));
-        response
+        client.noted(&endpoint, response)
     })?;
     let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok((content_type, endpoint.schema.sdl().to_owned()).into_response())
+    Ok(client.noted(&endpoint, (content_type, endpoint.schema.sdl().to_owned()).into_response()))
+}
+
+/// Who sends a request.
+struct Client<'a> {
+    credential: Option<Credential<'a>>,
+    principal: Principal,
+}
+
+impl Client<'_> {
+    /// A response to this client, for the log.
+    fn noted(&self, endpoint: &Endpoint, mut response: Response) -> Response {
+        response.extensions_mut().insert(endpoint.measured(&[], &self.principal));
+        response
+    }
 }
 
 impl Endpoint {
-    fn deadline(&self) -> Instant {
+    /// Until when a request that has just begun may take.
+    pub fn deadline(&self) -> Instant {
         Instant::now() + self.request_timeout
     }
 
-    /// Who sends a request.
-    async fn principal(&self, media_type: MediaType, headers: &HeaderMap) -> Result<Principal, Response> {
-        let principal = authenticate(&self.access, headers, self.request_timeout).await;
-        principal.map_err(|refused| of_type(media_type, refused))
+    async fn client<'a>(&self, media_type: MediaType, headers: &'a HeaderMap) -> Result<Client<'a>, Response> {
+        let refused = |response| of_type(media_type, response);
+        let credential = credential(&self.access, headers).map_err(refused)?;
+        let principal = authenticate(&self.access, credential, self.request_timeout).await.map_err(refused)?;
+        Ok(Client { credential, principal })
     }
 
     /// Answers a request.
@@ -133,14 +165,50 @@ impl Endpoint {
         &self,
         media_type: MediaType,
         params: Params,
-        principal: &Principal,
+        client: Client<'_>,
+        headers: &HeaderMap,
         is_read_only: bool,
     ) -> Response {
-        let answer = self.schema.execute(params, principal, is_read_only, self.deadline()).await;
-        let mut response = response(media_type, status(&answer.outcome, media_type), answer.to_json());
+        let checked = self.schema.check(params, &client.principal, is_read_only);
+        let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
+        // Whoever asks for events takes them as they come, or not at all.
+        let is_stream =
+            media_type == MediaType::EventStream || (is_subscription && MediaType::takes_event_stream(headers));
+        let answer = match checked {
+            Ok(request) if is_subscription && is_stream => match self.subscribed(request, &client, headers).await {
+                Ok(response) => return response,
+                Err(answer) => answer,
+            },
+            Ok(request) => self.schema.run(request, self.deadline()).await,
+            Err(answer) => answer,
+        };
+        let is_refused = matches!(answer.outcome, Outcome::NotReadOnly | Outcome::Unauthenticated);
+        let mut response = if is_stream && !is_refused {
+            event_stream::answered(&answer)
+        } else {
+            response(media_type, status(&answer.outcome, media_type), answer.to_json())
+        };
         response.headers_mut().extend(header_of(&answer.outcome));
-        response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), principal));
+        response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), &client.principal));
         response
+    }
+
+    /// The events of a subscription, as they come.
+    async fn subscribed(
+        &self,
+        request: CheckedRequest,
+        client: &Client<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Response, Answer> {
+        let operation_name = request.operation_name().map(ToString::to_string);
+        let last_event_id = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+        let (time, max_time) = (self.request_timeout, self.events.max_subscription_time);
+        let subscription = self.schema.subscribe(request, last_event_id, time, max_time).await?;
+        let session = Session::new(&self.access, client.credential.map(Into::into), client.principal.clone());
+        let mut response = event_stream::subscribed(subscription, session, self.lifetime.stopping());
+        let measured = Measured { operation_name, ..self.measured(&[], &client.principal) };
+        response.extensions_mut().insert(measured);
+        Ok(response)
     }
 
     /// Answers the requests of a batch one after another, so that a later one reads what an earlier one has written.
@@ -157,7 +225,7 @@ impl Endpoint {
     }
 
     /// What the log is told of answers: the name of the first operation, and the sums of what they cost.
-    fn measured(&self, answers: &[Answer], principal: &Principal) -> Measured {
+    pub fn measured(&self, answers: &[Answer], principal: &Principal) -> Measured {
         let principal = self.access.is_set().then(|| principal.clone());
         let mut measured = Measured { principal, ..Measured::default() };
         for answer in answers {
@@ -181,7 +249,8 @@ fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {
         (Outcome::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
         (Outcome::Forbidden, MediaType::GraphQlResponse) => StatusCode::FORBIDDEN,
         (Outcome::Refused, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
-        (Outcome::Forbidden | Outcome::Refused, MediaType::Json) | (Outcome::Executed(_), _) => StatusCode::OK,
+        (Outcome::Forbidden | Outcome::Refused, MediaType::Json | MediaType::EventStream)
+        | (Outcome::Executed(_), _) => StatusCode::OK,
     }
 }
 

@@ -175,7 +175,7 @@ fn compression() -> CompressionLayer<impl Predicate> {
     // Answers are made for one client each, so they are compressed fast rather than well.
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES))
+        .compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES).and(NotForContentType::SSE))
 }
 
 /// The panic itself is in the log already, by `log::init`.

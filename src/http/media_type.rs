@@ -11,6 +11,8 @@ pub enum MediaType {
     GraphQlResponse,
     /// `application/json`, for clients from before the specification: whatever is well-formed is answered with 200.
     Json,
+    /// `text/event-stream`: GraphQL over Server-Sent Events, distinct connections.
+    EventStream,
 }
 
 impl MediaType {
@@ -26,11 +28,13 @@ impl MediaType {
         let ranges: Vec<_> = ranges.filter_map(range).collect();
         // For each type the range counts that says most exactly what is meant (RFC 9110, 12.5.1).
         let range_for = |media_type| {
-            let matching =
-                ranges.iter().enumerate().filter(|(_, range)| range.media_type.is_none_or(|it| it == media_type));
+            let matching = ranges.iter().enumerate().filter(|(_, range)| {
+                // A stream is for clients that name it.
+                range.media_type.map_or(media_type != Self::EventStream, |named| named == media_type)
+            });
             matching.max_by_key(|(place, range)| (range.exactness, Reverse(*place)))
         };
-        let candidates = [Self::Json, Self::GraphQlResponse].into_iter().filter_map(|media_type| {
+        let candidates = [Self::Json, Self::GraphQlResponse, Self::EventStream].into_iter().filter_map(|media_type| {
             let (place, range) = range_for(media_type)?;
             (range.quality > 0).then_some((range.quality, range.exactness, Reverse(place), media_type))
         });
@@ -42,12 +46,21 @@ impl MediaType {
         best.map(|(.., media_type)| media_type)
     }
 
+    /// Whether a client takes a stream of events, though it may like something else better.
+    #[must_use]
+    pub fn takes_event_stream(headers: &HeaderMap) -> bool {
+        let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut ranges = values.flat_map(|value| value.split(',')).filter_map(range);
+        ranges.any(|range| range.media_type == Some(Self::EventStream) && range.quality > 0)
+    }
+
     /// The header `Content-Type` of an answer.
     #[must_use]
     pub fn content_type(self) -> (HeaderName, HeaderValue) {
         let value = match self {
             Self::GraphQlResponse => "application/graphql-response+json; charset=utf-8",
-            Self::Json => "application/json; charset=utf-8",
+            // What is refused before there is a stream is JSON.
+            Self::Json | Self::EventStream => "application/json; charset=utf-8",
         };
         (header::CONTENT_TYPE, HeaderValue::from_static(value))
     }
@@ -80,6 +93,7 @@ fn range(range: &str) -> Option<Range> {
     let (media_type, exactness) = match name.to_ascii_lowercase().as_str() {
         "application/graphql-response+json" => (Some(MediaType::GraphQlResponse), 2),
         "application/json" => (Some(MediaType::Json), 2),
+        "text/event-stream" => (Some(MediaType::EventStream), 2),
         "application/*" => (None, 1),
         "*/*" => (None, 0),
         _ => return None,
@@ -136,6 +150,10 @@ mod tests {
         };
         assert_eq!(accepted(&[]), Some(MediaType::Json));
         for (accept, expected) in [
+            ("text/event-stream", Some(MediaType::EventStream)),
+            ("application/json, text/event-stream", Some(MediaType::Json)),
+            ("application/json;q=0.5, text/event-stream", Some(MediaType::EventStream)),
+            ("application/json;q=0, application/graphql-response+json;q=0, */*", None),
             ("*/*", Some(MediaType::Json)),
             ("application/*", Some(MediaType::Json)),
             ("application/json", Some(MediaType::Json)),

@@ -6,6 +6,7 @@ mod coding;
 mod cors;
 mod credential;
 mod endpoint;
+mod event_stream;
 mod health;
 mod host;
 mod layers;
@@ -15,11 +16,13 @@ mod params;
 mod playground;
 mod refusal;
 mod router;
+mod session;
+mod websocket;
 
 pub use self::{
     body::{BodyLimits, Refusal, read_body},
     layers::around,
     log::Measured,
     refusal::refusal,
-    router::router,
+    router::{Parts, router},
 };

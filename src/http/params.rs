@@ -93,7 +93,11 @@ fn without_bom(json: &[u8]) -> &[u8] {
 }
 
 /// The parameters in a JSON object.
-fn of_object(request: &[u8]) -> Result<Params, String> {
+///
+/// # Errors
+///
+/// A message that says what is wrong.
+pub fn of_object(request: &[u8]) -> Result<Params, String> {
     // serde would take a list for the parameters in their order.
     if !request.trim_ascii_start().starts_with(b"{") {
         return Err(format!("a request must be a JSON object such as {EXAMPLE}"));

@@ -8,30 +8,50 @@ use super::{
     endpoint::{self, Endpoint},
     health,
     layers::around,
-    playground,
+    playground, websocket,
 };
 use crate::{
     access::Access,
-    config::{GraphQlSettings, Introspection, ServeSettings},
+    config::{EventSettings, GraphQlSettings, Introspection, ServeSettings},
     db::Db,
     graphql::Schema,
+    server::Lifetime,
 };
 
-/// All routes, and what is around them.
-pub fn router(db: Db, schema: Schema, access: Access, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
-    around(routes(db, schema, access, settings, graphql), settings)
+/// What the routes are made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    pub db: Db,
+    pub schema: Schema,
+    pub access: Access,
+    pub serve: &'a ServeSettings,
+    pub graphql: &'a GraphQlSettings,
+    pub events: &'a EventSettings,
+    pub lifetime: &'a Lifetime,
 }
 
-fn routes(db: Db, schema: Schema, access: Access, settings: &ServeSettings, graphql: &GraphQlSettings) -> Router {
+/// All routes, and what is around them.
+pub fn router(parts: Parts<'_>) -> Router {
+    let settings = parts.serve;
+    around(routes(parts), settings)
+}
+
+fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<'_>) -> Router {
     let endpoint = Endpoint {
         schema,
         access,
-        body: BodyLimits::new(settings),
-        request_timeout: settings.request_timeout,
-        permits: Semaphore::new(settings.max_requests),
+        body: BodyLimits::new(serve),
+        request_timeout: serve.request_timeout,
+        permits: Semaphore::new(serve.max_requests),
         max_batch: graphql.max_batch,
+        sockets: Arc::new(Semaphore::new(events.max_sockets.min(Semaphore::MAX_PERMITS))),
+        events: events.clone(),
+        lifetime: lifetime.clone(),
+        origins: serve.cors_origins.clone(),
+        write_timeout: serve.write_timeout,
     };
-    let mut router = Router::new().route("/graphql", routing::get(endpoint::get).post(endpoint::post));
+    let graphql_route = routing::get(endpoint::get).post(endpoint::post).connect(websocket::open);
+    let mut router = Router::new().route("/graphql", graphql_route);
     if graphql.introspection() != Introspection::None {
         router = router.route("/schema.graphql", routing::get(endpoint::sdl));
     }

@@ -5,7 +5,6 @@ use std::{io, sync::Arc, time::Duration};
 use axum::Router;
 use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -13,6 +12,7 @@ use tokio::{
 use super::{
     activity::Timeouts,
     connection::{self, Streams},
+    lifetime::Lifetime,
     listener::{Listener, Socket},
 };
 use crate::config::ServeSettings;
@@ -31,8 +31,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no room for another connection.
 const BACKOFF: Duration = Duration::from_millis(200);
 
-/// Serves until `stop` completes, and then until all requests are answered, within the time that the settings have for
-/// it.
+/// Serves until `stop` completes, and then until all requests are answered and all sockets are closed, within the time
+/// that the settings have for it.
 ///
 /// # Errors
 ///
@@ -42,8 +42,9 @@ pub async fn serve_until(
     listener: Listener,
     router: Router,
     settings: &ServeSettings,
+    lifetime: &Lifetime,
 ) -> io::Result<()> {
-    let mut server = Server::new(router, settings);
+    let mut server = Server::new(router, settings, lifetime);
     server.accept_until(&listener, stop).await;
     for socket in listener.close()? {
         server.spawn(socket);
@@ -59,13 +60,13 @@ struct Server {
     protocol: Arc<Builder<Streams>>,
     timeouts: Timeouts,
     max_connections: usize,
-    stop: watch::Sender<bool>,
+    lifetime: Lifetime,
     /// They end with the server.
     connections: JoinSet<()>,
 }
 
 impl Server {
-    fn new(router: Router, settings: &ServeSettings) -> Self {
+    fn new(router: Router, settings: &ServeSettings, lifetime: &Lifetime) -> Self {
         let timeouts =
             Timeouts { header: settings.header_timeout, idle: settings.idle_timeout, write: settings.write_timeout };
         Self {
@@ -73,7 +74,7 @@ impl Server {
             protocol: Arc::new(protocol(settings)),
             timeouts,
             max_connections: settings.max_connections,
-            stop: watch::Sender::new(false),
+            lifetime: lifetime.clone(),
             connections: JoinSet::new(),
         }
     }
@@ -93,12 +94,13 @@ impl Server {
 
     fn spawn(&mut self, socket: Socket) {
         let (router, protocol) = (self.router.clone(), Arc::clone(&self.protocol));
-        self.connections.spawn(connection::serve(socket, router, protocol, self.timeouts, self.stop.subscribe()));
+        self.connections.spawn(connection::serve(socket, router, protocol, self.timeouts, self.lifetime.stopping()));
     }
 
     async fn finish(&mut self) {
-        self.stop.send_replace(true);
+        self.lifetime.stop();
         while self.connections.join_next().await.is_some() {}
+        self.lifetime.sockets_closed().await;
     }
 }
 
@@ -132,6 +134,8 @@ fn protocol(settings: &ServeSettings) -> Builder<Streams> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        // For WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES.into())
         .max_pending_accept_reset_streams(MAX_RESETS)

@@ -32,6 +32,7 @@ pub struct Activity {
     requests: AtomicU64,
     running: AtomicUsize,
     is_http2: AtomicBool,
+    is_upgraded: AtomicBool,
     /// Whether bytes have come since the last request ended.
     has_read: AtomicBool,
 }
@@ -53,6 +54,23 @@ impl Activity {
         self.running.fetch_add(1, Relaxed);
         self.is_http2.store(is_http2, Relaxed);
         Running(Arc::clone(self))
+    }
+
+    /// Whether the last request came by HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// It goes on as a WebSocket.
+    pub fn upgrade(&self) {
+        self.is_upgraded.store(true, Relaxed);
+    }
+
+    /// Whether it goes on as a WebSocket.
+    #[must_use]
+    pub fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Relaxed)
     }
 
     /// Whether a request has ever come.

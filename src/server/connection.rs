@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
-    http::{Request, Response, Version},
+    http::{Request, Response, Version, header::CONTENT_TYPE},
     routing::future::RouteFuture,
 };
 use hyper::{
@@ -23,12 +23,13 @@ use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use pin_project_lite::pin_project;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tower::Service;
 
 use super::{
     activity::{Activity, Clock, Phase, Running, Timeouts},
+    lifetime::Connection,
     listener::{Peer, Socket},
     stream::Stream,
     unclear_host::UnclearHost,
@@ -39,6 +40,9 @@ use super::{
 /// hyper buffers a whole frame as soon as the flow-control window opens at all, which would look like progress. Small
 /// frames let the deadline of the stream notice a client that has stopped reading.
 const MAX_FRAME: usize = 64 * 1024;
+
+/// The media type of a stream of events.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Answers the requests of a connection until it ends, or its time does, or the server is stopped and they are
 /// answered.
@@ -54,7 +58,7 @@ pub async fn serve(
     let mut clock = Clock::new(Arc::clone(&activity), timeouts);
     let stream = TokioIo::new(Stream::new(socket, timeouts.write, Arc::clone(&activity)));
     let requests = Requests { router, peer, activity: Arc::clone(&activity) };
-    let mut connection = pin!(protocol.serve_connection(stream, requests));
+    let mut connection = pin!(protocol.serve_connection_with_upgrades(stream, requests));
     // When the server itself has gone, its tasks go as well.
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
     let mut timer = pin!(tokio::time::sleep(timeouts.header));
@@ -115,6 +119,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
+        request.extensions_mut().insert(Connection(Arc::clone(&self.activity)));
         let is_http2 = request.version() == Version::HTTP_2;
         let running = self.activity.request(is_http2);
         // A router is always ready, and its clone is a pointer.
@@ -139,7 +144,15 @@ impl Future for Answering {
         let this = self.project();
         let response = ready!(this.answer.poll(cx))?;
         let (running, is_http2) = (this.running.take(), *this.is_http2);
-        Poll::Ready(Ok(response.map(|body| Answer { body, rest: Bytes::new(), is_http2, _running: running })))
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let is_endless = content_type.is_some_and(|ty| ty.as_bytes().starts_with(EVENT_STREAM));
+        Poll::Ready(Ok(response.map(|body| Answer {
+            body,
+            rest: Bytes::new(),
+            is_http2,
+            is_endless,
+            _running: running,
+        })))
     }
 }
 
@@ -149,6 +162,8 @@ struct Answer {
     /// What has not been handed out of the last frame.
     rest: Bytes,
     is_http2: bool,
+    /// Whether it is a stream of events, which has no end of its own.
+    is_endless: bool,
     _running: Option<Running>,
 }
 
@@ -162,7 +177,12 @@ impl HttpBody for Answer {
                 Some(Ok(frame)) if self.is_http2 && frame.data_ref().is_some_and(|data| data.len() > MAX_FRAME) => {
                     self.rest = frame.into_data().unwrap_or_default();
                 }
-                frame => return Poll::Ready(frame),
+                frame => {
+                    if self.is_endless {
+                        Limit::extend();
+                    }
+                    return Poll::Ready(frame);
+                }
             }
         }
         let piece = self.rest.len().min(MAX_FRAME);
@@ -181,7 +201,8 @@ impl HttpBody for Answer {
 
 /// Runs each request of an HTTP/2 connection in a task of its own, which has an end.
 ///
-/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that.
+/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that. A stream of events has
+/// the same time from one event to the next. What a request goes on as is a WebSocket, which has timeouts of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
     time: Duration,
@@ -197,6 +218,45 @@ impl Streams {
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        tokio::spawn(timeout(self.time, stream));
+        if LIMIT.try_with(|_| ()).is_ok() {
+            // The task of a request asks for it.
+            tokio::spawn(stream);
+            return;
+        }
+        let limit = Limit { time: self.time, end: Arc::new(Mutex::new(Instant::now() + self.time)) };
+        tokio::spawn(LIMIT.scope(limit.clone(), async move { limit.keep(stream).await }));
+    }
+}
+
+tokio::task_local! {
+    static LIMIT: Limit;
+}
+
+/// Until when a request of an HTTP/2 connection may take.
+#[derive(Clone, Debug)]
+struct Limit {
+    time: Duration,
+    end: Arc<Mutex<Instant>>,
+}
+
+impl Limit {
+    fn end(&self) -> MutexGuard<'_, Instant> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the request whose task this is called in as much time again.
+    fn extend() {
+        // On HTTP/1 there is none.
+        let _ = LIMIT.try_with(|limit| *limit.end() = Instant::now() + limit.time);
+    }
+
+    async fn keep(&self, stream: impl Future) {
+        let mut stream = pin!(stream);
+        loop {
+            let end = *self.end();
+            if timeout_at(end, &mut stream).await.is_ok() || *self.end() <= end {
+                return;
+            }
+        }
     }
 }

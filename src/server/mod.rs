@@ -3,12 +3,14 @@
 mod accept;
 mod activity;
 mod connection;
+mod lifetime;
 mod listener;
 mod stream;
 mod unclear_host;
 
 pub use self::{
     accept::serve_until,
+    lifetime::{Connection, Lifetime, OpenSocket},
     listener::{Listener, Peer},
     unclear_host::{UnclearHost, authority},
 };

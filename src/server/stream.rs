@@ -1,6 +1,7 @@
 //! The bytes of one connection.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
@@ -10,6 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Handle,
     time::{Sleep, sleep},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -23,11 +25,17 @@ const LINGER: Duration = Duration::from_secs(2);
 ///
 /// It is closed with care: a system that closes a socket with unread bytes tells the other side to forget what it has
 /// not read either, which may be the answer. So the end of the answers is sent, and what comes is read until the client
-/// closes, for a moment.
+/// closes, for a moment. A WebSocket is closed so also when it is dropped.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Pin<Box<TimeoutStream<Socket>>>,
+    /// None once it has been dropped.
+    open: Option<Open>,
     activity: Arc<Activity>,
+}
+
+#[derive(Debug)]
+struct Open {
+    socket: Pin<Box<TimeoutStream<Socket>>>,
     client_has_ended: bool,
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -38,7 +46,41 @@ impl Stream {
     pub fn new(socket: Socket, write_timeout: Duration, activity: Arc<Activity>) -> Self {
         let mut socket = TimeoutStream::new(socket);
         socket.set_write_timeout(Some(write_timeout));
-        Self { socket: Box::pin(socket), activity, client_has_ended: false, lingering: None }
+        let open = Open { socket: Box::pin(socket), client_has_ended: false, lingering: None };
+        Self { open: Some(open), activity }
+    }
+
+    fn open(&mut self) -> io::Result<&mut Open> {
+        self.open.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let is_done = |open: &Open| open.client_has_ended || open.lingering.is_some();
+        if let (Some(mut open), true, Ok(runtime)) =
+            (self.open.take_if(|open| !is_done(open)), self.activity.is_upgraded(), Handle::try_current())
+        {
+            runtime.spawn(async move { poll_fn(|cx| open.poll_close(cx)).await });
+        }
+    }
+}
+
+impl Open {
+    /// Ends its side, and waits a moment for the other one.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(self.socket.as_mut().poll_shutdown(cx))?;
+            self.lingering = Some(Box::pin(sleep(LINGER)));
+        }
+        // The client is told nothing of how it ends.
+        if self.poll_rest(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.lingering {
+            Some(lingering) => lingering.as_mut().poll(cx).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Reads until the client closes, and forgets it.
@@ -56,9 +98,10 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.socket.as_mut().poll_read(cx, buffer))?;
+        let open = self.open()?;
+        ready!(open.socket.as_mut().poll_read(cx, buffer))?;
         if buffer.filled().len() == before {
-            self.client_has_ended = true;
+            open.client_has_ended = true;
         } else {
             self.activity.bytes_read();
         }
@@ -68,7 +111,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.as_mut().poll_write(cx, bytes)
+        self.open()?.socket.as_mut().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -76,29 +119,18 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket.as_mut().poll_write_vectored(cx, slices)
+        self.open()?.socket.as_mut().poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.open.as_ref().is_some_and(|open| open.socket.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.as_mut().poll_flush(cx)
+        self.open()?.socket.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
-            ready!(self.socket.as_mut().poll_shutdown(cx))?;
-            self.lingering = Some(Box::pin(sleep(LINGER)));
-        }
-        // The client is told nothing of how it ends.
-        if self.poll_rest(cx).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        match &mut self.lingering {
-            Some(lingering) => lingering.as_mut().poll(cx).map(Ok),
-            None => Poll::Ready(Ok(())),
-        }
+        self.open()?.poll_close(cx)
     }
 }

@@ -89,7 +89,7 @@ on_both_databases! {
             }))
             .collect();
         let statements = app.statements_of(CREATE_HEROES, json!({"input": input})).await;
-        assert_eq!(statements.len(), 4, "{statements:#?}");
+        assert_eq!(statements.len(), 5, "{statements:#?}");
         let links: usize =
             (0..1_000).map(|hero| 1 + HashSet::from([hero % 7, hero % 500, hero % 501]).len()).sum();
         assert_eq!(app.counts().await, [1_000, 1_501, i64::try_from(links).expect("it is small")]);

@@ -32,6 +32,10 @@ enum Kind {
         server: &'static str,
         name: String,
     },
+    /// One that another handle removes.
+    Same {
+        is_postgres: bool,
+    },
 }
 
 impl TestDatabase {
@@ -79,7 +83,12 @@ impl TestDatabase {
     }
 
     pub fn is_postgres(&self) -> bool {
-        matches!(self.kind, Kind::PostgreSQL { .. })
+        matches!(self.kind, Kind::PostgreSQL { .. } | Kind::Same { is_postgres: true })
+    }
+
+    /// The same one, for another server.
+    pub fn again(&self) -> Self {
+        Self { url: self.url.clone(), kind: Kind::Same { is_postgres: self.is_postgres() } }
     }
 
     /// Runs a statement as whoever the server belongs to.

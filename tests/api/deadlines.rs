@@ -282,12 +282,12 @@ on_both_databases! {
         seed::tutorial(&one).await.expect("the tutorial's data");
         let usage = one.usage();
         assert_eq!(usage.statements, u32::try_from(app.seen()).expect("it is small"));
-        assert_eq!(usage.statements, 5, "it looks for heroes and for teams, and makes heroes, teams and links");
+        assert_eq!(usage.statements, 6, "it looks for heroes and for teams, and makes heroes, teams, links and events");
         assert!(usage.time > Duration::ZERO);
         assert_eq!(other.usage(), Usage::default());
         // One that fails counts, too.
         assert!(one.read.query_one_raw(Statement::from_string(one.read.get_database_backend(), "SELECT nothing")).await.is_err());
-        assert_eq!(one.usage().statements, 6);
+        assert_eq!(one.usage().statements, 7);
         assert!(one.usage().time >= usage.time);
     }
 

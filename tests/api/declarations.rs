@@ -38,8 +38,8 @@ macro_rules! api {
     };
 }
 
-static TEAMS_OF_HERO: LazyLock<Link> = LazyLock::new(|| Link::along(&hero::TeamsOfHero));
-static HEROES_OF_TEAM: LazyLock<Link> = LazyLock::new(|| Link::along(&team::HeroesOfTeam));
+static TEAMS_OF_HERO: LazyLock<Link> = LazyLock::new(|| Link::along("Membership", &hero::TeamsOfHero));
+static HEROES_OF_TEAM: LazyLock<Link> = LazyLock::new(|| Link::along("Membership", &team::HeroesOfTeam));
 
 const fn hero_with(columns: &'static [Column], relations: &'static [Relation]) -> Entity {
     Entity {
@@ -174,7 +174,7 @@ impl sea_orm::Linked for TunnelsOfBase {
     }
 }
 
-static TUNNELS: LazyLock<Link> = LazyLock::new(|| Link::along(&TunnelsOfBase));
+static TUNNELS: LazyLock<Link> = LazyLock::new(|| Link::along("Tunnel", &TunnelsOfBase));
 
 static SECRET_BASE: Entity = Entity {
     name: "SecretBase",

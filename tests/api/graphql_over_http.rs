@@ -191,7 +191,7 @@ async fn queries_may_be_sent_in_the_url() {
         let request = Request::builder().method(method).uri("/graphql").body(Body::empty()).expect("it is a request");
         let response = app.router.clone().oneshot(request).await.expect("the router answers");
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
-        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD,POST", "{method}");
+        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD,POST,CONNECT", "{method}");
     }
     app.close().await;
 }

@@ -23,6 +23,7 @@ mod declarations;
 mod delete;
 mod documents;
 mod edge;
+mod events;
 mod faults;
 mod few_connections;
 mod files;

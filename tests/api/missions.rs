@@ -149,7 +149,7 @@ missions_on_both_databases! {
             pupils: {connect: [1, 2]},
         }) { hero { id } } }"#;
         let statements = app.statements_of(query, json!({})).await.len();
-        assert_eq!(statements, if app.database.is_postgres() { 1 } else { 8 });
+        assert_eq!(statements, if app.database.is_postgres() { 1 } else { 9 });
         let query = r#"{ heroes(where: {name: {eq: "A"}}) {
             teams { name } missions { title } mentors { name } pupils { name } } }"#;
         assert_eq!(app.data(query, json!({})).await, json!({"heroes": [{

@@ -62,6 +62,7 @@ fn white_space_around_a_value_is_not_part_of_it() {
             "HERO_TEAMS_JWT_SCOPE_MAP" => format!("editors=read+write{space},{space}a=b=admin"),
             "HERO_TEAMS_JWKS" => format!("https://login.example/keys{space},{space}keys.json"),
             "HERO_TEAMS_JWT_ISSUER" => "https://login.example/realms/heroes".to_owned(),
+            "HERO_TEAMS_EVENTS_URL" => "postgres://heroes@db.example/heroes".to_owned(),
             _ if is_flag(setting) => word.to_owned(),
             _ => match setting.get_default_values().first() {
                 Some(value) => value.to_str().expect("it is text").to_owned(),
@@ -86,6 +87,8 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
         let (wrong, expected) = match variable {
             _ if is_flag(&setting) => ("maybe", "1, 0, true, false, yes or no is expected"),
             "DATABASE_URL" => ("x.db", "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+            "HERO_TEAMS_EVENTS_URL" => ("sqlite://x.db", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+            "HERO_TEAMS_EVENTS" => ("maybe", "one of on, off is expected"),
             "HERO_TEAMS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
             "HERO_TEAMS_ALLOWED_HOSTS" => ("a.example,,b.example", ""),
             "HERO_TEAMS_CORS_ORIGINS" => {

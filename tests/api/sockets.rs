@@ -11,7 +11,7 @@ use axum::{
 use hero_teams::{
     config::ListenAddress,
     http,
-    server::{Listener, serve_until},
+    server::{Lifetime, Listener, serve_until},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -47,6 +47,11 @@ pub struct Served {
 impl Served {
     /// Serves on a free port, unless the flags say otherwise.
     pub async fn start(router: Router, flags: &[&str]) -> Self {
+        Self::start_with(router, flags, Lifetime::default()).await
+    }
+
+    /// The same, of a router that was made with this.
+    pub async fn start_with(router: Router, flags: &[&str], lifetime: Lifetime) -> Self {
         let mut settings = settings(flags);
         if settings.listen.is_loopback() {
             settings.listen = "127.0.0.1:0".parse().expect("it is an address");
@@ -55,7 +60,7 @@ impl Served {
         let url = listener.url().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
-        let server = tokio::spawn(async move { serve_until(stopped, listener, router, &settings).await });
+        let server = tokio::spawn(async move { serve_until(stopped, listener, router, &settings, &lifetime).await });
         Self { url, stop, server }
     }
 
@@ -584,7 +589,8 @@ async fn connections_that_have_not_been_accepted_are_answered_when_the_server_st
         clients.push(client);
     }
     // It is told to stop before it accepts anybody.
-    let server = tokio::spawn(async move { serve_until(async {}, listener, small(), &settings).await });
+    let server =
+        tokio::spawn(async move { serve_until(async {}, listener, small(), &settings, &Lifetime::default()).await });
     let (said, silent): (Vec<_>, Vec<_>) = clients.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
     let mut answered = Vec::new();
     for (_, mut client) in said {

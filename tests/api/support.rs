@@ -13,11 +13,13 @@ use axum::{
 use clap::Parser;
 use hero_teams::{
     access::Access,
-    config::{AccessSettings, Config, GraphQlSettings, Limits, ServeSettings},
+    config::{AccessSettings, Config, EventSettings, GraphQlSettings, Limits, ServeSettings},
     db::{Db, DbSettings},
+    events::Events,
     graphql::Schema,
     http,
     schema::{Api, HeroTeams},
+    server::Lifetime,
     store,
 };
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -61,6 +63,8 @@ pub struct Settings {
     pub graphql: GraphQlSettings,
     pub serve: ServeSettings,
     pub access: AccessSettings,
+    pub events: EventSettings,
+    pub lifetime: Lifetime,
 }
 
 /// A router with the settings of a test over another database.
@@ -77,13 +81,16 @@ pub fn router_with(db: Db, flags: &[&str]) -> Router {
 impl Settings {
     fn router<A: Api>(&self, db: Db, access: Access) -> Router {
         let schema = Schema::new::<A>(db.clone(), &self.graphql).expect("the declarations make a schema");
-        http::router(db, schema, access, &self.serve, &self.graphql)
+        let schema = schema.with_events(Events::new(&db, &self.db.url, &self.events));
+        let Self { serve, graphql, events, lifetime, .. } = self;
+        http::router(http::Parts { db, schema, access, serve, graphql, events, lifetime })
     }
 
     /// Those that it has by itself, but for the number of rows, which some tests need to be large.
     fn new(url: &str) -> Self {
-        let Config { serve, access, .. } = config(&[]);
-        Self { db: db_settings(url), graphql: graphql_settings(), serve, access }
+        let Config { serve, access, events, .. } = config(&[]);
+        let (db, graphql) = (db_settings(url), graphql_settings());
+        Self { db, graphql, serve, access, events, lifetime: Lifetime::default() }
     }
 }
 
@@ -239,6 +246,7 @@ pub fn db_settings(url: &str) -> DbSettings {
         commit_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
+        events: true,
     }
 }
 

@@ -1,0 +1,76 @@
+//! Answers as Server-Sent Events (GraphQL over Server-Sent Events Protocol, distinct connections mode).
+//!
+//! The other mode of the protocol keeps what a client has subscribed to in one server, which the next request of the
+//! client may not come to. It is left out.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use async_graphql::futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use axum::{
+    http::{HeaderName, HeaderValue, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use tokio::sync::watch;
+
+use super::session::Session;
+use crate::graphql::{Answer, Delivery, Subscription};
+
+/// How often something is sent at least, so that nobody on the way takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(12);
+
+type Events = BoxStream<'static, Result<Event, Infallible>>;
+
+/// An answer, and the end.
+pub fn answered(answer: &Answer) -> Response {
+    respond(stream::iter([next(&answer.to_json())]).chain(complete()).boxed())
+}
+
+/// The events of a subscription, until it ends, the credential of its client does, or the server.
+pub fn subscribed(subscription: Subscription, session: Session, stopping: watch::Receiver<bool>) -> Response {
+    let events = stream::unfold(Some((subscription, session, stopping)), |state| async {
+        let (mut subscription, mut session, mut stopping) = state?;
+        let next = tokio::select! {
+            next = subscription.next() => next,
+            refused = session.ended() => Err(refused),
+            _ = stopping.wait_for(|stop| *stop) => Ok(None),
+        };
+        match next {
+            Ok(Some(delivery)) => Some((event(&delivery), Some((subscription, session, stopping)))),
+            Ok(None) => None,
+            Err(answer) => Some((self::next(&answer.to_json()), None)),
+        }
+    });
+    respond(events.chain(complete()).boxed())
+}
+
+fn event(delivery: &Arc<Delivery>) -> Result<Event, Infallible> {
+    next(&delivery.json).map(|event| event.id(&delivery.cursor))
+}
+
+fn next(json: &[u8]) -> Result<Event, Infallible> {
+    // The answer is UTF-8, and has no end of line outside of its texts, where it is escaped.
+    Ok(Event::default().event("next").data(String::from_utf8_lossy(json)))
+}
+
+fn complete() -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::iter([Ok(Event::default().event("complete").data(""))])
+}
+
+fn respond(events: Events) -> Response {
+    // Something comes at once, so that the client knows that it is heard.
+    let first = stream::iter([Ok(Event::default().comment(""))]);
+    let stream = Sse::new(first.chain(events)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text(""));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Proxies such as nginx hold an answer back unless they are told not to.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, stream).into_response()
+}

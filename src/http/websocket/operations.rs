@@ -1,0 +1,273 @@
+//! The operations of a WebSocket, as async-graphql-axum executes them.
+//!
+//! A response of the library would be a tree that is printed for each client. So it gets the number of an answer
+//! instead, and the answer goes out as the bytes that all clients of a feed share.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
+
+use async_graphql::{
+    Data, Executor, Request, Response, Value,
+    futures_util::{
+        Stream, StreamExt as _,
+        stream::{self, BoxStream},
+    },
+};
+
+use super::protocol::Kind;
+use crate::{
+    access::Principal,
+    graphql::{Answer, Code, Delivery, Outcome, Params, Subscription},
+    http::endpoint::Endpoint,
+};
+
+/// What the operations of a socket have in common. A clone is the same.
+#[derive(Clone)]
+pub struct Operations(Arc<Shared>);
+
+struct Shared {
+    endpoint: Arc<Endpoint>,
+    principal: Mutex<Principal>,
+    /// What the operations ask for that the library has not begun.
+    params: Mutex<HashMap<u64, Params>>,
+    answers: Mutex<HashMap<u64, Outgoing>>,
+    next: AtomicU64,
+    /// Operations that wait for their turn to send, each once.
+    turns: Mutex<VecDeque<u64>>,
+    /// How many queries and mutations are executed.
+    executed: AtomicUsize,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub kind: Kind,
+    pub json: Json,
+}
+
+/// The bytes of an answer, its own or those of a feed.
+#[derive(Debug)]
+pub enum Json {
+    Own(Vec<u8>),
+    Shared(Arc<Delivery>),
+}
+
+impl Json {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(json) => json,
+            Self::Shared(delivery) => &delivery.json,
+        }
+    }
+}
+
+impl Operations {
+    /// The operations of a new socket.
+    #[must_use]
+    pub fn new(endpoint: Arc<Endpoint>, principal: Principal) -> Self {
+        Self(Arc::new(Shared {
+            endpoint,
+            principal: Mutex::new(principal),
+            params: Mutex::default(),
+            answers: Mutex::default(),
+            next: AtomicU64::new(0),
+            turns: Mutex::default(),
+            executed: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Says whom the operations that are still to come are for.
+    pub fn set_principal(&self, principal: Principal) {
+        *lock(&self.0.principal) = principal;
+    }
+
+    /// Adds an operation, which the library is about to begin.
+    pub fn add(&self, number: u64, params: Params) {
+        lock(&self.0.params).insert(number, params);
+    }
+
+    /// Takes an answer by its number.
+    #[must_use]
+    pub fn take(&self, number: u64) -> Option<Outgoing> {
+        lock(&self.0.answers).remove(&number)
+    }
+
+    /// Whether queries or mutations are being executed.
+    #[must_use]
+    pub fn are_executed(&self) -> bool {
+        self.0.executed.load(SeqCst) > 0
+    }
+
+    /// A response that stands for an answer.
+    fn response(&self, kind: Kind, json: Json) -> Response {
+        let number = self.0.next.fetch_add(1, SeqCst);
+        lock(&self.0.answers).insert(number, Outgoing { kind, json });
+        Response::new(Value::from(number))
+    }
+
+    fn answered(&self, answer: &Answer) -> Response {
+        if matches!(answer.outcome, Outcome::Executed(_)) {
+            self.response(Kind::Next, Json::Own(answer.to_json()))
+        } else {
+            let errors = serde_json::to_vec(&answer.errors).unwrap_or_default();
+            self.response(Kind::Error, Json::Own(errors))
+        }
+    }
+
+    /// Begins an operation: gives its first response, and what comes after that.
+    async fn begin(&self, params: Params) -> Begun {
+        let Shared { endpoint, principal, .. } = &*self.0;
+        let executing = Executing::new(self);
+        let principal = lock(principal).clone();
+        let request = match endpoint.schema.check(params, &principal, false) {
+            Ok(request) => request,
+            Err(answer) => return Begun::Answered(self.answered(&answer), executing),
+        };
+        if request.is_subscription() {
+            drop(executing);
+            let (time, max_time) = (endpoint.request_timeout, endpoint.events.max_subscription_time);
+            return match endpoint.schema.subscribe(request, None, time, max_time).await {
+                Ok(subscription) => Begun::Subscribed(subscription),
+                Err(answer) => Begun::Refused(self.answered(&answer)),
+            };
+        }
+        let answer = match endpoint.permits.try_acquire() {
+            Ok(_permit) => endpoint.schema.run(request, endpoint.deadline()).await,
+            Err(_) => {
+                let message = "the server has as many requests as it can work on; try again in a moment";
+                Answer::of(Code::Unavailable, message)
+            }
+        };
+        Begun::Answered(self.answered(&answer), executing)
+    }
+
+    fn responses(&self, params: Params) -> BoxStream<'static, Response> {
+        let operations = self.clone();
+        let step = move |step: Step| {
+            let operations = operations.clone();
+            async move {
+                let mut subscription = match step {
+                    Step::Begin(params) => match operations.begin(params).await {
+                        Begun::Answered(response, executing) => return Some((response, Step::End(Some(executing)))),
+                        Begun::Refused(response) => return Some((response, Step::End(None))),
+                        Begun::Subscribed(subscription) => subscription,
+                    },
+                    Step::Subscribed(subscription) => subscription,
+                    Step::End(executing) => {
+                        drop(executing);
+                        return None;
+                    }
+                };
+                match subscription.next().await {
+                    Ok(Some(delivery)) => {
+                        let response = operations.response(Kind::Next, Json::Shared(delivery));
+                        Some((response, Step::Subscribed(subscription)))
+                    }
+                    Ok(None) => None,
+                    Err(answer) => Some((operations.answered(&answer), Step::End(None))),
+                }
+            }
+        };
+        stream::unfold(Step::Begin(params), step).boxed()
+    }
+}
+
+/// Where an operation is.
+enum Step {
+    Begin(Params),
+    Subscribed(Subscription),
+    /// It has answered.
+    End(Option<Executing>),
+}
+
+enum Begun {
+    Answered(Response, Executing),
+    Refused(Response),
+    Subscribed(Subscription),
+}
+
+/// A query or a mutation that is executed, until its answer has been taken.
+struct Executing(Operations);
+
+impl Executing {
+    fn new(operations: &Operations) -> Self {
+        operations.0.executed.fetch_add(1, SeqCst);
+        Self(operations.clone())
+    }
+}
+
+impl Drop for Executing {
+    fn drop(&mut self) {
+        self.0.0.executed.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Executor for Operations {
+    /// The WebSocket of the library asks for streams alone.
+    async fn execute(&self, request: Request) -> Response {
+        self.execute_stream(request, None).next().await.unwrap_or_default()
+    }
+
+    /// The document that the library has is the number of the operation.
+    fn execute_stream(&self, request: Request, _data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
+        let operation = request.query.parse().ok();
+        let Some((operation, params)) =
+            operation.and_then(|number| Some((number, lock(&self.0.params).remove(&number)?)))
+        else {
+            return stream::empty().boxed();
+        };
+        InTurn { operations: self.clone(), operation, responses: self.responses(params), next: None }.boxed()
+    }
+}
+
+/// The responses of an operation, each when it is its turn.
+///
+/// The library asks its streams in the order of a hash map, always from the first one, so one that always has something
+/// would be the only one to be heard. Here each that has something waits until those have sent that had something before.
+struct InTurn {
+    operations: Operations,
+    operation: u64,
+    responses: BoxStream<'static, Response>,
+    /// What it has, or the end.
+    next: Option<Option<Response>>,
+}
+
+impl Stream for InTurn {
+    type Item = Response;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
+        let this = &mut *self;
+        let operation = this.operation;
+        if this.next.is_none() {
+            let Poll::Ready(next) = this.responses.poll_next_unpin(cx) else { return Poll::Pending };
+            this.next = Some(next);
+            lock(&this.operations.0.turns).push_back(operation);
+        }
+        let mut turns = lock(&this.operations.0.turns);
+        if turns.front() != Some(&operation) {
+            // The one whose turn it is will be asked in the same round.
+            return Poll::Pending;
+        }
+        turns.pop_front();
+        Poll::Ready(this.next.take().flatten())
+    }
+}
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        lock(&self.operations.0.turns).retain(|operation| *operation != self.operation);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

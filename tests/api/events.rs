@@ -1,0 +1,368 @@
+//! Subscriptions, as streams of events: what was committed, in its order, each event once.
+
+use std::{collections::VecDeque, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{
+        Request, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+};
+use hero_teams::{
+    config::EventSettings,
+    db::Db,
+    events::Events,
+    schema::HeroTeams,
+    store::{self, seed},
+};
+use http_body_util::BodyExt as _;
+use sea_orm::{ConnectionTrait as _, DbBackend};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt as _;
+
+use crate::{
+    databases::{TestDatabase, execute},
+    logged::Log,
+    support::{TestApp, config, json_body, on_both_databases, text_body, until},
+};
+
+const HEROES: &str = "subscription($where: HeroFilter, $changes: [Change!], $after: String) {
+    heroChanged(where: $where, changes: $changes, after: $after) { cursor change id fields hero { name teams { name } } } }";
+const MEMBERSHIPS: &str = "subscription($hero: ID, $team: ID, $changes: [MembershipChange!]) {
+    membershipChanged(hero: $hero, team: $team, changes: $changes) { change heroId teamId hero { name } team { name } } }";
+
+/// A subscription that is answered as a stream of events.
+pub struct Stream {
+    body: Body,
+    buffer: String,
+}
+
+/// An event of a stream.
+#[derive(Debug, PartialEq)]
+pub struct Received {
+    pub event: String,
+    pub id: Option<String>,
+    pub data: Value,
+}
+
+impl Stream {
+    /// Subscribes, and waits until the server has.
+    pub async fn open(router: &Router, query: &str, variables: Value) -> Self {
+        Self::resumed(router, query, variables, None).await
+    }
+
+    /// The same, after the event with this id.
+    pub async fn resumed(router: &Router, query: &str, variables: Value, last_event_id: Option<&str>) -> Self {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let mut request = Request::post("/graphql").header(CONTENT_TYPE, "application/json");
+        request = request.header(ACCEPT, "text/event-stream");
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        Self::of(router, request.body(Body::from(body)).expect("it is a request")).await
+    }
+
+    /// The answer to a request.
+    pub async fn of(router: &Router, request: Request<Body>) -> Self {
+        let response = tokio::spawn(router.clone().oneshot(request)).await.expect("the router does not panic");
+        let response = response.expect("the router answers");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream; charset=utf-8");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        Self { body: response.into_body(), buffer: String::new() }
+    }
+
+    /// The next event; none at the end of the stream.
+    pub async fn next(&mut self) -> Option<Received> {
+        loop {
+            while let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.buffer = rest;
+                let field = |name: &str| {
+                    let line = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+                    Some(line.strip_prefix(' ').unwrap_or(line).to_owned())
+                };
+                if let Some(event) = field("event") {
+                    let data = field("data").filter(|data| !data.is_empty());
+                    let data = data.map_or(Value::Null, |data| serde_json::from_str(&data).expect("it is JSON"));
+                    return Some(Received { event, id: field("id"), data });
+                }
+            }
+            let frame = timeout(Duration::from_mins(5), self.body.frame()).await.expect("something comes");
+            let frame = frame?.expect("the stream does not break").into_data().expect("there are no trailers");
+            self.buffer += std::str::from_utf8(&frame).expect("it is text");
+        }
+    }
+
+    /// The value of the field in the next event.
+    pub async fn value(&mut self) -> Value {
+        let received = self.next().await.expect("the stream goes on");
+        assert_eq!((received.event.as_str(), received.data.get("errors")), ("next", None), "{received:?}");
+        let Value::Object(mut data) = received.data["data"].clone() else { panic!("{received:?}") };
+        let (_, mut value) = data.pop_first_entry().expect("there is one field");
+        if let Some(cursor) = value.as_object_mut().and_then(|value| value.remove("cursor")) {
+            assert_eq!(received.id.as_deref(), cursor.as_str());
+        }
+        value
+    }
+
+    /// The values of the field in the next events.
+    pub async fn values(&mut self, number: usize) -> Vec<Value> {
+        let mut values = Vec::with_capacity(number);
+        for _ in 0..number {
+            values.push(self.value().await);
+        }
+        values
+    }
+
+    /// The error that ends the stream.
+    pub async fn error(&mut self) -> Value {
+        let received = self.next().await.expect("the stream goes on");
+        assert_eq!(received.event, "next");
+        let mut complete = self.next().await.expect("the stream goes on");
+        assert_eq!((complete.event.as_str(), complete.data.take()), ("complete", Value::Null));
+        assert_eq!(self.next().await, None);
+        received.data["errors"][0].clone()
+    }
+}
+
+trait PopFirst {
+    fn pop_first_entry(&mut self) -> Option<(String, Value)>;
+}
+
+impl PopFirst for serde_json::Map<String, Value> {
+    fn pop_first_entry(&mut self) -> Option<(String, Value)> {
+        let key = self.keys().next()?.clone();
+        self.remove_entry(&key)
+    }
+}
+
+/// Writes, and leaves what is answered.
+async fn write(app: &TestApp, mutation: &str) {
+    app.data(&format!("mutation {{ {mutation} {{ __typename }} }}"), json!({})).await;
+}
+
+fn created(id: usize, name: &str) -> Value {
+    json!({"change": "CREATED", "id": format!("Hero:{id}"), "fields": null, "hero": {"name": name, "teams": []}})
+}
+
+on_both_databases! {
+    async fn what_was_committed_is_told(app: TestApp) {
+        let mut heroes = Stream::open(&app.router, HEROES, json!({})).await;
+        let mut memberships = Stream::open(&app.router, MEMBERSHIPS, json!({})).await;
+        let teams = "subscription { teamChanged { change id fields team { name heroes { name } } } }";
+        let mut teams = Stream::open(&app.router, teams, json!({})).await;
+        for mutation in [
+            r#"createHero(input: {name: "A", secretName: "a", teams: {create: [{name: "T", headquarters: "H"}]}})"#,
+            r#"updateHero(input: {id: 1, age: 5, secretName: "b"})"#,
+            // Nothing changes, and what is linked stays linked.
+            r#"updateHero(input: {id: 1, age: 5, teams: {connect: [1]}})"#,
+            r#"updateHero(input: {id: 1, teams: {set: [1]}})"#,
+            r#"updateTeam(input: {id: 1, headquarters: "H"})"#,
+            r#"updateHero(input: {id: 1, teams: {disconnect: [1, 1]}})"#,
+            r#"updateHero(input: {id: 1, teams: {connectOrCreate: [{name: "T", headquarters: "H"}, {name: "U", headquarters: "V"}]}})"#,
+            r#"updateHero(input: {id: 1, teams: {set: [2]}})"#,
+            r#"updateTeam(input: {id: 1, name: "S", headquarters: "I"})"#,
+            r#"deleteTeam(input: {id: 1})"#,
+        ] {
+            write(app, mutation).await;
+        }
+        let hero = json!({"name": "A", "teams": [{"name": "U"}]});
+        // Objects are as they are when the event is delivered, which is at once here or a moment later.
+        let strip = |mut value: Value| {
+            for object in ["hero", "team"] {
+                value.as_object_mut().and_then(|value| value.remove(object));
+            }
+            value
+        };
+        let of_heroes: Vec<Value> = heroes.values(2).await.into_iter().map(strip).collect();
+        assert_eq!(json!(of_heroes), json!([
+            {"change": "CREATED", "id": "Hero:1", "fields": null},
+            {"change": "UPDATED", "id": "Hero:1", "fields": ["SECRET_NAME", "AGE"]},
+        ]));
+        let of_memberships: Vec<Value> = memberships.values(5).await.into_iter().map(strip).collect();
+        let membership = |change: &str, team: usize| json!({"change": change, "heroId": "Hero:1", "teamId": format!("Team:{team}")});
+        assert_eq!(of_memberships, [
+            membership("LINKED", 1), membership("UNLINKED", 1), membership("LINKED", 1), membership("LINKED", 2),
+            membership("UNLINKED", 1),
+        ]);
+        let of_teams: Vec<Value> = teams.values(4).await.into_iter().map(strip).collect();
+        assert_eq!(json!(of_teams), json!([
+            {"change": "CREATED", "id": "Team:1", "fields": null},
+            {"change": "CREATED", "id": "Team:2", "fields": null},
+            {"change": "UPDATED", "id": "Team:1", "fields": ["NAME", "HEADQUARTERS"]},
+            {"change": "DELETED", "id": "Team:1", "fields": null},
+        ]));
+        // A team without heroes had no memberships to remove, and a hero with one has.
+        write(app, "updateHero(input: {id: 1, name: \"B\"})").await;
+        assert_eq!(heroes.value().await, json!({"change": "UPDATED", "id": "Hero:1", "fields": ["NAME"],
+            "hero": {"name": "B", "teams": [{"name": "U"}]}}), "{hero}");
+        write(app, "deleteHeroes(input: [{id: 1}, {id: \"Hero:1\"}])").await;
+        assert_eq!(heroes.value().await, json!({"change": "DELETED", "id": "Hero:1", "fields": null, "hero": null}));
+        let removed = json!({"change": "REMOVED", "heroId": "Hero:1", "teamId": null, "hero": null, "team": null});
+        assert_eq!(memberships.value().await, removed);
+    }
+
+    async fn only_what_is_waited_for(app: TestApp) {
+        let adults = json!({"where": {"age": {"gte": 18}}, "changes": ["CREATED", "DELETED"]});
+        let mut adults = Stream::open(&app.router, HEROES, adults).await;
+        let mut of_hero = Stream::open(&app.router, MEMBERSHIPS, json!({"hero": "Hero:2", "changes": ["LINKED", "REMOVED"]})).await;
+        write(app, r#"createHeroes(input: [{name: "A", secretName: "a", age: 17}, {name: "B", secretName: "b", age: 18}])"#).await;
+        write(app, r#"updateHero(input: {id: 1, age: 20})"#).await;
+        write(app, r#"createTeam(input: {name: "T", headquarters: "H", heroes: {connect: [1, 2]}})"#).await;
+        write(app, r#"deleteHero(input: {id: 1})"#).await;
+        write(app, r#"deleteTeam(input: {id: 1})"#).await;
+        let (created, deleted) = (adults.value().await, adults.value().await);
+        assert_eq!((&created["id"], &created["change"]), (&json!("Hero:2"), &json!("CREATED")));
+        // Of what is deleted only the id is known.
+        assert_eq!(deleted, json!({"change": "DELETED", "id": "Hero:1", "fields": null, "hero": null}));
+        let (linked, of_other, removed) = (of_hero.value().await, 0, of_hero.value().await);
+        assert_eq!((&linked["heroId"], &linked["change"]), (&json!("Hero:2"), &json!("LINKED")));
+        // The team may have been one of the hero's.
+        assert_eq!((&removed["heroId"], &removed["teamId"]), (&json!(null), &json!("Team:1")), "{of_other}");
+    }
+
+    async fn a_subscription_goes_on_after_a_cursor(app: TestApp) {
+        let mut stream = Stream::open(&app.router, HEROES, json!({})).await;
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        let first = stream.next().await.expect("an event");
+        drop(stream);
+        for name in ["B", "C"] {
+            write(app, &format!(r#"createHero(input: {{name: "{name}", secretName: "a"}})"#)).await;
+        }
+        // Another server, or the same after it was started again, has nothing in its memory.
+        let again = TestApp::of::<HeroTeams>(app.database.again(), |_| ()).await;
+        let after = json!({"after": first.id});
+        let mut by_argument = Stream::open(&again.router, HEROES, after.clone()).await;
+        let mut by_header = Stream::resumed(&app.router, HEROES, json!({}), first.id.as_deref()).await;
+        assert_eq!(by_argument.values(2).await, [created(2, "B"), created(3, "C")]);
+        assert_eq!(by_header.value().await, created(2, "B"));
+        let third = by_header.next().await.expect("an event").id;
+        // The header is newer than the argument.
+        let mut newer = Stream::resumed(&app.router, HEROES, after, third.as_deref()).await;
+        write(app, r#"createHero(input: {name: "D", secretName: "a"})"#).await;
+        for stream in [&mut by_argument, &mut by_header, &mut newer] {
+            assert_eq!(stream.value().await, created(4, "D"));
+        }
+        drop((by_argument, by_header, newer));
+        again.db.close().await.expect("it closes");
+    }
+
+    async fn a_cursor_that_is_not_kept(app: TestApp) {
+        let mut stream = Stream::open(&app.router, HEROES, json!({})).await;
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        let cursor = stream.next().await.expect("an event").id;
+        app.execute("UPDATE event SET at = at - 3601").await;
+        let gone = |error: Value| (error["extensions"]["code"].clone(), error["path"].clone());
+        let old = Stream::open(&app.router, HEROES, json!({"after": cursor})).await.error().await;
+        assert_eq!(gone(old), (json!("EVENTS_GONE"), json!(null)));
+        app.execute("DELETE FROM event").await;
+        let deleted = Stream::open(&app.router, HEROES, json!({"after": cursor})).await.error().await;
+        assert_eq!(gone(deleted), (json!("EVENTS_GONE"), json!(null)));
+        for (after, path) in [("x", "after"), ("WzEsMl0", "after"), ("Wy0xLDIsM10", "after")] {
+            let error = Stream::open(&app.router, HEROES, json!({"after": after})).await.error().await;
+            assert_eq!(error["extensions"], json!({"code": "BAD_USER_INPUT", "argumentPath": [path]}), "{error}");
+        }
+        let wrong = Stream::resumed(&app.router, HEROES, json!({}), Some("x")).await.error().await;
+        assert_eq!(wrong["extensions"]["argumentPath"], json!(["Last-Event-ID"]));
+    }
+
+    async fn old_events_are_deleted(app: TestApp) {
+        for number in 0..3 {
+            write(app, &format!(r#"createHero(input: {{name: "{number}", secretName: "a"}})"#)).await;
+        }
+        app.execute("UPDATE event SET at = at - 3661 WHERE first_key < 3").await;
+        let hour = Duration::from_hours(1);
+        assert!(!store::event::purge(&app.db, hour).await.expect("it purges"));
+        assert_eq!(app.count("SELECT count(*) FROM event").await, 1);
+        app.execute("UPDATE event SET at = at - 3500").await;
+        assert!(!store::event::purge(&app.db, hour).await.expect("it purges"));
+        assert_eq!(app.count("SELECT count(*) FROM event").await, 1);
+    }
+
+    async fn many_subscribers_are_one_read(app: TestApp) {
+        let mut streams = Vec::new();
+        for _ in 0..40 {
+            streams.push(Stream::open(&app.router, HEROES, json!({})).await);
+        }
+        app.take_statements();
+        write(app, r#"createHero(input: {name: "A", secretName: "a", teams: {create: [{name: "T", headquarters: "H"}]}})"#).await;
+        let writes = app.seen();
+        for stream in &mut streams {
+            assert_eq!(stream.value().await["hero"], json!({"name": "A", "teams": [{"name": "T"}]}));
+        }
+        let read = app.take_statements();
+        assert_eq!(read.len(), 2, "the heroes, and their teams: {read:#?} after {writes}");
+        // Others ask for something else, or may read something else.
+        streams.push(Stream::open(&app.router, HEROES, json!({"changes": ["CREATED"]})).await);
+        app.take_statements();
+        let input: Vec<_> = (0..100).map(|hero| json!({"name": format!("H {hero}"), "secretName": "S"})).collect();
+        app.data("mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { __typename } }", json!({"input": input})).await;
+        for stream in &mut streams {
+            for number in 0..100 {
+                assert_eq!(stream.value().await["hero"]["name"], json!(format!("H {number}")));
+            }
+        }
+        let sent = app.take_statements();
+        let inserts = sent.iter().filter(|statement| statement.sql.contains("INSERT INTO \"event\"")).count();
+        assert_eq!((inserts, sent.len()), (1, 2 + 2 * 2), "{sent:#?}");
+    }
+
+    async fn bulk_writes_its_events_in_one_statement(app: TestApp) {
+        let input: Vec<_> = (0..1_000).map(|hero| json!({"name": format!("H {hero}"), "secretName": "S",
+            "teams": {"connectOrCreate": [{"name": format!("T {}", hero % 9), "headquarters": "H"}]}})).collect();
+        let query = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { __typename } }";
+        let mut stream = Stream::open(&app.router, "subscription { heroChanged { id } }", json!({})).await;
+        let sent = app.statements_of(query, json!({"input": input})).await;
+        assert_eq!(sent.iter().filter(|sql| sql.starts_with("INSERT INTO \"event\"")).count(), 1, "{sent:#?}");
+        assert_eq!(app.count("SELECT count(*) FROM event").await, 9 + 1_000 + 1_000);
+        for number in 1..=1_000 {
+            assert_eq!(stream.value().await, json!({"id": format!("Hero:{number}")}));
+        }
+    }
+
+    async fn a_transaction_that_is_rolled_back_has_no_events(app: TestApp) {
+        seed::tutorial(&app.db).await.expect("the tutorial's data");
+        let before = app.count("SELECT count(*) FROM event").await;
+        assert_eq!(before, 3 + 2 + 4);
+        let mut stream = Stream::open(&app.router, HEROES, json!({})).await;
+        let answer = app.graphql(r#"mutation { createHero(input: {name: "A", secretName: "a", teams: {connect: [9]}}) { hero { id } } }"#).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
+        let answer = app.graphql(r#"mutation { deleteHeroes(input: [{id: 1}, {id: 9}]) { heroes { id } } }"#).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
+        assert_eq!(app.count("SELECT count(*) FROM event").await, before);
+        write(app, r#"createHero(input: {name: "B", secretName: "a"})"#).await;
+        assert_eq!(stream.value().await["hero"]["name"], "B");
+    }
+
+    async fn an_object_that_cannot_be_read(app: TestApp) {
+        // The bounds of an answer hold for each batch, and a fault is that of its event alone.
+        let app = TestApp::of::<HeroTeams>(app.database.again(), |settings| settings.graphql.limits.max_rows = 12).await;
+        let query = "subscription { heroChanged(changes: [CREATED]) { id hero { name teams(limit: 5) { name } } } }";
+        let mut stream = Stream::open(&app.router, query, json!({})).await;
+        let team = |number: usize| json!({"name": format!("T {number}"), "headquarters": "H"});
+        let input = json!([
+            {"name": "A", "secretName": "a"},
+            {"name": "B", "secretName": "a", "teams": {"create": (0..5).map(team).collect::<Vec<_>>()}},
+            {"name": "C", "secretName": "a", "teams": {"create": (0..4).map(team).collect::<Vec<_>>()}},
+        ]);
+        app.data("mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { __typename } }", json!({"input": input})).await;
+        for (name, teams) in [("A", 0), ("B", 5), ("C", 4)] {
+            let value = stream.value().await;
+            assert_eq!((&value["hero"]["name"], value["hero"]["teams"].as_array().map(Vec::len)), (&json!(name), Some(teams)));
+        }
+        app.execute("ALTER TABLE hero_team_link RENAME TO gone").await;
+        app.execute("INSERT INTO hero (name, secret_name) VALUES ('D', 'd')").await;
+        app.execute("INSERT INTO event (kind, change, first_key) VALUES ('hero', 'CREATED', 4)").await;
+        let received = stream.next().await.expect("an event").data;
+        assert_eq!(received["data"], json!({"heroChanged": {"id": "Hero:4", "hero": null}}));
+        assert_eq!(received["errors"][0]["path"], json!(["heroChanged", "hero", "teams"]));
+        assert_eq!(received["errors"][0]["extensions"], json!({"code": "INTERNAL"}));
+        app.execute("ALTER TABLE gone RENAME TO hero_team_link").await;
+        drop(stream);
+        app.db.close().await.expect("it closes");
+    }
+}
