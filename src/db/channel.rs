@@ -48,7 +48,6 @@ impl Channel {
             if let Err(error) = self.hear(&heard).await {
                 tracing::debug!(%error, "the notifications of other servers are not heard at the moment");
             }
-            heard.notify_one();
             sleep(BACKOFF).await;
         }
     }
@@ -56,6 +55,7 @@ impl Channel {
     async fn hear(&self, heard: &Notify) -> Result<(), sea_orm::sqlx::Error> {
         let mut listener = PgListener::connect_with(&self.0).await?;
         listener.listen(CHANNEL).await?;
+        heard.notify_one();
         loop {
             // None when the connection was lost and is there again.
             listener.try_recv().await?;

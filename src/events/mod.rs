@@ -130,6 +130,12 @@ impl Events {
         self.0.db.writes_events()
     }
 
+    /// How many listen.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.0.state().listeners
+    }
+
     /// Tells other servers of what is committed here, and deletes what is too old. It never ends.
     pub async fn tell(&self) {
         let Shared { db, channel, retention, .. } = &*self.0;

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A server that accepts API keys, with the tutorial's data.
-async fn app_with(database: TestDatabase, flags: &[&str], change: impl FnOnce(&mut Settings)) -> TestApp {
+pub async fn app_with(database: TestDatabase, flags: &[&str], change: impl FnOnce(&mut Settings)) -> TestApp {
     let mut access = config(flags).access;
     access.api_keys = true;
     let app = TestApp::with(database, |settings| {
@@ -64,7 +64,7 @@ macro_rules! on_both {
 }
 
 /// A new key with these scopes.
-async fn key(app: &TestApp, scopes: &[Scope]) -> String {
+pub async fn key(app: &TestApp, scopes: &[Scope]) -> String {
     let scopes = scopes.iter().copied().collect();
     ApiKeys::new(&app.db).create("test", scopes, None).await.expect("the key is made").key
 }

@@ -1,6 +1,6 @@
 //! Subscriptions, as streams of events: what was committed, in its order, each event once.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -11,22 +11,22 @@ use axum::{
     },
 };
 use hero_teams::{
-    config::EventSettings,
-    db::Db,
-    events::Events,
     schema::HeroTeams,
-    store::{self, seed},
+    store::{
+        self,
+        event::{self, Position},
+        seed,
+    },
 };
 use http_body_util::BodyExt as _;
-use sea_orm::{ConnectionTrait as _, DbBackend};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::{task::JoinSet, time::timeout};
 use tower::ServiceExt as _;
 
 use crate::{
     databases::{TestDatabase, execute},
-    logged::Log,
-    support::{TestApp, config, json_body, on_both_databases, text_body, until},
+    support::{Settings, TestApp, on_both_databases, until},
 };
 
 const HEROES: &str = "subscription($where: HeroFilter, $changes: [Change!], $after: String) {
@@ -364,5 +364,255 @@ on_both_databases! {
         app.execute("ALTER TABLE gone RENAME TO hero_team_link").await;
         drop(stream);
         app.db.close().await.expect("it closes");
+    }
+}
+
+/// Servers on one PostgreSQL that tell each other of what they commit.
+struct Servers {
+    apps: Vec<TestApp>,
+    database: TestDatabase,
+    _telling: JoinSet<()>,
+}
+
+impl Servers {
+    async fn start(number: usize, change: impl Fn(&mut Settings)) -> Option<Self> {
+        let database = TestDatabase::postgres().await?;
+        let (mut apps, mut telling) = (Vec::new(), JoinSet::new());
+        for _ in 0..number {
+            let app = TestApp::with(database.again(), &change).await;
+            let events = app.events.clone();
+            telling.spawn(async move { events.tell().await });
+            apps.push(app);
+        }
+        Some(Self { apps, database, _telling: telling })
+    }
+
+    async fn stop(self) {
+        for app in self.apps {
+            app.db.close().await.expect("the database closes");
+        }
+        self.database.remove().await;
+    }
+}
+
+/// What is told is enough: nobody looks by itself.
+fn without_poll(settings: &mut Settings) {
+    settings.events.events_poll = Duration::from_hours(1);
+}
+
+const IDS: &str = "subscription { heroChanged { cursor change id } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_tell_the_same_in_the_same_order() {
+    let Some(servers) = Servers::start(2, without_poll).await else { return };
+    let mut streams = Vec::new();
+    for number in 0..40 {
+        streams.push(Stream::open(&servers.apps[number % 2].router, IDS, json!({})).await);
+    }
+    let writers = (0..4).map(|writer| {
+        let app = &servers.apps[writer % 2];
+        async move {
+            for number in 0..50 {
+                write(app, &format!(r#"createHero(input: {{name: "{writer} {number}", secretName: "a"}})"#)).await;
+            }
+        }
+    });
+    async_graphql::futures_util::future::join_all(writers).await;
+    let first = streams[0].values(200).await;
+    let mut ids: Vec<_> = first.iter().map(|value| value["id"].to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+    for stream in &mut streams[1..] {
+        assert_eq!(stream.values(200).await, first);
+    }
+    drop(streams);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_whose_connection_ends() {
+    let Some(servers) = Servers::start(2, without_poll).await else { return };
+    let mut stream = Stream::open(&servers.apps[1].router, IDS, json!({})).await;
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    for number in 1..=50 {
+        until(async || servers.apps[0].count(listening).await > 0).await;
+        let end = listening.replace("count(*)", "pg_terminate_backend(pid)");
+        execute(&servers.database.url, &end).await;
+        write(&servers.apps[0], &format!(r#"createHero(input: {{name: "{number}", secretName: "a"}})"#)).await;
+        assert_eq!(stream.value().await, json!({"change": "CREATED", "id": format!("Hero:{number}")}));
+    }
+    drop(stream);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_listen_looks_by_itself() {
+    let deaf = |settings: &mut Settings| {
+        settings.events.events_url = Some("postgres://nobody@127.0.0.1:1/none".parse().expect("a URL"));
+        settings.events.events_poll = Duration::from_millis(20);
+    };
+    let Some(servers) = Servers::start(2, deaf).await else { return };
+    let mut stream = Stream::open(&servers.apps[1].router, IDS, json!({})).await;
+    for number in 1..=3 {
+        write(&servers.apps[0], r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        assert_eq!(stream.value().await, json!({"change": "CREATED", "id": format!("Hero:{number}")}));
+    }
+    drop(stream);
+    servers.stop().await;
+}
+
+/// What commits later comes later, though its transaction began earlier, and is not passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_open_for_long() {
+    let Some(servers) = Servers::start(1, |_| ()).await else { return };
+    let app = &servers.apps[0];
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+    let open = app.db.write.begin().await.expect("it begins");
+    open.execute_unprepared("INSERT INTO event (kind, change, first_key) VALUES ('hero', 'UPDATED', 7)")
+        .await
+        .expect("it writes");
+    for _ in 0..3 {
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+    }
+    let read = event::after(&app.db, Position::default(), 10).await.expect("it reads");
+    assert_eq!((read.ready.len(), read.held.len()), (0, 3));
+    // Whoever begins now has nothing of what was committed before, also when it comes later.
+    let mut later = Stream::open(&app.router, IDS, json!({})).await;
+    write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+    open.commit().await.expect("it commits");
+    let created = |id: usize| json!({"change": "CREATED", "id": format!("Hero:{id}")});
+    let updated = json!({"change": "UPDATED", "id": "Hero:7"});
+    assert_eq!(stream.values(5).await, [updated.clone(), created(1), created(2), created(3), created(4)]);
+    assert_eq!(later.values(2).await, [updated, created(4)]);
+    drop((stream, later));
+    servers.stop().await;
+}
+
+/// A client that is behind: what it waits for is what the model has, however often it breaks off and goes on.
+struct Follower {
+    stream: Stream,
+    /// How many of all events it has.
+    seen: usize,
+    cursor: Option<String>,
+}
+
+on_both_databases! {
+    async fn clients_that_break_off_and_go_on(app: TestApp) {
+        const STEPS: usize = 600;
+        let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+        println!("TEST_SEED={seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let other = TestApp::of::<HeroTeams>(app.database.again(), |settings| {
+            // The two do not tell each other anything here.
+            settings.events.events_poll = Duration::from_millis(5);
+        }).await;
+        let routers = [&app.router, &other.router];
+        let mut model: Vec<Value> = Vec::new();
+        let (mut heroes, mut next) = (Vec::<usize>::new(), 1);
+        let mut followers: Vec<Follower> = Vec::new();
+        for _ in 0..STEPS {
+            match random.u8(..100) {
+                0..45 => {
+                    let (change, id) = match random.u8(..10) {
+                        0..5 => {
+                            let number = random.usize(1..4);
+                            let input: Vec<_> = (0..number).map(|_| json!({"name": "A", "secretName": "a", "age": 0})).collect();
+                            app.data("mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { __typename } }", json!({"input": input})).await;
+                            for _ in 0..number {
+                                heroes.push(next);
+                                model.push(json!({"change": "CREATED", "id": format!("Hero:{next}")}));
+                                next += 1;
+                            }
+                            continue;
+                        }
+                        5..9 if !heroes.is_empty() => {
+                            let id = heroes[random.usize(..heroes.len())];
+                            let input = json!({"input": {"id": id, "name": random.u64(..).to_string()}});
+                            app.data("mutation($input: UpdateHeroInput!) { updateHero(input: $input) { __typename } }", input).await;
+                            ("UPDATED", id)
+                        }
+                        _ if !heroes.is_empty() => {
+                            let id = heroes.swap_remove(random.usize(..heroes.len()));
+                            write(app, &format!("deleteHero(input: {{id: {id}}})")).await;
+                            ("DELETED", id)
+                        }
+                        _ => continue,
+                    };
+                    model.push(json!({"change": change, "id": format!("Hero:{id}")}));
+                }
+                45..50 if followers.len() < 8 => {
+                    let stream = Stream::open(routers[random.usize(..2)], IDS, json!({})).await;
+                    followers.push(Follower { stream, seen: model.len(), cursor: None });
+                }
+                50..75 => {
+                    // It takes some of what there is.
+                    let Some(follower) = random.choice(&mut followers) else { continue };
+                    for _ in 0..random.usize(..=model.len() - follower.seen) {
+                        let received = follower.stream.next().await.expect("the stream goes on");
+                        let mut value = received.data["data"]["heroChanged"].clone();
+                        value.as_object_mut().expect("an object").remove("cursor");
+                        assert_eq!(value, model[follower.seen]);
+                        follower.seen += 1;
+                        follower.cursor = received.id;
+                    }
+                }
+                _ => {
+                    let Some(follower) = random.choice(&mut followers) else { continue };
+                    // Without a cursor it can only begin anew.
+                    let (router, cursor) = (routers[random.usize(..2)], follower.cursor.clone());
+                    let stream = match &cursor {
+                        Some(_) if random.bool() => Stream::resumed(router, IDS, json!({}), cursor.as_deref()).await,
+                        Some(cursor) => {
+                            let query = "subscription($after: String) { heroChanged(after: $after) { cursor change id } }";
+                            Stream::open(router, query, json!({"after": cursor})).await
+                        }
+                        None => Stream::open(router, IDS, json!({})).await,
+                    };
+                    if cursor.is_none() {
+                        follower.seen = model.len();
+                    }
+                    follower.stream = stream;
+                }
+            }
+        }
+        for follower in &mut followers {
+            assert_eq!(follower.stream.values(model.len() - follower.seen).await, model[follower.seen..]);
+        }
+        drop(followers);
+        other.db.close().await.expect("it closes");
+    }
+
+    async fn who_is_too_slow_is_told(app: TestApp) {
+        let mut slow = Stream::open(&app.router, IDS, json!({})).await;
+        let mut quick = Stream::open(&app.router, "subscription { heroChanged { id } }", json!({})).await;
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        let cursor = slow.next().await.expect("an event").id;
+        assert_eq!(quick.value().await, json!({"id": "Hero:1"}));
+        // More than are in memory, of which one client takes none.
+        let input: Vec<_> = (0..1_000).map(|_| json!({"name": "A", "secretName": "a"})).collect();
+        for round in 0..11 {
+            app.data("mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { __typename } }", json!({"input": input})).await;
+            for number in 0..1_000 {
+                assert_eq!(quick.value().await, json!({"id": format!("Hero:{}", round * 1_000 + number + 2)}));
+            }
+        }
+        let mut received = Vec::new();
+        let error = loop {
+            let next = slow.next().await.expect("the stream goes on");
+            match next.data.get("errors") {
+                Some(errors) => break errors[0].clone(),
+                None => received.push(next),
+            }
+        };
+        assert_eq!(error["extensions"], json!({"code": "SLOW_CONSUMER"}));
+        assert_eq!(slow.next().await.expect("the end").event, "complete");
+        // Whoever goes on after the last cursor has the rest.
+        let taken = 1 + received.len();
+        let cursor = received.pop().map_or(cursor, |last| last.id);
+        let mut again = Stream::resumed(&app.router, IDS, json!({}), cursor.as_deref()).await;
+        again.values(11_001 - taken).await;
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        assert_eq!(again.value().await, json!({"change": "CREATED", "id": "Hero:11002"}));
     }
 }

@@ -51,3 +51,4 @@ mod standby;
 mod story;
 mod tokens;
 mod update;
+mod websocket;

@@ -75,13 +75,19 @@ pub fn router(db: Db) -> Router {
 /// A router with the settings of a test, but for these flags.
 pub fn router_with(db: Db, flags: &[&str]) -> Router {
     let settings = Settings { serve: settings(flags), ..Settings::new("sqlite://none.db") };
-    settings.router::<HeroTeams>(db, Access::open())
+    let events = settings.events_of(&db);
+    settings.router::<HeroTeams>(db, events, Access::open())
 }
 
 impl Settings {
-    fn router<A: Api>(&self, db: Db, access: Access) -> Router {
+    /// The events of a database.
+    pub fn events_of(&self, db: &Db) -> Events {
+        Events::new(db, &self.db.url, &self.events)
+    }
+
+    fn router<A: Api>(&self, db: Db, events_of: Events, access: Access) -> Router {
         let schema = Schema::new::<A>(db.clone(), &self.graphql).expect("the declarations make a schema");
-        let schema = schema.with_events(Events::new(&db, &self.db.url, &self.events));
+        let schema = schema.with_events(events_of);
         let Self { serve, graphql, events, lifetime, .. } = self;
         http::router(http::Parts { db, schema, access, serve, graphql, events, lifetime })
     }
@@ -103,6 +109,8 @@ pub struct TestApp {
     pub router: Router,
     pub db: Db,
     pub database: TestDatabase,
+    pub events: Events,
+    pub lifetime: Lifetime,
     statements: Arc<Mutex<Vec<Statement>>>,
 }
 
@@ -128,7 +136,9 @@ impl TestApp {
         let seen = Arc::clone(&statements);
         db.on_statement(move |statement| seen.lock().expect("no test has panicked").push(statement.clone()));
         let access = Access::new(&settings.access, &db).await.expect("the settings for access are right");
-        Self { router: settings.router::<A>(db.clone(), access), db, database, statements }
+        let events = settings.events_of(&db);
+        let router = settings.router::<A>(db.clone(), events.clone(), access);
+        Self { router, db, database, events, lifetime: settings.lifetime, statements }
     }
 
     /// The whole answer to a query.

@@ -251,10 +251,13 @@ impl Stream for InTurn {
             let Poll::Ready(next) = this.responses.poll_next_unpin(cx) else { return Poll::Pending };
             this.next = Some(next);
             lock(&this.operations.0.turns).push_back(operation);
+            // Those that come after it are asked first whether they have something as well.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let mut turns = lock(&this.operations.0.turns);
         if turns.front() != Some(&operation) {
-            // The one whose turn it is will be asked in the same round.
+            // The one whose turn it is is asked in the same round.
             return Poll::Pending;
         }
         turns.pop_front();
