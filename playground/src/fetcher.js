@@ -1,5 +1,24 @@
+import { createClient } from "graphql-ws";
+
 /** Sends one operation to the endpoint beside this page, which a proxy may serve below a path. */
-export async function fetcher(operation, { headers } = {}) {
+export function fetcher(operation, { headers, documentAST } = {}) {
+  return isSubscription(operation, documentAST) ? subscribe(operation, headers) : send(operation, headers);
+}
+
+function isSubscription({ operationName }, document) {
+  const operations = document?.definitions.filter(({ kind }) => kind === "OperationDefinition") ?? [];
+  const asked = operations.find(({ name }) => !operationName || name?.value === operationName);
+  return asked?.operation === "subscription";
+}
+
+/** The answers of a subscription as they come. The socket is closed with it. */
+function subscribe(operation, headers) {
+  const url = new URL("graphql", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return createClient({ connectionParams: { headers }, url: url.href }).iterate(operation);
+}
+
+async function send(operation, headers) {
   const response = await fetch("graphql", {
     body: JSON.stringify(operation),
     headers: {

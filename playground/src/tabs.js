@@ -6,6 +6,7 @@ import filters from "./tabs/filters.graphql";
 import pages from "./tabs/pages.graphql";
 import updateHero from "./tabs/update-hero.graphql";
 import deleteHero from "./tabs/delete-hero.graphql";
+import newHeroes from "./tabs/new-heroes.graphql";
 import secretNames from "./tabs/secret-names.graphql";
 import inputError from "./tabs/input-error.graphql";
 
@@ -19,6 +20,7 @@ export const tabs = [
   { query: pages, variables: JSON.stringify({ after: null }, null, 2) },
   { query: updateHero },
   { query: deleteHero, variables: JSON.stringify({ id: "Hero:3" }, null, 2) },
+  { query: newHeroes },
   { query: secretNames },
   { query: inputError },
 ];

@@ -27,6 +27,13 @@ async fn the_playground_runs_its_tabs_and_a_query() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_playground_runs_a_subscription() {
+    let screenshot = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("subscription.png");
+    let Some(said) = run("subscription.mjs", &["{url}".as_ref(), screenshot.as_os_str()]).await else { return };
+    assert_eq!(said, json!({"sockets": ["/graphql"]}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_another_site_writes_nothing() {
     let Some(said) = run("cross-site.mjs", &["{url}".as_ref()]).await else { return };
     assert_eq!(said["attempts"], json!(15));

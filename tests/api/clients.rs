@@ -56,6 +56,12 @@ async fn urql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions() {
+    let passed = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by fetch"];
+    assert_says("subscriptions.mjs", json!({"passed": passed})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn graphql_request() {
     assert_says("request.mjs", json!({"steps": 12})).await;
 }

@@ -20,6 +20,7 @@ const TABS = [
   "Pages",
   "UpdateHero",
   "DeleteHero",
+  "NewHeroes",
   "SecretNames",
   "InputError",
 ];
@@ -60,7 +61,8 @@ async function visit() {
   const story = await execute(page);
   const created = story.data?.createHeroes?.heroes?.map(({ name }) => name);
   assert.deepEqual(created, HEROES, `The story answers ${JSON.stringify(story)}.`);
-  for (const tab of TABS.slice(1)) {
+  // A subscription has no answer before something happens: subscription.mjs is about it.
+  for (const tab of TABS.slice(1).filter((tab) => tab !== "NewHeroes")) {
     await page.locator(".graphiql-tab-button", { hasText: tab }).click();
     await settle(page);
     const { errors } = await execute(page);
