@@ -114,9 +114,7 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
             None => Some(Close::new(4406, "Subprotocol not acceptable")),
             Some(protocol) => socket.serve(protocol, credential, principal).await,
         };
-        if let Some(close) = close {
-            socket.close(close).await;
-        }
+        socket.close(close).await;
     });
     response.extensions_mut().insert(measured);
     Ok(response)
@@ -254,12 +252,15 @@ impl Socket {
         timeout(self.endpoint.write_timeout, self.socket.send(message)).await.ok()?.ok()
     }
 
-    /// Tells the client why the socket is closed, and waits a moment until it has closed its side.
-    async fn close(mut self, Close { code, reason }: Close) {
-        if self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_some() {
-            let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-            let _ = timeout(CLOSE_TIMEOUT, closed).await;
+    /// Tells the client why the socket is closed, if there is a reason, and waits a moment until both sides are closed.
+    async fn close(mut self, close: Option<Close>) {
+        if let Some(Close { code, reason }) = close
+            && self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_none()
+        {
+            return;
         }
+        let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }
 
