@@ -91,6 +91,7 @@ async fn open(url: &str) -> Db {
         commit_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
+        events: true,
     };
     let db = Db::connect(&settings).await.expect("the database opens");
     db.migrate().await.expect("the migrations apply");

@@ -52,6 +52,7 @@ impl Data {
             commit_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             slow_statement: Duration::ZERO,
+            events: true,
         };
         let db = Db::connect(&settings).await.expect("the database opens");
         db.migrate().await.expect("the migrations apply");

@@ -15,13 +15,13 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let is_sqlite = manager.get_database_backend() == DbBackend::Sqlite;
         let mut event = Table::create().table("event").take();
-        let mut seq = ColumnDef::new("seq").big_integer().not_null().take();
         if is_sqlite {
-            // SQLite has one writer, so its numbers are in the order of the commits.
-            event.col(seq.auto_increment().primary_key());
+            // SQLite has one writer, so its numbers are in the order of the commits. The latest event is never deleted,
+            // so none comes again, and AUTOINCREMENT would only cost another row.
+            event.col(ColumnDef::new("seq").integer().not_null().primary_key());
         } else {
             // The number of the transaction comes first: from it a reader knows whether an earlier one still runs.
-            event.col(seq.extra("GENERATED ALWAYS AS IDENTITY"));
+            event.col(ColumnDef::new("seq").big_integer().not_null().extra("GENERATED ALWAYS AS IDENTITY"));
             event.col(ColumnDef::new("xid").custom("xid8").not_null().default(Expr::cust("pg_current_xact_id()")));
             event.primary_key(Index::create().col("xid").col("seq"));
         }

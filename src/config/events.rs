@@ -69,7 +69,7 @@ pub struct EventSettings {
         value_parser = Setting(some_number::<usize>)
     )]
     pub max_subscriptions_per_connection: usize,
-    /// Maximum number of WebSockets; more are closed with 1013
+    /// Maximum number of open WebSocket connections; more are closed with 1013
     #[arg(
         long,
         global = true,

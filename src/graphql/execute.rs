@@ -140,7 +140,7 @@ impl Schema {
     ) -> Answer {
         match self.check(params, principal, is_read_only) {
             Ok(request) => self.run(request, deadline).await,
-            Err(answer) => answer,
+            Err(answer) => *answer,
         }
     }
 
@@ -149,14 +149,20 @@ impl Schema {
     /// # Errors
     ///
     /// The answer to a request that is wrong or not allowed. A request that `is_read_only` has no mutation.
-    pub fn check(&self, params: Params, principal: &Principal, is_read_only: bool) -> Result<CheckedRequest, Answer> {
+    pub fn check(
+        &self,
+        params: Params,
+        principal: &Principal,
+        is_read_only: bool,
+    ) -> Result<CheckedRequest, Box<Answer>> {
         // Whoever may do nothing and not read the schema is not told by errors either what it has.
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
-            return Err(ApiError::new(Code::Unauthenticated, "a credential is required").into());
+            return Err(Box::new(ApiError::new(Code::Unauthenticated, "a credential is required").into()));
         }
-        let document = self.documents.requested(&params).map_err(|errors| Answer::refused(errors.to_vec()))?;
-        let operation = document.operation(params.operation_name.as_deref())?;
-        let named = |answer: Answer| Answer { operation_name: operation.name.clone(), ..answer };
+        let document =
+            self.documents.requested(&params).map_err(|errors| Box::new(Answer::refused(errors.to_vec())))?;
+        let operation = document.operation(params.operation_name.as_deref()).map_err(|error| Box::new(error.into()))?;
+        let named = |answer: Answer| Box::new(Answer { operation_name: operation.name.clone(), ..answer });
         if is_read_only && operation.ty == OperationType::Mutation {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
             return Err(named(Answer { outcome: Outcome::NotReadOnly, ..error.into() }));

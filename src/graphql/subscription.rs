@@ -49,13 +49,16 @@ pub struct Delivery {
     pub json: Vec<u8>,
 }
 
+/// What is sent for the events of a batch, in their order.
+type Deliveries = Arc<[Arc<Delivery>]>;
+
 /// The subscription of a client.
 #[derive(Debug)]
 pub struct Subscription {
     feed: Arc<Feed>,
     listener: Listener,
     /// The batch that is being delivered, its answers, and how many of them have been.
-    current: Option<(Arc<Batch>, Arc<[Arc<Delivery>]>, usize)>,
+    current: Option<(Arc<Batch>, Deliveries, usize)>,
     end: Option<Instant>,
 }
 
@@ -85,7 +88,7 @@ struct Feed {
 /// A batch, and what the feed answers to it.
 struct Answered {
     batch: Arc<Batch>,
-    answers: Arc<OnceCell<Arc<[Arc<Delivery>]>>>,
+    answers: Arc<OnceCell<Deliveries>>,
 }
 
 impl Schema {
@@ -208,19 +211,18 @@ impl Subscription {
 
 impl Feed {
     /// What is sent for the events of a batch.
-    async fn answers(&self, batch: &Arc<Batch>) -> Arc<[Arc<Delivery>]> {
+    async fn answers(&self, batch: &Arc<Batch>) -> Deliveries {
         if !batch.is_shared {
             return self.execute(batch).await;
         }
         let answers = {
             let mut answered = self.answered();
-            match answered.iter().find(|answered| Arc::ptr_eq(&answered.batch, batch)) {
-                Some(answered) => Arc::clone(&answered.answers),
-                None => {
-                    let answers = Arc::default();
-                    answered.push_back(Answered { batch: Arc::clone(batch), answers: Arc::clone(&answers) });
-                    answers
-                }
+            if let Some(answered) = answered.iter().find(|answered| Arc::ptr_eq(&answered.batch, batch)) {
+                Arc::clone(&answered.answers)
+            } else {
+                let answers = Arc::default();
+                answered.push_back(Answered { batch: Arc::clone(batch), answers: Arc::clone(&answers) });
+                answers
             }
         };
         let answers = Arc::clone(answers.get_or_init(|| self.execute(batch)).await);
@@ -249,7 +251,7 @@ impl Feed {
     }
 
     /// Executes the operation for a batch, until the database answers.
-    async fn execute(&self, batch: &Batch) -> Arc<[Arc<Delivery>]> {
+    async fn execute(&self, batch: &Batch) -> Deliveries {
         let occurrences = loop {
             let db = self.schema.db_for_request(Instant::now() + self.time);
             match self.watch.occurrences(&db, &batch.events).await {

@@ -44,6 +44,7 @@ pub async fn authenticate(
 /// # Errors
 ///
 /// The answer to a request with something else there: 401; or with two credentials: 400.
+#[expect(clippy::result_large_err, reason = "the answer is sent as it is")]
 pub fn credential<'a>(access: &Access, headers: &'a HeaderMap) -> Result<Option<Credential<'a>>, Response> {
     if !access.is_set() {
         return Ok(None);

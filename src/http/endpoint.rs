@@ -41,7 +41,7 @@ pub struct Endpoint {
     pub request_timeout: Duration,
     /// As many as requests may be worked on at once.
     pub permits: Semaphore,
-    /// As many as WebSockets may be open at once.
+    /// As many sockets may be open at once.
     pub sockets: Arc<Semaphore>,
     pub events: EventSettings,
     pub lifetime: Lifetime,
@@ -180,7 +180,7 @@ impl Endpoint {
                 Err(answer) => answer,
             },
             Ok(request) => self.schema.run(request, self.deadline()).await,
-            Err(answer) => answer,
+            Err(answer) => *answer,
         };
         let is_refused = matches!(answer.outcome, Outcome::NotReadOnly | Outcome::Unauthenticated);
         let mut response = if is_stream && !is_refused {

@@ -6,7 +6,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use async_graphql::futures_util::{
-    Stream, StreamExt as _,
+    StreamExt as _,
     stream::{self, BoxStream},
 };
 use axum::{
@@ -24,11 +24,9 @@ use crate::graphql::{Answer, Delivery, Subscription};
 /// How often something is sent at least, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(12);
 
-type Events = BoxStream<'static, Result<Event, Infallible>>;
-
 /// An answer, and the end.
 pub fn answered(answer: &Answer) -> Response {
-    respond(stream::iter([next(&answer.to_json())]).chain(complete()).boxed())
+    respond(stream::iter([next(&answer.to_json()), complete()]).boxed())
 }
 
 /// The events of a subscription, until it ends, the credential of its client does, or the server.
@@ -46,26 +44,27 @@ pub fn subscribed(subscription: Subscription, session: Session, stopping: watch:
             Err(answer) => Some((self::next(&answer.to_json()), None)),
         }
     });
-    respond(events.chain(complete()).boxed())
+    respond(events.chain(stream::iter([complete()])).boxed())
 }
 
-fn event(delivery: &Arc<Delivery>) -> Result<Event, Infallible> {
-    next(&delivery.json).map(|event| event.id(&delivery.cursor))
+fn event(delivery: &Arc<Delivery>) -> Event {
+    next(&delivery.json).id(&delivery.cursor)
 }
 
-fn next(json: &[u8]) -> Result<Event, Infallible> {
+fn next(json: &[u8]) -> Event {
     // The answer is UTF-8, and has no end of line outside of its texts, where it is escaped.
-    Ok(Event::default().event("next").data(String::from_utf8_lossy(json)))
+    Event::default().event("next").data(String::from_utf8_lossy(json))
 }
 
-fn complete() -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::iter([Ok(Event::default().event("complete").data(""))])
+fn complete() -> Event {
+    Event::default().event("complete").data("")
 }
 
-fn respond(events: Events) -> Response {
+fn respond(events: BoxStream<'static, Event>) -> Response {
     // Something comes at once, so that the client knows that it is heard.
-    let first = stream::iter([Ok(Event::default().comment(""))]);
-    let stream = Sse::new(first.chain(events)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text(""));
+    let first = stream::iter([Event::default().comment("")]);
+    let stream = Sse::new(first.chain(events).map(Ok::<_, Infallible>))
+        .keep_alive(KeepAlive::new().interval(HEARTBEAT).text(""));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

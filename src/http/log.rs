@@ -86,6 +86,23 @@ impl Asked {
     }
 }
 
+/// Writes the line of a query or a mutation that came over a WebSocket.
+pub fn log_operation(measured: &Measured, time: Duration) {
+    let codes = Some(measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
+    let principal = measured.principal.as_ref();
+    tracing::info!(
+        protocol = "graphql-transport-ws",
+        ms = milliseconds(time),
+        operation = measured.operation_name.as_deref(),
+        statements = measured.statements,
+        statement_ms = milliseconds(measured.statement_time),
+        errors = codes,
+        principal = principal.and_then(|principal| principal.name.as_deref()),
+        scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
+        "answered"
+    );
+}
+
 /// With two digits after the point.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 100_000.0).round() / 100.0

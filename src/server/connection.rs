@@ -41,6 +41,9 @@ use super::{
 /// frames let the deadline of the stream notice a client that has stopped reading.
 const MAX_FRAME: usize = 64 * 1024;
 
+/// How long a stream of events has from one to the next at least: more than twice as long as its heartbeat takes.
+const MIN_EVENT_TIME: Duration = Duration::from_secs(30);
+
 /// The media type of a stream of events.
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
@@ -247,7 +250,7 @@ impl Limit {
     /// Gives the request whose task this is called in as much time again.
     fn extend() {
         // On HTTP/1 there is none.
-        let _ = LIMIT.try_with(|limit| *limit.end() = Instant::now() + limit.time);
+        let _ = LIMIT.try_with(|limit| *limit.end() = Instant::now() + limit.time.max(MIN_EVENT_TIME));
     }
 
     async fn keep(&self, stream: impl Future) {

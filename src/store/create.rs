@@ -76,7 +76,7 @@ impl UnitOfWork for Creation {
         let rows = insert(txn, entity, &new.iter().map(|new| &new.values).collect::<Vec<_>>()).await?;
         let keys: Vec<i64> = rows.iter().map(Row::key).collect();
         outbox.created(entity, keys.iter().copied());
-        match relate::link(txn, &keys, &targets, &mut outbox).await {
+        match relate::link(txn, &keys, &targets, true, &mut outbox).await {
             Err(error) if attempt == 1 && error.is_foreign_key_violation() => return Err(StoreError::Conflict),
             linked => linked?,
         }

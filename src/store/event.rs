@@ -4,7 +4,7 @@
 //! later than one with a larger number, so an event can be read only when all transactions up to its own have ended:
 //! then nothing can come before it any more. SQLite has one writer, so its events are in the order of the commits.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value,
@@ -19,6 +19,8 @@ use crate::{
 
 const TABLE: &str = "event";
 const COLUMNS: [&str; 5] = ["kind", "change", "first_key", "second_key", "fields"];
+/// So many events are written as values. The way by a list takes longer for few, and has one text for any number.
+const MAX_VALUES: usize = 8;
 /// The greatest number of events that one statement deletes, so that nobody waits for it for long.
 const MAX_PURGED: u64 = 1_000;
 /// Events are kept longer than they can be read from, because they may be a little out of the order of their times.
@@ -163,27 +165,43 @@ impl Outbox {
     ///
     /// When the database does not answer.
     pub async fn write(self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let insert = match &self.new[..] {
-            [] => return Ok(()),
-            [[kind, change, first, second, fields]] => {
-                // The way by a list costs more than the insert.
-                let text = |scalar: &Scalar| Expr::val(scalar.value().unwrap_or(Value::String(None)));
-                let key = |scalar: &Scalar| Expr::val(scalar.value().unwrap_or(Value::BigInt(None)));
-                let mut insert = insertion();
-                let values = [text(kind), text(change), key(first), key(second), text(fields)];
-                insert.values(values).map_err(dialect::statement_error)?;
-                insert
+        let backend = db.get_database_backend();
+        if self.new.len() <= MAX_VALUES {
+            if !self.new.is_empty() {
+                db.execute_raw(insertion_of_values(backend, &self.new)).await?;
             }
-            many => {
-                let columns = COLUMNS.map(IntoIden::into_iden);
-                let records = many.iter().map(|event| &event[..]);
-                let records = dialect::records(db.get_database_backend(), TABLE, &columns, records)?;
-                insertion().select_from(records).map_err(dialect::statement_error)?.take()
-            }
-        };
+            return Ok(());
+        }
+        let columns = COLUMNS.map(IntoIden::into_iden);
+        let records = dialect::records(backend, TABLE, &columns, self.new.iter().map(|event| &event[..]))?;
+        let mut insert = insertion();
+        insert.select_from(records).map_err(dialect::statement_error)?;
         db.execute(&insert).await?;
         Ok(())
     }
+}
+
+/// The statement that writes a few events. Its text is put together by hand, because almost every write has one.
+fn insertion_of_values(backend: DbBackend, events: &[[Scalar; 5]]) -> Statement {
+    let mut sql = String::with_capacity(80 + 30 * events.len());
+    sql += "INSERT INTO \"event\" (kind, change, first_key, second_key, fields) VALUES ";
+    let mut values = Vec::with_capacity(COLUMNS.len() * events.len());
+    for (number, event) in events.iter().enumerate() {
+        sql += if number == 0 { "(" } else { ", (" };
+        for (column, scalar) in event.iter().enumerate() {
+            let is_key = matches!(column, 2 | 3);
+            values.push(scalar.value().unwrap_or(if is_key { Value::BigInt(None) } else { Value::String(None) }));
+            sql += if column == 0 { "" } else { ", " };
+            if backend == DbBackend::Postgres {
+                // Writing to a string cannot fail.
+                let _ = write!(sql, "${}", values.len());
+            } else {
+                sql.push('?');
+            }
+        }
+        sql.push(')');
+    }
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
 fn insertion() -> InsertStatement {
@@ -191,12 +209,14 @@ fn insertion() -> InsertStatement {
 }
 
 /// What a statement on PostgreSQL gives as events, as one of its steps: the keys of rows that another step has inserted.
+#[must_use]
 pub fn created_by(entity: &Entity, step: &str) -> SelectStatement {
     let key = Expr::col((step.to_owned(), entity.key.name()));
     event_of(entity.table(), Change::Created, key, null_key()).from(step.to_owned()).take()
 }
 
 /// The same, of pairs that another step has linked.
+#[must_use]
 pub fn linked_by(link: &Link, step: &str) -> SelectStatement {
     let [first, second] = link.columns().map(|column| Expr::col((step.to_owned(), column.clone())));
     event_of(&link.table.to_string(), Change::Linked, first, second).from(step.to_owned()).take()
@@ -274,20 +294,17 @@ pub async fn write_deleted(txn: &Transaction, entity: &'static Entity, keys: &BT
 /// When the database does not answer.
 pub async fn after(db: &Db, position: Position, limit: u32) -> Result<Events, StoreError> {
     let columns = "kind, change, first_key, second_key, fields, at";
-    let rows = match db.read.get_database_backend() {
-        DbBackend::Postgres => {
-            let sql = format!(
-                "SELECT xid::text::bigint AS xid_number, seq, {columns}, \
-                 xid < pg_snapshot_xmin(pg_current_snapshot()) AS is_ready FROM {TABLE} \
-                 WHERE (xid, seq) > ($1::text::xid8, $2) ORDER BY xid, seq LIMIT $3"
-            );
-            let values = [position.xid.to_string().into(), position.seq.into(), i64::from(limit).into()];
-            query(db, sql, values).await?
-        }
-        _ => {
-            let sql = format!("SELECT 0 AS xid_number, seq, {columns} FROM {TABLE} WHERE seq > ? ORDER BY seq LIMIT ?");
-            query(db, sql, [position.seq.into(), i64::from(limit).into()]).await?
-        }
+    let rows = if db.read.get_database_backend() == DbBackend::Postgres {
+        let sql = format!(
+            "SELECT xid::text::bigint AS xid_number, seq, {columns}, \
+             xid < pg_snapshot_xmin(pg_current_snapshot()) AS is_ready FROM {TABLE} \
+             WHERE (xid, seq) > ($1::text::xid8, $2) ORDER BY xid, seq LIMIT $3"
+        );
+        let values = [position.xid.to_string().into(), position.seq.into(), i64::from(limit).into()];
+        query(db, sql, values).await?
+    } else {
+        let sql = format!("SELECT 0 AS xid_number, seq, {columns} FROM {TABLE} WHERE seq > ? ORDER BY seq LIMIT ?");
+        query(db, sql, [position.seq.into(), i64::from(limit).into()]).await?
     };
     let is_postgres = db.read.get_database_backend() == DbBackend::Postgres;
     let mut events = Events { is_cut: rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX), ..Events::default() };
@@ -346,19 +363,16 @@ pub async fn end(db: &Db) -> Result<Position, StoreError> {
 /// When the database does not answer.
 pub async fn is_kept(db: &Db, position: Position, at: i64, retention: Duration) -> Result<bool, StoreError> {
     let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-    let rows = match db.read.get_database_backend() {
-        DbBackend::Postgres => {
-            let sql = format!(
-                "SELECT seq FROM {TABLE} WHERE xid = $1::text::xid8 AND seq = $2 AND at = $3 AND \
-                 at >= extract(epoch FROM now()) - $4"
-            );
-            let values = [position.xid.to_string().into(), position.seq.into(), at.into(), retention.into()];
-            query(db, sql, values).await?
-        }
-        _ => {
-            let sql = format!("SELECT seq FROM {TABLE} WHERE seq = ? AND at = ? AND at >= unixepoch() - ?");
-            query(db, sql, [position.seq.into(), at.into(), retention.into()]).await?
-        }
+    let rows = if db.read.get_database_backend() == DbBackend::Postgres {
+        let sql = format!(
+            "SELECT seq FROM {TABLE} WHERE xid = $1::text::xid8 AND seq = $2 AND at = $3 AND \
+             at >= extract(epoch FROM now()) - $4"
+        );
+        let values = [position.xid.to_string().into(), position.seq.into(), at.into(), retention.into()];
+        query(db, sql, values).await?
+    } else {
+        let sql = format!("SELECT seq FROM {TABLE} WHERE seq = ? AND at = ? AND at >= unixepoch() - ?");
+        query(db, sql, [position.seq.into(), at.into(), retention.into()]).await?
     };
     Ok(!rows.is_empty())
 }
@@ -401,7 +415,7 @@ impl UnitOfWork for Purge {
             }
             _ => format!(
                 "DELETE FROM {TABLE} WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM {TABLE} ORDER BY seq \
-                 LIMIT {MAX_PURGED}) WHERE at < unixepoch() - ?)"
+                 LIMIT {MAX_PURGED}) WHERE at < unixepoch() - ?) AND seq < (SELECT max(seq) FROM {TABLE})"
             ),
         };
         let deleted = txn.execute_raw(Statement::from_sql_and_values(backend, sql, [age.into()])).await?;

@@ -130,12 +130,13 @@ async fn targets_of<'a>(
     Ok(Targets { relation, related, keys })
 }
 
-/// Unlinks and links the rows with these keys. At most three statements for each relation, whatever the number of rows.
+/// Unlinks and links the rows with these keys, which may be new. At most three statements for each relation, whatever the number of rows.
 /// All unlinking comes before all linking, so that each link which is asked for exists in the end.
 pub async fn link(
     db: &impl ConnectionTrait,
     keys: &[i64],
     targets: &[Targets<'_>],
+    are_new: bool,
     outbox: &mut Outbox,
 ) -> Result<(), StoreError> {
     let mut all_deleted = Vec::with_capacity(targets.len());
@@ -157,8 +158,10 @@ pub async fn link(
         let link = &**relation.link;
         let pairs =
             keys.iter().zip(others).flat_map(|(key, others)| others.iter().map(|other| link.pair(*key, *other)));
-        let inserted = links::insert(db, link, &pairs.collect(), outbox.is_on()).await?;
-        outbox.linked(link, deleted, &inserted);
+        let pairs = pairs.collect();
+        // What is new has had no links.
+        let inserted = links::insert(db, link, &pairs, outbox.is_on() && !are_new).await?;
+        outbox.linked(link, deleted, if are_new { &pairs } else { &inserted });
     }
     Ok(())
 }

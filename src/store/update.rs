@@ -68,7 +68,7 @@ impl UnitOfWork for Update {
         let targets = relate::targets(txn, entity, &related, &mut outbox).await?;
         let updated = self.update(txn, &rows, &mut outbox).await?;
         rows.extend(updated.into_iter().map(|row| (row.key(), row)));
-        relate::link(txn, &keys, &targets, &mut outbox).await?;
+        relate::link(txn, &keys, &targets, false, &mut outbox).await?;
         outbox.write(txn).await?;
         Ok(keys.iter().filter_map(|key| rows.remove(key)).collect())
     }

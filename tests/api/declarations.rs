@@ -70,6 +70,22 @@ static RESERVED: Entity = hero_with(&[Column::text(&hero::Column::Name, "__name"
 static SPACED: Entity = Entity { name: "Super hero", ..hero_with(&[], &[]) };
 static CONNECTION: Entity = Entity { name: "TeamFilter", one: "x", many: "xs", ..hero_with(&[], &[]) };
 
+static RENAMED: LazyLock<Link> = LazyLock::new(|| Link::along("Belonging", &hero::TeamsOfHero));
+static TWO_NAMES: Entity = hero_with(&[], &[Relation::new("teams", "teamCount", "teams", &TEAM, &RENAMED)]);
+static OTHER_TEAM: Entity =
+    Entity { relations: &[Relation::new("heroes", "heroCount", "heroes", &TWO_NAMES, &HEROES_OF_TEAM)], ..TEAM_ALONE };
+const TEAM_ALONE: Entity = Entity {
+    name: "Team",
+    one: "team",
+    many: "teams",
+    about: "A team.",
+    table: &team::Entity,
+    key: Column::key(&team::Column::Id),
+    columns: &[],
+    relations: &[],
+};
+
+api!(TwoNames: &TWO_NAMES, &OTHER_TEAM);
 api!(Backwards: &BACKWARDS, &TEAM);
 api!(Alone: &ALONE);
 api!(Twice: &TWICE);
@@ -93,6 +109,10 @@ async fn what_makes_no_schema_is_refused_at_the_start() {
         refusal(Schema::new::<Backwards>(db.clone(), &settings)),
         "the relation Hero.teams must go along a path from the table hero to the table team; its link goes from team \
          to hero"
+    );
+    assert_eq!(
+        refusal(Schema::new::<TwoNames>(db.clone(), &settings)),
+        "both directions of the link table hero_team_link must have the same name, not Belonging and Membership"
     );
     assert_eq!(
         refusal(Schema::new::<Alone>(db.clone(), &settings)),

@@ -45,10 +45,13 @@ pub enum Occasion {
     #[default]
     None,
     /// To find out what it waits for, and where it goes on.
-    Opening(Arc<Mutex<Option<(Watch, Option<Cursor>)>>>),
+    Opening(Opened),
     /// To answer these events.
     Events(Vec<Occurrence>),
 }
+
+/// What a subscription waits for, and where it goes on, once that is known.
+pub type Opened = Arc<Mutex<Option<(Watch, Option<Cursor>)>>>;
 
 /// A position that a client knows, and the time of its event.
 pub type Cursor = (Position, i64);

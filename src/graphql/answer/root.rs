@@ -94,7 +94,7 @@ async fn query_field(ctx: &Context<'_>, entities: &'static [&'static Entity]) ->
         // The root is a parent like any other.
         let (source, parents) = (Source::All(entity), || vec![0]);
         if name == entity.one {
-            return Some(nullable(ctx, one(ctx, entity).boxed().await));
+            return Some(Ok(nullable(ctx, one(ctx, entity).boxed().await)));
         }
         if name == entity.many {
             return Some(within_bounds(ctx, lists(ctx, source, parents()).boxed().await));
@@ -104,7 +104,7 @@ async fn query_field(ctx: &Context<'_>, entities: &'static [&'static Entity]) ->
         }
     }
     match name {
-        "node" => Some(nullable(ctx, node(ctx).boxed().await)),
+        "node" => Some(Ok(nullable(ctx, node(ctx).boxed().await))),
         "nodes" => Some(within_bounds(ctx, nodes(ctx).boxed().await)),
         _ => None,
     }
@@ -178,8 +178,8 @@ impl<A: Api> SubscriptionType for SubscriptionRoot<A> {
 }
 
 /// The value of a field that is null when it failed, which is reported.
-fn nullable(ctx: &Context<'_>, answered: Answered) -> Answered {
-    Ok(or_null(ctx, within_bounds(ctx, answered)))
+fn nullable(ctx: &Context<'_>, answered: Answered) -> JsonColumn {
+    or_null(ctx, within_bounds(ctx, answered))
 }
 
 /// Takes the bytes of a field for the answer.

@@ -51,6 +51,15 @@ pub fn check(entities: &[&'static Entity]) -> Result<(), String> {
         check_name(entity.name, "an entity")?;
     }
     types(entities).check()?;
+    let relations = || entities.iter().flat_map(|entity| entity.relations);
+    for (one, other) in relations().flat_map(|one| relations().map(move |other| (&**one.link, &**other.link))) {
+        if one.table == other.table && one.name != other.name {
+            return Err(format!(
+                "both directions of the link table {} must have the same name, not {} and {}",
+                one.table, one.name, other.name
+            ));
+        }
+    }
     for entity in entities {
         for relation in entity.relations {
             let name = format!("the relation {}.{}", entity.name, relation.field);

@@ -28,6 +28,7 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
+        uri::Authority,
     },
     response::Response,
 };
@@ -80,7 +81,7 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
 /// accepted.
 pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
     let (mut parts, _) = request.into_parts();
-    if is_foreign(&parts.headers, parts.uri.authority().map(|host| host.as_str()), &endpoint) {
+    if is_foreign(&parts.headers, parts.uri.authority().map(Authority::as_str), &endpoint) {
         let message = "pages of this origin may not use the API; --cors-origin lists those that may";
         return Err(refusal(StatusCode::FORBIDDEN, Code::Forbidden, message));
     }
@@ -108,9 +109,10 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     let open = endpoint.lifetime.socket(parts.extensions.get::<Connection>());
     let measured = endpoint.measured(&[], &principal);
     let mut response = upgrade.on_upgrade(async move |socket| {
-        let mut socket = Socket { socket, endpoint, _permit: permit, _open: open };
+        let has_room = permit.is_some();
+        let mut socket = Socket { frames: socket, endpoint, _permit: permit, _open: open };
         let close = match protocol {
-            _ if socket._permit.is_none() => Some(Close::new(1013, "as many WebSockets are open as may be")),
+            _ if !has_room => Some(Close::new(1013, "as many WebSockets are open as may be")),
             None => Some(Close::new(4406, "Subprotocol not acceptable")),
             Some(protocol) => socket.serve(protocol, credential, principal).await,
         };
@@ -144,7 +146,7 @@ async fn subprotocol(parts: &mut axum::http::request::Parts) -> Option<GraphQLPr
 
 /// The WebSocket of a client.
 struct Socket {
-    socket: WebSocket,
+    frames: WebSocket,
     endpoint: Arc<Endpoint>,
     _permit: Option<OwnedSemaphorePermit>,
     _open: OpenSocket,
@@ -188,8 +190,7 @@ impl Socket {
             }
             tokio::select! {
                 // Each frame, and the end of the initialisation, has room in the input of the library.
-                frame = self.socket.recv(), if to_library.capacity() > 1 => match frame {
-                    None => return None,
+                frame = self.frames.recv(), if to_library.capacity() > 1 => match frame {
                     Some(Err(error)) => return close_for(&*error.into_inner(), endpoint.body.bytes),
                     Some(Ok(Message::Text(text))) => match rules.receive(&text) {
                         Received::Init(payload) => {
@@ -209,7 +210,7 @@ impl Socket {
                     Some(Ok(Message::Binary(_))) => return Some(Close::new(4400, "a message must be text")),
                     Some(Ok(Message::Pong(_))) => pong_end = None,
                     Some(Ok(Message::Ping(_))) => {}
-                    Some(Ok(Message::Close(_))) => return None,
+                    Some(Ok(Message::Close(_))) | None => return None,
                 },
                 Some(message) = from_library.recv() => {
                     if let Some(message) = outgoing(&mut rules, &operations, message) {
@@ -249,7 +250,7 @@ impl Socket {
 impl Socket {
     /// Sends a message. None when the client takes nothing, or has gone.
     async fn send(&mut self, message: Message) -> Option<()> {
-        timeout(self.endpoint.write_timeout, self.socket.send(message)).await.ok()?.ok()
+        timeout(self.endpoint.write_timeout, self.frames.send(message)).await.ok()?.ok()
     }
 
     /// Tells the client why the socket is closed, if there is a reason, and waits a moment until both sides are closed.
@@ -259,7 +260,7 @@ impl Socket {
         {
             return;
         }
-        let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let closed = async { while let Some(Ok(_)) = self.frames.recv().await {} };
         let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use async_graphql::{
@@ -25,7 +26,7 @@ use super::protocol::Kind;
 use crate::{
     access::Principal,
     graphql::{Answer, Code, Delivery, Outcome, Params, Subscription},
-    http::endpoint::Endpoint,
+    http::{endpoint::Endpoint, log::log_operation},
 };
 
 /// What the operations of a socket have in common. A clone is the same.
@@ -140,13 +141,13 @@ impl Operations {
                 Err(answer) => Begun::Refused(self.answered(&answer)),
             };
         }
-        let answer = match endpoint.permits.try_acquire() {
-            Ok(_permit) => endpoint.schema.run(request, endpoint.deadline()).await,
-            Err(_) => {
-                let message = "the server has as many requests as it can work on; try again in a moment";
-                Answer::of(Code::Unavailable, message)
-            }
+        let start = Instant::now();
+        let answer = if let Ok(_permit) = endpoint.permits.try_acquire() {
+            endpoint.schema.run(request, endpoint.deadline()).await
+        } else {
+            Answer::of(Code::Unavailable, "the server has as many requests as it can work on; try again in a moment")
         };
+        log_operation(&endpoint.measured(std::slice::from_ref(&answer), &principal), start.elapsed());
         Begun::Answered(self.answered(&answer), executing)
     }
 
@@ -225,7 +226,7 @@ impl Executor for Operations {
         else {
             return stream::empty().boxed();
         };
-        InTurn { operations: self.clone(), operation, responses: self.responses(params), next: None }.boxed()
+        InTurn { operations: self.clone(), operation, responses: self.responses(params), next: Next::NotAsked }.boxed()
     }
 }
 
@@ -237,8 +238,14 @@ struct InTurn {
     operations: Operations,
     operation: u64,
     responses: BoxStream<'static, Response>,
-    /// What it has, or the end.
-    next: Option<Option<Response>>,
+    next: Next,
+}
+
+/// What an operation has to send.
+enum Next {
+    NotAsked,
+    Response(Box<Response>),
+    End,
 }
 
 impl Stream for InTurn {
@@ -247,9 +254,9 @@ impl Stream for InTurn {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
         let this = &mut *self;
         let operation = this.operation;
-        if this.next.is_none() {
+        if matches!(this.next, Next::NotAsked) {
             let Poll::Ready(next) = this.responses.poll_next_unpin(cx) else { return Poll::Pending };
-            this.next = Some(next);
+            this.next = next.map_or(Next::End, |response| Next::Response(Box::new(response)));
             lock(&this.operations.0.turns).push_back(operation);
             // Those that come after it are asked first whether they have something as well.
             cx.waker().wake_by_ref();
@@ -261,7 +268,11 @@ impl Stream for InTurn {
             return Poll::Pending;
         }
         turns.pop_front();
-        Poll::Ready(this.next.take().flatten())
+        drop(turns);
+        Poll::Ready(match std::mem::replace(&mut this.next, Next::NotAsked) {
+            Next::Response(response) => Some(*response),
+            Next::End | Next::NotAsked => None,
+        })
     }
 }
 
