@@ -19,6 +19,8 @@ use crate::{
 
 const TABLE: &str = "event";
 const COLUMNS: [&str; 5] = ["kind", "change", "first_key", "second_key", "fields"];
+/// The same, of all but updates.
+const COLUMNS_WITHOUT_FIELDS: [&str; 4] = ["kind", "change", "first_key", "second_key"];
 /// So many events are written as values. The way by a list takes longer for few, and has one text for any number.
 const MAX_VALUES: usize = 8;
 /// The greatest number of events that one statement deletes, so that nobody waits for it for long.
@@ -229,7 +231,8 @@ pub fn linked_by(link: &Link, step: &str) -> SelectStatement {
 /// When they give something else than events.
 pub fn insertion_of(events: Vec<SelectStatement>) -> Result<Option<InsertStatement>, StoreError> {
     let Some(select) = union(events) else { return Ok(None) };
-    Ok(Some(insertion().select_from(select).map_err(dialect::statement_error)?.take()))
+    let mut insert = Query::insert().into_table(TABLE).columns(COLUMNS_WITHOUT_FIELDS).take();
+    Ok(Some(insert.select_from(select).map_err(dialect::statement_error)?.take()))
 }
 
 fn union(mut events: Vec<SelectStatement>) -> Option<SelectStatement> {
@@ -239,13 +242,13 @@ fn union(mut events: Vec<SelectStatement>) -> Option<SelectStatement> {
 }
 
 fn event_of(table: &str, change: Change, first: Expr, second: Expr) -> SelectStatement {
-    let text = |text: &str| Expr::val(text).cast_as("text");
-    let fields = Expr::val(Value::String(None)).cast_as("text");
-    Query::select().exprs([text(table), text(change.as_str()), first, second, fields]).take()
+    // They are the same in each statement of its kind, and as parameters they would take time in each.
+    let text = |text: &str| Expr::Constant(text.into());
+    Query::select().exprs([text(table), text(change.as_str()), first, second]).take()
 }
 
 fn null_key() -> Expr {
-    Expr::val(Value::BigInt(None)).cast_as("bigint")
+    Expr::cust("CAST(NULL AS bigint)")
 }
 
 /// Writes the events of objects that are about to be deleted, in one statement: for each relation the objects that have

@@ -503,7 +503,7 @@ on_both_databases! {
     async fn clients_that_break_off_and_go_on(app: TestApp) {
         const STEPS: usize = 600;
         let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-        println!("TEST_SEED={seed}");
+        eprintln!("TEST_SEED={seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let other = TestApp::of::<HeroTeams>(app.database.again(), |settings| {
             // The two do not tell each other anything here.
