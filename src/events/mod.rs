@@ -61,6 +61,8 @@ struct Shared {
     wanted: Notify,
     /// How many of them have been done, with what was held back then.
     read: watch::Sender<Read>,
+    /// How many events have been read in all.
+    events: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +77,6 @@ struct State {
 #[derive(Clone, Debug, Default)]
 struct Read {
     number: u64,
-    /// How many events have been read in all.
-    events: u64,
     /// The events that are committed and cannot be delivered yet.
     held: Arc<[Position]>,
 }
@@ -90,7 +90,7 @@ pub struct Listener {
     skipped: Arc<[Position]>,
     /// Whether it has come to the latest events.
     is_live: bool,
-    read: watch::Receiver<Read>,
+    events: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -121,6 +121,7 @@ impl Events {
             asked: AtomicU64::new(0),
             wanted: Notify::new(),
             read: watch::Sender::default(),
+            events: watch::Sender::default(),
         }))
     }
 
@@ -165,14 +166,14 @@ impl Events {
     pub async fn listen(&self, after: Option<(Position, i64)>, time: Duration) -> Result<Listener, Interrupted> {
         let shared = Arc::clone(&self.0);
         let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| Interrupted::TooMany)?;
-        let read = shared.read.subscribe();
+        let events = shared.events.subscribe();
         Shared::begin(&shared);
         let mut listener = Listener {
             shared,
             position: Position::default(),
             skipped: Arc::default(),
             is_live: after.is_none(),
-            read,
+            events,
             _permit: permit,
         };
         let opened = timeout(time, listener.open(after)).await;
@@ -221,6 +222,7 @@ impl Shared {
         let mut commits = self.db.commits();
         let mut has_begun = false;
         let mut held_for = HELD[0];
+        let mut is_read = true;
         loop {
             if self.has_nobody() {
                 return;
@@ -234,11 +236,15 @@ impl Shared {
                     held_for
                 }
                 Ok(None) => {
+                    is_read = true;
                     held_for = HELD[0];
                     self.poll
                 }
                 Err(error) => {
-                    tracing::warn!(?error, "events cannot be read at the moment");
+                    // Once, until they can be read again.
+                    if std::mem::take(&mut is_read) {
+                        tracing::warn!(%error, "events cannot be read at the moment");
+                    }
                     BACKOFF
                 }
             };
@@ -278,11 +284,10 @@ impl Shared {
         let count = events.ready.len() as u64;
         self.state().recent.extend(events.ready);
         let is_held = !held.is_empty();
-        self.read.send_if_modified(|read| {
-            let has_changed = count > 0 || read.number != number;
-            *read = Read { number, events: read.events + count, held };
-            has_changed
-        });
+        self.read.send_replace(Read { number, held });
+        if count > 0 {
+            self.events.send_modify(|events| *events += count);
+        }
         Ok(if is_cut && count > 0 { Some(true) } else { is_held.then_some(false) })
     }
 }
@@ -292,7 +297,8 @@ impl Listener {
         // A read that begins from now on sees all that was committed until now.
         let number = self.shared.asked.fetch_add(1, SeqCst) + 1;
         self.shared.wanted.notify_one();
-        let read = self.read.wait_for(|read| read.number >= number).await;
+        let mut reads = self.shared.read.subscribe();
+        let read = reads.wait_for(|read| read.number >= number).await;
         // The sender is a part of what this has.
         let held = read.map(|read| Arc::clone(&read.held)).unwrap_or_default();
         match after {
@@ -334,7 +340,7 @@ impl Listener {
     /// When it is too slow, or the events after its position are not kept any more.
     pub async fn next(&mut self) -> Result<Arc<Batch>, Interrupted> {
         loop {
-            self.read.mark_unchanged();
+            self.events.mark_unchanged();
             let next = self.shared.state().recent.after(self.position);
             match next {
                 Next::Batch(batch) => {
@@ -343,7 +349,7 @@ impl Listener {
                 }
                 Next::Nothing => {
                     self.is_live = true;
-                    if self.read.changed().await.is_err() {
+                    if self.events.changed().await.is_err() {
                         return Err(Interrupted::Gone);
                     }
                 }
@@ -352,7 +358,7 @@ impl Listener {
                     Ok(events) if events.ready.is_empty() => return Err(Interrupted::Gone),
                     Ok(events) => return Ok(Arc::new(Batch::alone(events.ready))),
                     Err(error) => {
-                        tracing::warn!(?error, "events cannot be read at the moment");
+                        tracing::debug!(?error, "events cannot be read at the moment");
                         sleep(BACKOFF).await;
                     }
                 },

@@ -181,7 +181,8 @@ impl Subscription {
                     return Ok(Some(delivery));
                 }
                 let batch = self.listener.next().await.map_err(ApiError::from)?;
-                let answers = self.feed.answers(&batch).await;
+                let is_alone = Arc::strong_count(&self.feed) == 1;
+                let answers = self.feed.answers(&batch, is_alone).await;
                 self.current = Some((batch, answers, 0));
             }
         };
@@ -210,9 +211,9 @@ impl Subscription {
 }
 
 impl Feed {
-    /// What is sent for the events of a batch.
-    async fn answers(&self, batch: &Arc<Batch>) -> Deliveries {
-        if !batch.is_shared {
+    /// What is sent for the events of a batch. It is kept for others, unless there are none.
+    async fn answers(&self, batch: &Arc<Batch>, is_alone: bool) -> Deliveries {
+        if !batch.is_shared || is_alone {
             return self.execute(batch).await;
         }
         let answers = {
@@ -257,7 +258,7 @@ impl Feed {
             match self.watch.occurrences(&db, &batch.events).await {
                 Ok(occurrences) => break occurrences,
                 Err(error) => {
-                    tracing::warn!(?error, "the objects of events cannot be read at the moment");
+                    tracing::debug!(?error, "the objects of events cannot be read at the moment");
                     sleep(BACKOFF).await;
                 }
             }

@@ -64,7 +64,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Messages that wait for the library, and messages of the library that wait to be sent.
 const QUEUE: usize = 16;
 /// Bytes that are read at once. A socket that waits keeps them.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 
 /// Whether a request asks to go on as a WebSocket.
 #[must_use]
