@@ -20,8 +20,8 @@ impl MigrationTrait for Migration {
             // so none comes again, and AUTOINCREMENT would only cost another row.
             event.col(ColumnDef::new("seq").integer().not_null().primary_key());
         } else {
-            // The number of the transaction comes first: from it a reader knows whether an earlier one still runs. That of
-            // the event only has to rise within a transaction, so each connection takes a hundred at once.
+            // The number of the transaction comes first: from it a reader knows whether an earlier one still runs.
+            // That of the event only has to rise within a transaction, so each connection takes a hundred at once.
             event.col(ColumnDef::new("seq").big_integer().not_null().extra("GENERATED ALWAYS AS IDENTITY (CACHE 100)"));
             event.col(ColumnDef::new("xid").custom("xid8").not_null().default(Expr::cust("pg_current_xact_id()")));
             event.primary_key(Index::create().col("xid").col("seq"));

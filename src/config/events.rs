@@ -19,7 +19,8 @@ pub enum Switch {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Subscriptions")]
 pub struct EventSettings {
-    /// Database for LISTEN and NOTIFY, when --database-url leads to a pooler: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    /// Database for LISTEN and NOTIFY, when --database-url leads to a pooler:
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE
     #[arg(
         long,
         global = true,

@@ -204,8 +204,8 @@ impl HttpBody for Answer {
 
 /// Runs each request of an HTTP/2 connection in a task of its own, which has an end.
 ///
-/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that. A stream of events has
-/// the same time from one event to the next. What a request goes on as is a WebSocket, which has timeouts of its own.
+/// A client stops an answer by not asking for more of it, and no timeout of the socket sees that. A stream of events
+/// has that time from one event to the next. What a request goes on as is a WebSocket, which has timeouts of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
     time: Duration,

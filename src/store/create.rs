@@ -89,8 +89,8 @@ const NEW: &str = "new";
 const KEYS: &str = "keys";
 
 /// Inserts one row, those that are nested in it, the links to them and to rows that exist, and the events of all that.
-/// On PostgreSQL that is one statement instead of four, each of which would be a trip. Only of one row it is clear which
-/// links are its own.
+/// On PostgreSQL that is one statement instead of four, each of which would be a trip. Only of one row it is clear
+/// which links are its own.
 async fn insert_with_related(
     db: &impl ConnectionTrait,
     entity: &'static Entity,

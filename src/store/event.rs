@@ -84,8 +84,8 @@ pub struct Event {
     /// The table of the object, or the link table.
     pub table: Arc<str>,
     pub change: Change,
-    /// The key of the object, or the keys of the link in the order of [`Link::columns`]. A link that was removed has the
-    /// key of the object that was deleted.
+    /// The key of the object, or the keys of the link in the order of [`Link::columns`]. A link that was removed has
+    /// the key of the object that was deleted.
     pub keys: [Option<i64>; 2],
     /// The names of the columns that an update has changed, with commas.
     pub fields: Option<Arc<str>>,
@@ -210,14 +210,14 @@ fn insertion() -> InsertStatement {
     Query::insert().into_table(TABLE).columns(COLUMNS).take()
 }
 
-/// What a statement on PostgreSQL gives as events, as one of its steps: the keys of rows that another step has inserted.
+/// The events of rows that a step of the same statement has inserted, on PostgreSQL.
 #[must_use]
 pub fn created_by(entity: &Entity, step: &str) -> SelectStatement {
     let key = Expr::col((step.to_owned(), entity.key.name()));
     event_of(entity.table(), Change::Created, key, null_key()).from(step.to_owned()).take()
 }
 
-/// The same, of pairs that another step has linked.
+/// The same, of pairs that a step has linked.
 #[must_use]
 pub fn linked_by(link: &Link, step: &str) -> SelectStatement {
     let [first, second] = link.columns().map(|column| Expr::col((step.to_owned(), column.clone())));
@@ -349,8 +349,8 @@ fn position(row: &QueryResult) -> Result<Position, DbErr> {
 pub async fn end(db: &Db) -> Result<Position, StoreError> {
     let sql = match db.read.get_database_backend() {
         DbBackend::Postgres => format!(
-            "SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) \
-             ORDER BY xid DESC, seq DESC LIMIT 1"
+            "SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} \
+             WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1"
         ),
         _ => format!("SELECT 0 AS xid_number, seq FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
     };

@@ -130,8 +130,8 @@ async fn targets_of<'a>(
     Ok(Targets { relation, related, keys })
 }
 
-/// Unlinks and links the rows with these keys, which may be new. At most three statements for each relation, whatever the number of rows.
-/// All unlinking comes before all linking, so that each link which is asked for exists in the end.
+/// Unlinks and links the rows with these keys, which may be new. At most three statements for each relation, whatever
+/// the number of rows. All unlinking comes before all linking, so that each link which is asked for exists in the end.
 pub async fn link(
     db: &impl ConnectionTrait,
     keys: &[i64],

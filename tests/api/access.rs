@@ -821,3 +821,22 @@ async fn whoever_may_do_nothing_learns_nothing() {
     }
     app.close().await;
 }
+
+/// Whoever may write and not read is told what it has written, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_query_root_in_a_payload_is_for_those_who_may_read() {
+    let app = app(TestDatabase::sqlite()).await;
+    let writer = key(&app, &[Scope::Write]).await;
+    for (verb, input) in [("update", r#"{id: 1, name: "A"}"#), ("delete", "{id: 1}")] {
+        let query =
+            format!("mutation {{ {verb}Hero(input: {input}) {{ hero {{ name }} query {{ heroes {{ id }} }} }} }}");
+        let (status, _, answer) = send(&app, Some(&writer), RESPONSE, &json!({"query": query})).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert_eq!(answer["errors"][0]["extensions"]["requires"], "read", "{answer}");
+    }
+    assert_eq!(app.counts().await[0], 3);
+    let query = json!({"query": r#"mutation { updateHero(input: {id: 1, name: "A"}) { hero { name } } }"#});
+    let (status, _, answer) = send(&app, Some(&writer), RESPONSE, &query).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"data": {"updateHero": {"hero": {"name": "A"}}}})));
+    app.close().await;
+}

@@ -150,3 +150,49 @@ on_both_databases! {
         assert_eq!(answer["errors"][0]["path"], json!(["b"]));
     }
 }
+
+const CREATE_AND_READ: &str = "mutation($input: CreateHeroInput!) { createHero(input: $input) {
+    heroEdge { cursor node { name teams { name } } } hero { name } again: heroEdge { node { id } }
+    query { heroes { name } hero(id: 1) { name } teams { name heroCount } heroes { id } } } }";
+
+on_both_databases! {
+    async fn an_edge_and_the_query_root_in_a_payload(app: TestApp) {
+        let input = json!({"input": {"name": "A", "secretName": "a", "teams": {"create": [{"name": "T", "headquarters": "H"}]}}});
+        let mut payload = app.data(CREATE_AND_READ, input.clone()).await["createHero"].take();
+        let cursor = payload["heroEdge"].as_object_mut().and_then(|edge| edge.remove("cursor")).expect("a cursor");
+        assert_eq!(payload.to_string(), json!({
+            "again": {"node": {"id": "Hero:1"}},
+            "hero": {"name": "A"},
+            "heroEdge": {"node": {"name": "A", "teams": [{"name": "T"}]}},
+            "query": {"hero": {"name": "A"}, "heroes": [{"id": "Hero:1", "name": "A"}], "teams": [{"heroCount": 1, "name": "T"}]},
+        }).to_string());
+        app.data(CREATE_AND_READ, input.clone()).await;
+        // The cursor is one of the connection in its default order.
+        let query = "query($after: String) { heroesConnection(after: $after) { nodes { id } } }";
+        let data = app.data(query, json!({"after": cursor})).await;
+        assert_eq!(data, json!({"heroesConnection": {"nodes": [{"id": "Hero:2"}]}}));
+
+        // What was deleted is as it was, and is there no longer for what is read after it.
+        let query = "mutation { deleteHero(input: {id: 1}) { before: hero { name teams { name } } query { heroes { id } }
+            also: query { hero(id: 1) { id } node(id: \"Team:1\") { id } } hero { id } } }";
+        assert_eq!(app.data(query, json!({})).await, json!({"deleteHero": {
+            "before": {"name": "A", "teams": [{"name": "T"}]}, "query": {"heroes": [{"id": "Hero:2"}]},
+            "also": {"hero": null, "node": {"id": "Team:1"}}, "hero": {"id": "Hero:1"},
+        }}));
+
+        // An error is that of its field, and what was written stays written.
+        let query = r#"mutation { updateTeam(input: {id: 1, name: "U"}) { team { name } query { hero(id: "Team:1") { id } } } }"#;
+        let answer = app.graphql(query).await;
+        assert_eq!(answer["data"], json!({"updateTeam": {"team": {"name": "U"}, "query": {"hero": null}}}));
+        assert_eq!(answer["errors"][0]["path"], json!(["updateTeam", "query", "hero"]));
+        let query = r#"mutation { updateTeam(input: {id: 1, name: "V"}) { query { heroes(limit: -1) { id } } } }"#;
+        let answer = app.graphql(query).await;
+        assert_eq!(answer["data"], json!({"updateTeam": null}));
+        assert_eq!(answer["errors"][0]["path"], json!(["updateTeam", "query", "heroes"]));
+        assert_eq!(app.data("{ teams { name } }", json!({})).await["teams"][0], json!({"name": "V"}));
+        let query = "mutation { deleteTeam(input: {id: 1}) { query { __schema { queryType { name } } } } }";
+        let answer = app.graphql(query).await;
+        assert_eq!(answer["errors"][0]["message"], "`__schema` can be asked for in queries alone");
+        assert_eq!(answer.get("data"), None);
+    }
+}

@@ -618,3 +618,58 @@ on_both_databases! {
         assert_eq!(again.value().await, json!({"change": "CREATED", "id": "Hero:11002"}));
     }
 }
+
+on_both_databases! {
+    async fn a_server_without_events(app: TestApp) {
+        let app = TestApp::of::<HeroTeams>(app.database.again(), |settings| settings.db.events = false).await;
+        let create = r#"mutation { createHero(input: {name: "A", secretName: "a"}) { hero { id } } }"#;
+        assert_eq!(app.statements_of(create, json!({})).await.len(), 1);
+        write(&app, "updateHero(input: {id: 1, age: 4})").await;
+        write(&app, "deleteHero(input: {id: 1})").await;
+        assert_eq!(app.count("SELECT count(*) FROM event").await, 0);
+        let error = Stream::open(&app.router, HEROES, json!({})).await.error().await;
+        assert_eq!(error, json!({"message": "events are turned off on this server", "extensions": {"code": "BAD_USER_INPUT"}}));
+        app.db.close().await.expect("it closes");
+    }
+
+    async fn a_subscription_that_has_an_end(app: TestApp) {
+        let app = TestApp::of::<HeroTeams>(app.database.again(), |settings| {
+            settings.events.max_subscription_time = Duration::from_millis(50);
+        }).await;
+        let mut stream = Stream::open(&app.router, HEROES, json!({})).await;
+        let end = stream.next().await.expect("the end");
+        assert_eq!((end.event.as_str(), end.data), ("complete", json!(null)));
+        assert_eq!(stream.next().await, None);
+        until(async || app.events.listeners() == 0).await;
+        app.db.close().await.expect("it closes");
+    }
+
+    async fn what_is_no_subscription(app: TestApp) {
+        // As JSON there is no answer to a subscription, and as a stream there is one to everything else.
+        let refused = app.graphql("subscription { heroChanged { id } }").await;
+        assert_eq!(refused["errors"][0]["extensions"], json!({"code": "BAD_USER_INPUT"}));
+        assert_eq!(refused.get("data"), None);
+        for (query, data) in [
+            ("{ heroes { id } }", json!({"data": {"heroes": []}})),
+            (r#"mutation { createTeam(input: {name: "T", headquarters: "H"}) { team { id } } }"#,
+                json!({"data": {"createTeam": {"team": {"id": "Team:1"}}}})),
+        ] {
+            let mut stream = Stream::open(&app.router, query, json!({})).await;
+            let next = stream.next().await.expect("an answer");
+            assert_eq!((next.event.as_str(), next.id, next.data), ("next", None, data));
+            assert_eq!(stream.next().await.expect("the end").event, "complete");
+        }
+        for query in ["{", "{ nothing }", "subscription { nothing }"] {
+            let error = Stream::open(&app.router, query, json!({})).await.error().await;
+            assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{query}");
+        }
+        // What is refused before there is a stream is an answer of HTTP.
+        let get = |query: &str| Request::get(format!("/graphql?query={query}")).header(ACCEPT, "text/event-stream");
+        let mutation = get("mutation{deleteTeam(input:{id:1}){team{id}}}").body(Body::empty()).expect("a request");
+        let response = app.router.clone().oneshot(mutation).await.expect("an answer");
+        assert_eq!((response.status(), response.headers()[CONTENT_TYPE].to_str().expect("it is text")), (StatusCode::METHOD_NOT_ALLOWED, "application/json; charset=utf-8"));
+        let mut stream = Stream::of(&app.router, get("subscription{teamChanged{id}}").body(Body::empty()).expect("a request")).await;
+        write(app, "deleteTeam(input: {id: 1})").await;
+        assert_eq!(stream.value().await, json!({"id": "Team:1"}));
+    }
+}

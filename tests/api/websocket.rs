@@ -319,7 +319,7 @@ async fn busy_subscriptions_do_not_keep_others_out() {
         received[number] += 1;
         assert_eq!(message["payload"]["data"]["heroChanged"]["id"], format!("Hero:{}", received[number]));
         let (least, most) = (received.iter().min(), received.iter().max());
-        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 50), "{received:?}");
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 2), "{received:?}");
     }
     drop(socket);
     server.stop().await;

@@ -40,10 +40,18 @@ struct Shared {
     params: Mutex<HashMap<u64, Params>>,
     answers: Mutex<HashMap<u64, Outgoing>>,
     next: AtomicU64,
-    /// Operations that wait for their turn to send, each once.
-    turns: Mutex<VecDeque<u64>>,
+    turns: Mutex<Turns>,
     /// How many queries and mutations are executed.
     executed: AtomicUsize,
+}
+
+/// Whose turn it is to send.
+#[derive(Default)]
+struct Turns {
+    /// Operations that have something, each once.
+    waiting: VecDeque<u64>,
+    /// How often something was sent.
+    sent: u64,
 }
 
 /// An answer on its way to the client.
@@ -226,19 +234,28 @@ impl Executor for Operations {
         else {
             return stream::empty().boxed();
         };
-        InTurn { operations: self.clone(), operation, responses: self.responses(params), next: Next::NotAsked }.boxed()
+        InTurn {
+            operations: self.clone(),
+            operation,
+            responses: self.responses(params),
+            next: Next::NotAsked,
+            asked_after: None,
+        }
+        .boxed()
     }
 }
 
 /// The responses of an operation, each when it is its turn.
 ///
 /// The library asks its streams in the order of a hash map, always from the first one, so one that always has something
-/// would be the only one to be heard. Here each that has something waits until those have sent that had something before.
+/// would be the only one to be heard. Here all are asked before one sends, and it is the one that has waited longest.
 struct InTurn {
     operations: Operations,
     operation: u64,
     responses: BoxStream<'static, Response>,
     next: Next,
+    /// How often something had been sent when it was asked last.
+    asked_after: Option<u64>,
 }
 
 /// What an operation has to send.
@@ -253,21 +270,25 @@ impl Stream for InTurn {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
         let this = &mut *self;
-        let operation = this.operation;
+        let has_been_asked = this.asked_after == Some(lock(&this.operations.0.turns).sent);
         if matches!(this.next, Next::NotAsked) {
             let Poll::Ready(next) = this.responses.poll_next_unpin(cx) else { return Poll::Pending };
             this.next = next.map_or(Next::End, |response| Next::Response(Box::new(response)));
-            lock(&this.operations.0.turns).push_back(operation);
-            // Those that come after it are asked first whether they have something as well.
+            lock(&this.operations.0.turns).waiting.push_back(this.operation);
+        }
+        let mut turns = lock(&this.operations.0.turns);
+        this.asked_after = Some(turns.sent);
+        if !has_been_asked {
+            // The others are asked first whether they have something as well.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut turns = lock(&this.operations.0.turns);
-        if turns.front() != Some(&operation) {
+        if turns.waiting.front() != Some(&this.operation) {
             // The one whose turn it is is asked in the same round.
             return Poll::Pending;
         }
-        turns.pop_front();
+        turns.waiting.pop_front();
+        turns.sent += 1;
         drop(turns);
         Poll::Ready(match std::mem::replace(&mut this.next, Next::NotAsked) {
             Next::Response(response) => Some(*response),
@@ -278,7 +299,7 @@ impl Stream for InTurn {
 
 impl Drop for InTurn {
     fn drop(&mut self) {
-        lock(&self.operations.0.turns).retain(|operation| *operation != self.operation);
+        lock(&self.operations.0.turns).waiting.retain(|operation| *operation != self.operation);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rules of GraphQL over WebSocket (the subprotocol `graphql-transport-ws`), without sockets and clocks.
 //!
 //! async-graphql-axum knows the messages, and not all of the rules. So what a client sends is checked here first, and
-//! what the library sends is put right here before it goes out. The library knows an operation by a number of the server's
-//! own, so that what it has still to say of one that the client has ended is not taken for that of another one.
+//! what the library sends is put right here before it goes out. The library knows an operation by a number of the
+//! server's own, so that what it has still to say of one that the client has ended is not taken for that of another one.
 
 use std::collections::HashMap;
 
