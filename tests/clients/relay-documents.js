@@ -52,7 +52,22 @@ graphql`
 graphql`
   mutation documentsAppendHeroMutation($input: CreateHeroInput!, $connections: [ID!]!) {
     createHero(input: $input) {
-      hero @appendNode(connections: $connections, edgeTypeName: "HeroEdge") {
+      heroEdge @appendEdge(connections: $connections) {
+        cursor
+        node {
+          id
+          name
+        }
+      }
+    }
+  }
+`;
+
+graphql`
+  subscription documentsHeroesSubscription {
+    heroChanged(changes: [CREATED]) {
+      cursor
+      hero {
         id
         name
       }

@@ -6,19 +6,25 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { buildClientSchema, getIntrospectionQuery, printSchema } from "graphql";
+import { createClient } from "graphql-ws";
 import {
   Environment,
   Network,
+  Observable,
   RecordSource,
   Store,
   commitMutation,
   fetchQuery,
   getSingularSelector,
+  requestSubscription,
 } from "relay-runtime";
+import WebSocket from "ws";
 import { makeFolder, run } from "./folder.mjs";
 import { deadpond, input } from "./story.mjs";
 
 const [baseUrl] = process.argv.slice(2);
+// Relay says so what is wrong with the objects that it is sent.
+console.error = (message) => assert.fail(message);
 
 /** The network layer, as Relay's documentation has it. */
 async function send({ text: query }, variables) {
@@ -49,7 +55,13 @@ assert.equal(status, 0, said);
 const require = createRequire(path.join(folder, "artifacts/"));
 const artifact = (name) => require(`./${name}.graphql.js`);
 
-const environment = new Environment({ network: Network.create(send), store: new Store(new RecordSource()) });
+const sockets = createClient({ url: new URL("/graphql", baseUrl).href.replace("http", "ws"), webSocketImpl: WebSocket });
+const subscribe = ({ text: query }, variables) =>
+  Observable.create((sink) => sockets.subscribe({ query, variables }, sink));
+const network = Network.create(send, subscribe);
+// The id of an event is that of its object, which Relay would take for the same object.
+const getDataID = ({ id }, type) => (type.endsWith("Event") ? undefined : id);
+const environment = new Environment({ getDataID, network, store: new Store(new RecordSource()) });
 const query = (name, variables) =>
   fetchQuery(environment, artifact(name), variables, { fetchPolicy: "network-only" }).toPromise();
 const mutate = (name, variables) =>
@@ -89,12 +101,30 @@ assert.deepEqual(
   [["Deadpond", "Rusty-Man", "Spider-Boy"], false],
 );
 
+// Each hero is told once it is created. A client does not tell when the server has subscribed.
+const told = [];
+const subscription = requestSubscription(environment, {
+  subscription: artifact("documentsHeroesSubscription"),
+  variables: {},
+  onNext: ({ heroChanged }) => told.push(heroChanged.hero.name),
+  onError: (error) => told.push(error.message),
+});
+while (told.length === 0) {
+  await mutate("documentsCreateHeroMutation", { input: { name: "Anybody", secretName: "?" } });
+}
+
 // A new object goes to the end of the connection without being asked for.
 await mutate("documentsAppendHeroMutation", {
   input: { name: "Black Lion", secretName: "?", teams: { connect: ["Team:1"] } },
   connections: [page.heroesConnection.__id],
 });
 assert.deepEqual(names(read(team)), ["Deadpond", "Rusty-Man", "Spider-Boy", "Black Lion"]);
+while (told.at(-1) !== "Black Lion") {
+  await new Promise((resolve) => setTimeout(resolve, 10));
+}
+assert.ok(told.slice(0, -1).every((name) => name === "Anybody"), told.join());
+subscription.dispose();
+await sockets.dispose();
 ({ team } = await query("documentsHeroesQuery", { count: 9 }));
 assert.deepEqual(names(read(team)), ["Deadpond", "Rusty-Man", "Spider-Boy", "Black Lion"]);
 
