@@ -256,6 +256,8 @@ impl Sqlite {
         work: impl Fn(&Open) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, sqlx::Error> {
         let Some(connection) = &self.connection else { return Err(sqlx::Error::WorkerCrashed) };
+        // How long another process is waited for. SQLite counts whole milliseconds, and may give up a moment before.
+        let mut left = BUSY_TIMEOUT;
         let result = match run_on {
             RunOn::BlockingPool => return Box::pin(self.run_on_thread(work)).await,
             RunOn::Caller => {
@@ -265,14 +267,16 @@ impl Sqlite {
             RunOn::CurrentThread(deadline) => {
                 self.watch.set(u64::MAX, deadline);
                 // SQLite does not ask whether to go on while it waits for a lock.
-                let left = deadline.map_or(BUSY_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-                connection.run(left.min(BUSY_TIMEOUT), &work)
+                if let Some(deadline) = deadline {
+                    left = left.min(deadline.saturating_duration_since(Instant::now()));
+                }
+                connection.run(left, &work)
             }
         };
         match (result, run_on) {
             (Err(cause), RunOn::Caller) if may_take_longer(&cause) => Box::pin(self.run_on_thread(work)).await,
             (Err(cause), RunOn::CurrentThread(Some(deadline)))
-                if may_take_longer(&cause) && deadline <= Instant::now() =>
+                if may_take_longer(&cause) && (left < BUSY_TIMEOUT || deadline <= Instant::now()) =>
             {
                 Err(time_is_over())
             }
