@@ -501,9 +501,10 @@ struct Follower {
 
 on_both_databases! {
     async fn clients_that_break_off_and_go_on(app: TestApp) {
-        const STEPS: usize = 600;
         let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
         eprintln!("TEST_SEED={seed}");
+        // More of them take more time: TEST_STEPS=10000.
+        let steps = std::env::var("TEST_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(600);
         let mut random = fastrand::Rng::with_seed(seed);
         let other = TestApp::of::<HeroTeams>(app.database.again(), |settings| {
             // The two do not tell each other anything here.
@@ -513,7 +514,7 @@ on_both_databases! {
         let mut model: Vec<Value> = Vec::new();
         let (mut heroes, mut next) = (Vec::<usize>::new(), 1);
         let mut followers: Vec<Follower> = Vec::new();
-        for _ in 0..STEPS {
+        for _ in 0..steps {
             match random.u8(..100) {
                 0..45 => {
                     let (change, id) = match random.u8(..10) {

@@ -243,3 +243,78 @@ impl Close {
         Self { code, reason: reason[..reason.floor_char_boundary(Self::MAX_REASON)].to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Protocol, Received, Sent};
+
+    /// A connection that has been initialised.
+    fn ready() -> Protocol {
+        let mut protocol = Protocol::new(2);
+        assert!(matches!(protocol.receive(r#"{"type": "connection_init"}"#), Received::Init(_)));
+        protocol.initialized();
+        protocol
+    }
+
+    fn subscribe(protocol: &mut Protocol, id: &str) -> Received {
+        protocol.receive(&format!(r#"{{"type": "subscribe", "id": "{id}", "payload": {{"query": "{{ a }}"}}}}"#))
+    }
+
+    fn begin(protocol: &mut Protocol, id: &str) -> u64 {
+        match subscribe(protocol, id) {
+            Received::Subscribe(number, ..) => number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn code(received: &Received) -> Option<u16> {
+        if let Received::Close(close) = received { Some(close.code) } else { None }
+    }
+
+    #[test]
+    fn what_is_left_of_an_operation_is_not_taken_for_another_one() {
+        let mut protocol = ready();
+        let first = begin(&mut protocol, "a");
+        assert!(matches!(protocol.receive(r#"{"type": "complete", "id": "a"}"#), Received::Forward(_)));
+        let second = begin(&mut protocol, "a");
+        assert_ne!(first, second);
+        // The library says once more what it has of the first one.
+        assert_eq!(protocol.answer(first, Kind::Next, b"{}"), None);
+        assert_eq!(protocol.send(format!(r#"{{"type": "complete", "id": "{first}"}}"#)), Sent::Nothing);
+        let answer = protocol.answer(second, Kind::Next, br#"{"data":1}"#);
+        assert_eq!(answer.as_deref(), Some(r#"{"type":"next","id":"a","payload":{"data":1}}"#));
+        let complete = Sent::Text(r#"{"id":"a","type":"complete"}"#.to_owned());
+        assert_eq!(protocol.send(format!(r#"{{"type": "complete", "id": "{second}"}}"#)), complete);
+        assert_eq!(protocol.answer(second, Kind::Next, b"{}"), None);
+    }
+
+    #[test]
+    fn nothing_comes_after_an_error() {
+        let mut protocol = ready();
+        let number = begin(&mut protocol, "a\\\"");
+        let next = format!(r#"{{"type": "next", "id": "{number}", "payload": {{"data": 7}}}}"#);
+        assert_eq!(protocol.send(next), Sent::Answer { operation: number, answer: 7 });
+        let error = protocol.answer(number, Kind::Error, b"[1]");
+        assert_eq!(error.as_deref(), Some(r#"{"type":"error","id":"a\"","payload":[1]}"#));
+        assert_eq!(protocol.send(format!(r#"{{"type": "complete", "id": "{number}"}}"#)), Sent::Nothing);
+        // Its id is free.
+        begin(&mut protocol, "a\\\"");
+    }
+
+    #[test]
+    fn who_says_what_when() {
+        let mut protocol = Protocol::new(2);
+        assert!(protocol.is_new());
+        assert_eq!(code(&subscribe(&mut protocol, "a")), Some(4401));
+        assert!(matches!(protocol.receive(r#"{"type": "connection_init", "payload": null}"#), Received::Init(_)));
+        assert!(!protocol.is_new());
+        // Until the credential has been looked at, nothing can be asked for.
+        assert_eq!(code(&subscribe(&mut protocol, "a")), Some(4401));
+        assert_eq!(code(&protocol.receive(r#"{"type": "connection_init"}"#)), Some(4429));
+        protocol.initialized();
+        begin(&mut protocol, "a");
+        assert_eq!(code(&subscribe(&mut protocol, "a")), Some(4409));
+        begin(&mut protocol, "b");
+        assert!(matches!(subscribe(&mut protocol, "c"), Received::Reply(_)));
+    }
+}
