@@ -6,12 +6,12 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::sqlx::{
-    Executor as _, PgPool,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    AssertSqlSafe, Executor as _, PgPool,
+    postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::DatabaseUrl;
+use super::{DatabaseUrl, connector::named};
 
 /// The name of the channel.
 const CHANNEL: &str = "hero_teams";
@@ -29,14 +29,12 @@ impl Channel {
     #[must_use]
     pub fn new(url: &DatabaseUrl) -> Option<Self> {
         let DatabaseUrl::Postgres(options) = url else { return None };
-        let name = options.get_application_name().unwrap_or("hero-teams").to_owned();
-        let options: PgConnectOptions = (**options).clone().application_name(&name);
-        Some(Self(PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options)))
+        Some(Self(PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(named(options))))
     }
 
     /// Tells all servers. One that is not reached finds out by itself a moment later.
     pub async fn notify(&self) {
-        if let Err(error) = self.0.execute("NOTIFY hero_teams").await {
+        if let Err(error) = self.0.execute(AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).await {
             tracing::debug!(%error, "other servers could not be told of events");
             sleep(BACKOFF).await;
         }
@@ -57,7 +55,7 @@ impl Channel {
         listener.listen(CHANNEL).await?;
         heard.notify_one();
         loop {
-            // None when the connection was lost and is there again.
+            // None when the connection was lost and another one has been opened.
             listener.try_recv().await?;
             heard.notify_one();
         }

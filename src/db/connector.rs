@@ -53,8 +53,7 @@ impl Connector {
             ("statement_timeout", milliseconds(settings.statement_timeout)),
             ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
         ];
-        let name = options.get_application_name().unwrap_or("hero-teams");
-        let options = (options.clone().application_name(name))
+        let options = named(options)
             // They come after those of the URL, and so before them.
             .options(in_force.clone())
             .options(KEEPALIVE)
@@ -73,6 +72,12 @@ impl Connector {
             Self::Postgres(_) => DbBackend::Postgres,
         }
     }
+}
+
+/// The options, with a name by which PostgreSQL knows the program.
+pub fn named(options: &PgConnectOptions) -> PgConnectOptions {
+    let name = options.get_application_name().unwrap_or("hero-teams");
+    options.clone().application_name(name)
 }
 
 impl Asked {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::store::event::{Event, Position};
 
-/// The greatest number of events that are kept. Who is so many behind is too slow.
+/// The greatest number of events that are kept. A client that has so many still to take is too slow.
 const MAX_EVENTS: usize = 10_000;
 /// The greatest number of events in a batch: what is read for all of them is in memory at once.
 const MAX_BATCH: usize = 100;

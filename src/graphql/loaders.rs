@@ -133,13 +133,7 @@ impl Loaders {
     /// What the database says.
     pub async fn rows(&self, entity: &'static Entity, keys: impl Iterator<Item = i64>) -> Loaded<Vec<Option<Row>>> {
         let loader = self.rows.get_or_init(|| loader(&self.db));
-        let keys: Vec<_> = keys.map(|key| RowKey { entity, key }).collect();
-        let rows = match loader.try_load_many(keys.clone()).await {
-            Ok(rows) => rows,
-            Err(error) => return no_entry(error),
-        };
-        let row = |key| rows.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
-        keys.iter().map(row).collect()
+        load_keys(loader, keys.map(|key| RowKey { entity, key }).collect()).await
     }
 
     /// The same page of the lists of many parents.
@@ -205,13 +199,22 @@ async fn load_many<Q: Question>(
     if let [parent] = parents[..] {
         return Ok(vec![loader.try_load(key(parent)).await.unwrap_or_else(no_entry)?]);
     }
-    let keys: Vec<_> = parents.into_iter().map(key).collect();
-    let answers = match loader.try_load_many(keys.clone()).await {
-        Ok(answers) => answers,
+    load_keys(loader, parents.into_iter().map(key).collect()).await
+}
+
+/// What a loader has for keys, in their order.
+async fn load_keys<K, T>(loader: &Loader<K, Loaded<T>, DbBatch>, keys: Vec<K>) -> Loaded<Vec<T>>
+where
+    K: Clone + Eq + Hash + Debug,
+    T: Clone,
+    DbBatch: BatchFn<K, Loaded<T>>,
+{
+    let entries = match loader.try_load_many(keys.clone()).await {
+        Ok(entries) => entries,
         Err(error) => return no_entry(error),
     };
-    let answer = |key| answers.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
-    keys.iter().map(answer).collect()
+    let entry = |key| entries.get(key).cloned().unwrap_or_else(|| no_entry(std::io::ErrorKind::NotFound.into()));
+    keys.iter().map(entry).collect()
 }
 
 /// A batch answers every key, so a loader without an entry is a fault of the server.

@@ -30,7 +30,7 @@ use crate::{
     store::event::Position,
 };
 
-/// The greatest number of bytes of answers that a feed keeps for subscriptions which are a little behind, and the
+/// The greatest number of bytes of answers that a feed keeps for subscriptions that come to them later, and the
 /// greatest number of batches.
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_BATCHES: usize = 64;

@@ -66,39 +66,34 @@ impl Asked {
             tracing::debug!(method = %self.method, path = self.path, status, ms, "answered");
             return;
         }
-        let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
-        let principal = measured.and_then(|measured| measured.principal.as_ref());
-        tracing::info!(
-            method = %self.method,
-            path = self.path,
-            client = self.client.map(tracing::field::display),
-            status = status.as_u16(),
-            ms = milliseconds(time),
-            operation = measured.and_then(|measured| measured.operation_name.as_deref()),
-            statements = measured.map(|measured| measured.statements),
-            statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
-            errors = codes,
-            principal = principal.and_then(|principal| principal.name.as_deref()),
-            scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
-            credential_refused = measured.and_then(|measured| measured.refused),
-            "answered"
-        );
+        line(Some((self, status)), time, measured);
     }
 }
 
 /// Writes the line of a query or a mutation that came over a WebSocket.
 pub fn log_operation(measured: &Measured, time: Duration) {
-    let codes = Some(measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
-    let principal = measured.principal.as_ref();
+    line(None, time, Some(measured));
+}
+
+/// Writes the line of a request with its status, or of an operation of a WebSocket.
+fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<&Measured>) {
+    let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
+    let principal = measured.and_then(|measured| measured.principal.as_ref());
+    let asked = request.map(|(asked, _)| asked);
     tracing::info!(
-        protocol = "graphql-transport-ws",
+        protocol = request.is_none().then_some("graphql-transport-ws"),
+        method = asked.map(|asked| tracing::field::display(&asked.method)),
+        path = asked.map(|asked| asked.path.as_str()),
+        client = asked.and_then(|asked| asked.client).map(tracing::field::display),
+        status = request.map(|(_, status)| status.as_u16()),
         ms = milliseconds(time),
-        operation = measured.operation_name.as_deref(),
-        statements = measured.statements,
-        statement_ms = milliseconds(measured.statement_time),
+        operation = measured.and_then(|measured| measured.operation_name.as_deref()),
+        statements = measured.map(|measured| measured.statements),
+        statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
         errors = codes,
         principal = principal.and_then(|principal| principal.name.as_deref()),
         scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
+        credential_refused = measured.and_then(|measured| measured.refused),
         "answered"
     );
 }

@@ -20,12 +20,10 @@ impl MediaType {
     /// `application/json` when it takes anything. None when it takes neither.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(header::ACCEPT).iter().peekable();
-        if values.peek().is_none() {
+        if !headers.contains_key(header::ACCEPT) {
             return Some(Self::Json);
         }
-        let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let ranges: Vec<_> = ranges.filter_map(range).collect();
+        let ranges: Vec<_> = ranges(headers).collect();
         // For each type the range counts that says most exactly what is meant (RFC 9110, 12.5.1).
         let range_for = |media_type| {
             let matching = ranges.iter().enumerate().filter(|(_, range)| {
@@ -49,9 +47,7 @@ impl MediaType {
     /// Whether a client takes a stream of events, though it may like something else better.
     #[must_use]
     pub fn takes_event_stream(headers: &HeaderMap) -> bool {
-        let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut ranges = values.flat_map(|value| value.split(',')).filter_map(range);
-        ranges.any(|range| range.media_type == Some(Self::EventStream) && range.quality > 0)
+        ranges(headers).any(|range| range.media_type == Some(Self::EventStream) && range.quality > 0)
     }
 
     /// The header `Content-Type` of an answer.
@@ -85,6 +81,12 @@ struct Range {
     exactness: u8,
     /// How much it is liked, from 0 to 1,000.
     quality: u16,
+}
+
+/// The ranges in the header `Accept` in which the server can answer.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = Range> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(range)
 }
 
 /// A range in which the server can answer.

@@ -297,7 +297,8 @@ pub async fn write_deleted(txn: &Transaction, entity: &'static Entity, keys: &BT
 /// When the database does not answer.
 pub async fn after(db: &Db, position: Position, limit: u32) -> Result<Events, StoreError> {
     let columns = "kind, change, first_key, second_key, fields, at";
-    let rows = if db.read.get_database_backend() == DbBackend::Postgres {
+    let is_postgres = db.read.get_database_backend() == DbBackend::Postgres;
+    let rows = if is_postgres {
         let sql = format!(
             "SELECT xid::text::bigint AS xid_number, seq, {columns}, \
              xid < pg_snapshot_xmin(pg_current_snapshot()) AS is_ready FROM {TABLE} \
@@ -309,12 +310,10 @@ pub async fn after(db: &Db, position: Position, limit: u32) -> Result<Events, St
         let sql = format!("SELECT 0 AS xid_number, seq, {columns} FROM {TABLE} WHERE seq > ? ORDER BY seq LIMIT ?");
         query(db, sql, [position.seq.into(), i64::from(limit).into()]).await?
     };
-    let is_postgres = db.read.get_database_backend() == DbBackend::Postgres;
     let mut events = Events { is_cut: rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX), ..Events::default() };
     for row in rows {
         let is_ready: bool = if is_postgres { row.try_get("", "is_ready")? } else { true };
-        let event = event(&row)?;
-        match event {
+        match event(&row)? {
             Some(event) if is_ready => events.ready.push(event),
             Some(event) => events.held.push(event.position),
             // A newer version of the program has written it.

@@ -172,7 +172,7 @@ on_both_databases! {
         let data = app.data(query, json!({"after": cursor})).await;
         assert_eq!(data, json!({"heroesConnection": {"nodes": [{"id": "Hero:2"}]}}));
 
-        // What was deleted is as it was, and is there no longer for what is read after it.
+        // What was deleted is as it was, and does not exist any more for what is read after it.
         let query = "mutation { deleteHero(input: {id: 1}) { before: hero { name teams { name } } query { heroes { id } }
             also: query { hero(id: 1) { id } node(id: \"Team:1\") { id } } hero { id } } }";
         assert_eq!(app.data(query, json!({})).await, json!({"deleteHero": {

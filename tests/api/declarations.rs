@@ -72,20 +72,8 @@ static CONNECTION: Entity = Entity { name: "TeamFilter", one: "x", many: "xs", .
 
 static RENAMED: LazyLock<Link> = LazyLock::new(|| Link::along("Belonging", &hero::TeamsOfHero));
 static TWO_NAMES: Entity = hero_with(&[], &[Relation::new("teams", "teamCount", "teams", &TEAM, &RENAMED)]);
-static OTHER_TEAM: Entity =
-    Entity { relations: &[Relation::new("heroes", "heroCount", "heroes", &TWO_NAMES, &HEROES_OF_TEAM)], ..TEAM_ALONE };
-const TEAM_ALONE: Entity = Entity {
-    name: "Team",
-    one: "team",
-    many: "teams",
-    about: "A team.",
-    table: &team::Entity,
-    key: Column::key(&team::Column::Id),
-    columns: &[],
-    relations: &[],
-};
 
-api!(TwoNames: &TWO_NAMES, &OTHER_TEAM);
+api!(TwoNames: &TWO_NAMES, &TEAM);
 api!(Backwards: &BACKWARDS, &TEAM);
 api!(Alone: &ALONE);
 api!(Twice: &TWICE);

@@ -491,7 +491,7 @@ async fn a_transaction_that_is_open_for_long() {
     servers.stop().await;
 }
 
-/// A client that is behind: what it waits for is what the model has, however often it breaks off and goes on.
+/// A client that takes some events at a time: it gets what the model has, however often it breaks off and goes on.
 struct Follower {
     stream: Stream,
     /// How many of all events it has.

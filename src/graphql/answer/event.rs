@@ -143,12 +143,10 @@ impl Watch {
     pub async fn occurrences(&self, db: &Db, events: &[Event]) -> Result<Vec<Occurrence>, StoreError> {
         let table = self.table();
         let events = events.iter().filter(|event| *event.table == *table && self.waits_for(event));
-        let Watched::Entity(entity) = self.watched else {
-            return Ok(events.map(|event| Occurrence { event: event.clone(), row: None }).collect());
+        let entity = match self.watched {
+            Watched::Entity(entity) if !self.filter.is_empty() => entity,
+            _ => return Ok(events.map(|event| Occurrence { event: event.clone(), row: None }).collect()),
         };
-        if self.filter.is_empty() {
-            return Ok(events.map(|event| Occurrence { event: event.clone(), row: None }).collect());
-        }
         let events: Vec<&Event> = events.collect();
         let exists = |event: &&&Event| event.change != Change::Deleted;
         let mut keys: Vec<i64> = events.iter().filter(exists).filter_map(|event| event.keys[0]).collect();

@@ -239,7 +239,7 @@ impl Socket {
                     ping_at = Instant::now() + settings.ping_interval;
                     pong_end.get_or_insert_with(|| Instant::now() + PONG_TIMEOUT);
                 }
-                // Nobody is there to be told.
+                // The client has gone, and cannot be told.
                 () = until(pong_end) => return None,
                 () = stop(&mut stopping), if !is_stopping => is_stopping = true,
             }
