@@ -90,6 +90,14 @@ impl Connection {
         Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health, serializable })
     }
 
+    /// The number of the process that serves it; none on SQLite.
+    pub fn pid(&self) -> Option<i32> {
+        match &self.driver {
+            Driver::Sqlite(_) => None,
+            Driver::Postgres(_, pid) => Some(*pid),
+        }
+    }
+
     pub fn generation(&self) -> u64 {
         self.generation
     }

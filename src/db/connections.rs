@@ -15,10 +15,10 @@ use super::{
     claim::Claim,
     connection::Isolation,
     connector::Connector,
-    error::unanswered_commit,
+    error::{unanswered_commit, unanswered_if_lost},
     pool::{Pool, PooledConnection},
     sqlite::RunOn,
-    statement_meter::StatementMeter,
+    statement_meter::{Run, StatementMeter},
 };
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
@@ -39,6 +39,8 @@ pub struct Transaction {
     backend: DbBackend,
     /// Where its statements run.
     run_on: RunOn,
+    /// Whether it is one statement, which commits itself.
+    is_implicit: bool,
 }
 
 /// After a read that took longer than this, other tasks have their turn.
@@ -60,22 +62,24 @@ impl Connections {
     ///
     /// When no connection gets free in time, or the database does not answer.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.begin_in(RunOn::BlockingPool, Isolation::Serializable).await
+        self.begin_in(RunOn::BlockingPool, Some(Isolation::Serializable)).await
     }
 
-    /// Begins a transaction whose statements run in a place.
-    pub(super) async fn begin_in(&self, run_on: RunOn, isolation: Isolation) -> Result<Transaction, DbErr> {
+    /// Begins a transaction whose statements run in a place. Without an isolation level it is not begun at all: its one
+    /// statement is a transaction by itself, as PostgreSQL has it. That saves two trips.
+    pub(super) async fn begin_in(&self, run_on: RunOn, isolation: Option<Isolation>) -> Result<Transaction, DbErr> {
+        let begun = |lease| {
+            let (lease, meter, backend) = (Mutex::new(lease), Arc::clone(&self.meter), self.pool.connector().backend());
+            Transaction { lease, meter, backend, run_on, is_implicit: isolation.is_none() }
+        };
         let mut may_repeat = true;
         loop {
             let mut lease = self.lease(Claim::First, None).await?;
+            let Some(isolation) = isolation else { return Ok(begun(lease)) };
             match self.meter.until_deadline(lease.connection()?.begin(run_on, isolation)).await? {
                 // Nothing has been done in it.
                 Err(_) if lease.is_outdated() && std::mem::take(&mut may_repeat) => {}
-                begun => {
-                    begun?;
-                    let (lease, meter) = (Mutex::new(lease), Arc::clone(&self.meter));
-                    return Ok(Transaction { lease, meter, backend: self.pool.connector().backend(), run_on });
-                }
+                result => return result.map(|()| begun(lease)),
             }
         }
     }
@@ -149,6 +153,9 @@ impl Transaction {
     /// What the database says. Nothing is written then, unless the answer did not come
     /// ([`super::StoreError::Unanswered`]).
     pub async fn commit(self) -> Result<(), DbErr> {
+        if self.is_implicit {
+            return Ok(());
+        }
         let mut lease = self.lease.into_inner();
         let end = self.meter.deadline_and(lease.commit_timeout());
         let committed = timeout_at(end, lease.connection()?.commit(self.run_on.without_deadline())).await;
@@ -156,6 +163,16 @@ impl Transaction {
             lease.abandon();
             Err(unanswered_commit("it took too long"))
         })
+    }
+
+    fn run(&self, lease: &PooledConnection) -> Run {
+        let interrupt = if self.is_implicit { lease.interrupt() } else { None };
+        Run { on: self.run_on, start: Instant::now(), interrupt }
+    }
+
+    /// What a statement gives. When the connection to one that commits itself has ended, it may have done so.
+    fn ended<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        if self.is_implicit { result.map_err(unanswered_if_lost) } else { result }
     }
 
     /// Gives up its connection, because others may not be what this one is.
@@ -182,14 +199,15 @@ impl ConnectionTrait for Connections {
         let (_permit, mut lease) = self.permit(&statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.meter.execute(connection, (RunOn::BlockingPool, start), statement).await
+        self.meter.execute(connection, reading(RunOn::BlockingPool, start), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let (_permit, mut lease) = self.permit(sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.meter.run(sql, start, connection.execute_unprepared(RunOn::BlockingPool, sql.into())).await
+        let run = reading(RunOn::BlockingPool, start);
+        self.meter.run(sql, run, connection.execute_unprepared(RunOn::BlockingPool, sql.into())).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -199,7 +217,7 @@ impl ConnectionTrait for Connections {
             let (permit, mut lease) = self.permit(&statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let result = self.meter.query_one(connection, (RunOn::Caller, start), statement).await;
+            let result = self.meter.query_one(connection, reading(RunOn::Caller, start), statement).await;
             let is_outdated = lease.is_outdated();
             drop((permit, lease));
             match once_more.take() {
@@ -219,7 +237,7 @@ impl ConnectionTrait for Connections {
             let (permit, mut lease) = self.permit(&statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let result = self.meter.query_all(connection, (RunOn::Caller, start), statement).await;
+            let result = self.meter.query_all(connection, reading(RunOn::Caller, start), statement).await;
             let is_outdated = lease.is_outdated();
             drop((permit, lease));
             match once_more.take() {
@@ -233,6 +251,11 @@ impl ConnectionTrait for Connections {
     }
 }
 
+/// How a statement runs that the deadline cuts off.
+fn reading(on: RunOn, start: Instant) -> Run {
+    Run { on, start, interrupt: None }
+}
+
 #[async_trait]
 impl ConnectionTrait for Transaction {
     fn get_database_backend(&self) -> DbBackend {
@@ -241,21 +264,26 @@ impl ConnectionTrait for Transaction {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.meter.execute(lease.connection()?, (self.run_on, Instant::now()), statement).await
+        let run = self.run(&lease);
+        self.ended(self.meter.execute(lease.connection()?, run, statement).await)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.meter.run(sql, Instant::now(), lease.connection()?.execute_unprepared(self.run_on, sql.into())).await
+        let run = self.run(&lease);
+        let executed = lease.connection()?.execute_unprepared(self.run_on, sql.into());
+        self.ended(self.meter.run(sql, run, executed).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.meter.query_one(lease.connection()?, (self.run_on, Instant::now()), statement).await
+        let run = self.run(&lease);
+        self.ended(self.meter.query_one(lease.connection()?, run, statement).await)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut lease = self.lease.lock().await;
-        self.meter.query_all(lease.connection()?, (self.run_on, Instant::now()), statement).await
+        let run = self.run(&lease);
+        self.ended(self.meter.query_all(lease.connection()?, run, statement).await)
     }
 }

@@ -32,6 +32,11 @@ pub enum StoreError {
     Database(DbErr),
 }
 
+/// What PostgreSQL says of a row that is missing (23503).
+const FOREIGN_KEY_VIOLATION: &str = "violates foreign key constraint";
+/// What a coordinator of Citus says when a worker did not commit, or did not say that it has.
+const FAILED_COMMIT: &str = "could not commit transaction for shard";
+
 /// A task that did not end: it panicked, which goes on here, or the server is stopping.
 impl From<JoinError> for StoreError {
     fn from(error: JoinError) -> Self {
@@ -115,6 +120,9 @@ impl From<DbErr> for StoreError {
                 // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
                 Some("40001" | "40P01" | "23503") => Self::Conflict,
+                // internal_error: a coordinator of Citus has lost the code on the way from a worker.
+                Some("XX000") if database.message().contains(FOREIGN_KEY_VIOLATION) => Self::Conflict,
+                Some("XX000") if database.message().starts_with(FAILED_COMMIT) => Self::Unanswered(error),
                 // query_canceled
                 Some("57014") => Self::Timeout,
                 Some(code) if is_unavailable(code) => Self::Unavailable(error),
@@ -188,6 +196,16 @@ fn sql_state(error: &sqlx::Error) -> Option<&str> {
 /// What a commit fails with whose answer did not come: because the connection broke, or because it took too long.
 pub fn unanswered_commit(cause: impl Into<Box<dyn Error + Send + Sync>>) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(UnansweredCommit(cause.into()))))))
+}
+
+/// What a statement that commits itself fails with. When the connection has ended, its answer did not come.
+pub fn unanswered_if_lost(error: DbErr) -> DbErr {
+    match &error {
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) if is_lost(cause) => {
+            unanswered_commit(Arc::clone(cause))
+        }
+        _ => error,
+    }
 }
 
 /// It also travels as the cause of a [`DbErr`].

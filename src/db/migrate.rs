@@ -170,7 +170,7 @@ impl Db {
         }
         // Read committed: a snapshot from before the wait would not show what the other server has done.
         let txn = loop {
-            match write.begin_in(RunOn::BlockingPool, Isolation::ReadCommitted).await {
+            match write.begin_in(RunOn::BlockingPool, Some(Isolation::ReadCommitted)).await {
                 // SQLite gives up after some seconds, but another server may take longer.
                 Err(error) if is_locked(&error) => {
                     tracing::warn!("another process writes to the database; the migrations wait for it");

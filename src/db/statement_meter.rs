@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -19,7 +20,8 @@ use tokio::{
 use super::{
     claim::{Claim, LongStatements},
     connection::Connection,
-    error::deadline_exceeded,
+    error::{deadline_exceeded, unanswered_commit},
+    pool::Interrupt,
     sqlite::RunOn,
 };
 
@@ -38,6 +40,16 @@ pub struct StatementMeter {
     statements: AtomicU32,
     nanoseconds: AtomicU64,
     observer: Option<Arc<Observer>>,
+}
+
+/// How a statement runs.
+#[derive(Debug)]
+pub struct Run {
+    pub on: RunOn,
+    pub start: Instant,
+    /// What interrupts it at the deadline, when it commits itself: its answer is the only one that tells what is
+    /// written, so it is waited for.
+    pub interrupt: Option<Interrupt>,
 }
 
 /// The greatest number of statements of one request that read at the same time.
@@ -122,18 +134,39 @@ impl StatementMeter {
         }
     }
 
-    /// Runs a statement that starts now.
+    /// Runs a statement.
     pub async fn run<T>(
         &self,
         sql: &str,
-        start: Instant,
+        run: Run,
         statement: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
+        let Run { start, interrupt, .. } = run;
         if self.deadline.is_some_and(|deadline| deadline <= start) {
             return Err(deadline_exceeded());
         }
         let _running = Running { meter: self, sql, start };
-        self.until_deadline(statement).await?
+        match interrupt {
+            None => self.until_deadline(statement).await?,
+            Some(interrupt) => self.until_answered(interrupt, statement).await,
+        }
+    }
+
+    /// Waits for a statement that commits itself. At the deadline it is interrupted, and its answer is still waited for
+    /// as long as that to a commit is.
+    async fn until_answered<T>(
+        &self,
+        interrupt: Interrupt,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let Some(deadline) = self.deadline else { return statement.await };
+        let mut statement = pin!(statement);
+        if let Ok(result) = timeout_at(deadline, &mut statement).await {
+            return result;
+        }
+        let end = deadline + interrupt.commit_timeout();
+        let interrupted = async { tokio::join!(interrupt.send(), statement).1 };
+        timeout_at(end, interrupted).await.unwrap_or_else(|_| Err(unanswered_commit("it took too long")))
     }
 
     fn observe(&self, statement: &Statement) {
@@ -145,34 +178,37 @@ impl StatementMeter {
     pub async fn execute(
         &self,
         connection: &mut Connection,
-        (run_on, start): (RunOn, Instant),
+        run: Run,
         statement: Statement,
     ) -> Result<ExecResult, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.execute(run_on, Arc::clone(&sql), statement.values)).await
+        let executed = connection.execute(run.on, Arc::clone(&sql), statement.values);
+        self.run(&sql, run, executed).await
     }
 
     pub async fn query_one(
         &self,
         connection: &mut Connection,
-        (run_on, start): (RunOn, Instant),
+        run: Run,
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_one(run_on, Arc::clone(&sql), statement.values)).await
+        let queried = connection.query_one(run.on, Arc::clone(&sql), statement.values);
+        self.run(&sql, run, queried).await
     }
 
     pub async fn query_all(
         &self,
         connection: &mut Connection,
-        (run_on, start): (RunOn, Instant),
+        run: Run,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         self.observe(&statement);
         let sql: Arc<str> = statement.sql.into();
-        self.run(&sql, start, connection.query_all(run_on, Arc::clone(&sql), statement.values)).await
+        let queried = connection.query_all(run.on, Arc::clone(&sql), statement.values);
+        self.run(&sql, run, queried).await
     }
 }
 

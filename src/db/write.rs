@@ -29,6 +29,12 @@ pub trait UnitOfWork: Send + Sync + 'static {
         true
     }
 
+    /// Whether the n-th attempt is one statement that depends on no read, so that it needs no BEGIN and no COMMIT on
+    /// PostgreSQL.
+    fn is_one_statement(&self, _attempt: u32) -> bool {
+        false
+    }
+
     /// Runs the statements, in the n-th attempt at it. The attempts before were rolled back.
     fn run(&self, txn: &Transaction, attempt: u32) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
@@ -116,7 +122,12 @@ impl Db {
     }
 
     async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, run_on: RunOn) -> Result<W::Output, StoreError> {
-        let isolation = if work.reads() { Isolation::Serializable } else { Isolation::ReadCommitted };
+        let is_postgres = self.write.get_database_backend() == DbBackend::Postgres;
+        let isolation = match () {
+            () if is_postgres && work.is_one_statement(attempt) => None,
+            () if work.reads() => Some(Isolation::Serializable),
+            () => Some(Isolation::ReadCommitted),
+        };
         let txn = self.write.begin_in(run_on, isolation).await?;
         let output = work.run(&txn, attempt).await?;
         txn.commit().await?;

@@ -51,11 +51,14 @@ impl UnitOfWork for Creation {
         self.new.iter().flat_map(|new| &new.related).any(|related| !related.connect_or_create.is_empty())
     }
 
+    fn is_one_statement(&self, attempt: u32) -> bool {
+        attempt == 1 && self.new.len() == 1 && !self.reads()
+    }
+
     async fn run(&self, txn: &Transaction, attempt: u32) -> Result<Self::Output, StoreError> {
         let Self { entity, new, events } = self;
         if let [new] = &new[..]
-            && attempt == 1
-            && !self.reads()
+            && self.is_one_statement(attempt)
             && (*events || new.related.iter().any(|related| related.objects() > 0))
             && txn.get_database_backend() == DbBackend::Postgres
         {

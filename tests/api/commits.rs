@@ -17,7 +17,10 @@ use crate::{
 
 const READ: &str = "{ heroes { name } }";
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
-const STUCK: &str = r#"mutation { createHero(input: {name: "stuck", secretName: "B"}) { hero { name } } }"#;
+/// Several heroes are several statements, which have a BEGIN and a COMMIT. One hero is one statement on PostgreSQL.
+const CREATE_TWO: &str = r#"mutation { createHeroes(input: [{name: "A", secretName: "B"}, {name: "C", secretName: "D"}]) { heroes { name } } }"#;
+const STUCK: &str = r#"mutation { createHeroes(input: [{name: "stuck", secretName: "B"}, {name: "C", secretName: "D"}]) { heroes { name } } }"#;
+const STUCK_ALONE: &str = r#"mutation { createHero(input: {name: "stuck", secretName: "B"}) { hero { name } } }"#;
 const UNANSWERED: &str = "the database did not answer the commit; this may be written, or not";
 
 /// Lets the commit of a hero of this name do something.
@@ -113,10 +116,10 @@ fn within(app: &TestApp, seconds: u64) -> Router {
     router(app.db.for_request(Instant::now() + Duration::from_secs(seconds)))
 }
 
-fn assert_unanswered(answer: &Value) {
-    let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": ["createHero"],
+fn assert_unanswered(answer: &Value, path: &str) {
+    let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": [path],
         "extensions": {"code": "UNAVAILABLE"}});
-    assert_eq!(*answer, json!({"data": {"createHero": null}, "errors": [error]}));
+    assert_eq!(*answer, json!({"data": {path: null}, "errors": [error]}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +139,7 @@ async fn processes_that_stop_in_a_commit() {
     let clients = clients.await;
     if let Some(stopped) = Stopped::new(committing_processes(&app).await) {
         for client in clients {
-            assert_unanswered(&client.await.expect("the client does not panic"));
+            assert_unanswered(&client.await.expect("the client does not panic"), "createHeroes");
         }
         // Connections and turns are free, and the processes still stand.
         app.data(CREATE, json!({})).await;
@@ -186,7 +189,7 @@ async fn ready_when_no_writer_comes_back() {
     drop(lock);
     for client in clients {
         let answer = client.await.expect("the client does not panic");
-        assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "stuck"}}}}));
+        assert_eq!(answer, json!({"data": {"createHeroes": {"heroes": [{"name": "stuck"}, {"name": "C"}]}}}));
     }
     assert_ready(&app, READY).await;
     outside.close().await.expect("the database closes");
@@ -214,7 +217,7 @@ async fn a_commit_that_all_writers_wait_for() {
     // Its connection has gone in the middle of the commit.
     line.rules.swallow_calls();
     for client in alone {
-        assert_unanswered(&client.await.expect("the client does not panic"));
+        assert_unanswered(&client.await.expect("the client does not panic"), "createHeroes");
     }
     for client in others {
         let answer = client.await.expect("the client does not panic");
@@ -235,9 +238,9 @@ async fn commits_whose_answers_are_lost() {
     .await;
     line.rules.swallow_after(Some("COMMIT"));
     for (query, path) in [
-        (CREATE, "createHero"),
+        (CREATE_TWO, "createHeroes"),
         (r#"mutation { updateHero(input: {id: 1, name: "B"}) { hero { name } } }"#, "updateHero"),
-        ("mutation { deleteHero(input: {id: 1}) { hero { name } } }", "deleteHero"),
+        ("mutation { deleteHeroes(input: [{id: 1}, {id: 2}]) { heroes { name } } }", "deleteHeroes"),
     ] {
         let answer = in_enough_time(async |deadline| {
             let answer = graphql(&router(app.db.for_request(deadline)), query, json!({})).await;
@@ -249,17 +252,53 @@ async fn commits_whose_answers_are_lost() {
             Some(answer)
         });
         let answer = answer.await;
-        let error = json!({"message": UNANSWERED, "locations": [{"line": 1, "column": 12}], "path": [path],
-            "extensions": {"code": "UNAVAILABLE"}});
-        assert_eq!(answer, json!({"data": {path: null}, "errors": [error]}));
+        assert_unanswered(&answer, path);
     }
     // Each was written.
     assert_eq!(app.counts().await, [0, 0, 0]);
-    assert_eq!(app.count("SELECT last_value FROM hero_id_seq").await, 1);
+    assert_eq!(app.count("SELECT last_value FROM hero_id_seq").await, 2);
     assert_ready(&app, UNWRITABLE).await;
     line.rules.swallow_after(None);
     until_ready(&app, READY).await;
     app.data(CREATE, json!({})).await;
+    app.close().await;
+}
+
+/// What commits itself is interrupted at its deadline, and its answer says whether it was too late for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_commits_itself() {
+    let Some(mut database) = TestDatabase::postgres().await else { return };
+    let Some(mut line) = Line::on(&mut database).await else { return };
+    let app = TestApp::with(database, |settings| {
+        settings.db.write_connections = 1;
+        settings.db.commit_timeout = Duration::from_secs(60);
+    })
+    .await;
+    do_in_commit(&app, "stuck", "PERFORM pg_sleep(3600)").await;
+    let answer = graphql(&within(&app, 1), STUCK_ALONE, json!({})).await;
+    assert_eq!(*code(&answer), json!("TIMEOUT"), "{answer}");
+    assert_eq!(app.counts().await, [0, 0, 0]);
+
+    // Its commit is done by then, and says so a moment after the deadline.
+    app.execute("DROP TRIGGER stuck ON hero; DROP FUNCTION stuck").await;
+    let body = "BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END";
+    do_in_commit(&app, "stuck", body).await;
+    let answer = in_enough_time(async |deadline| {
+        let answer = graphql(&router(app.db.for_request(deadline)), STUCK_ALONE, json!({})).await;
+        (*code(&answer) != json!("TIMEOUT")).then_some(answer)
+    });
+    assert_eq!(answer.await, json!({"data": {"createHero": {"hero": {"name": "stuck"}}}}));
+    assert_eq!(app.counts().await, [1, 0, 0]);
+
+    // The connection breaks in the middle.
+    let clients = send(&app.router, STUCK_ALONE, 1);
+    let running = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    until(async || app.count(running).await == 1).await;
+    line.cut().await;
+    for client in clients {
+        assert_unanswered(&client.await.expect("the client does not panic"), "createHero");
+    }
+    drop(line);
     app.close().await;
 }
 
@@ -269,11 +308,11 @@ async fn transactions_that_do_not_begin() {
     let Some(line) = Line::on(&mut database).await else { return };
     let app = TestApp::with(database, |settings| settings.db.write_connections = 1).await;
     line.rules.swallow_after(Some("BEGIN"));
-    let answer = graphql(&within(&app, 1), CREATE, json!({})).await;
+    let answer = graphql(&within(&app, 1), CREATE_TWO, json!({})).await;
     assert_eq!(*code(&answer), json!("TIMEOUT"), "{answer}");
     line.rules.swallow_after(None);
-    app.data(CREATE, json!({})).await;
-    assert_eq!(app.counts().await, [1, 0, 0]);
+    app.data(CREATE_TWO, json!({})).await;
+    assert_eq!(app.counts().await, [2, 0, 0]);
     app.close().await;
 }
 

@@ -60,6 +60,13 @@ pub struct PooledConnection {
     connection: Option<Connection>,
 }
 
+/// What interrupts the statement that runs in a connection to PostgreSQL.
+#[derive(Debug)]
+pub struct Interrupt {
+    pool: Arc<Pool>,
+    pid: i32,
+}
+
 /// How long a connection has to say that it still stands.
 const MAX_PING: Duration = Duration::from_secs(2);
 /// How often a database is asked for a sign of life that may take its time, and how long it has to give one.
@@ -366,6 +373,12 @@ impl PooledConnection {
         self.pool.commit_timeout
     }
 
+    /// What interrupts a statement in the connection; none on SQLite.
+    pub fn interrupt(&self) -> Option<Interrupt> {
+        let pid = self.connection.as_ref()?.pid()?;
+        Some(Interrupt { pool: Arc::clone(&self.pool), pid })
+    }
+
     /// Gives up the connection, in which something runs that has no end. The next one may take its place at once.
     pub fn abandon(mut self) {
         let Some(mut connection) = self.connection.take() else { return };
@@ -391,6 +404,20 @@ impl PooledConnection {
     fn outdate(mut self) {
         if let Some(connection) = self.connection.take() {
             self.pool.outdate(connection, self.claim);
+        }
+    }
+}
+
+impl Interrupt {
+    /// How long the answer of what is interrupted is waited for.
+    pub fn commit_timeout(&self) -> Duration {
+        self.pool.commit_timeout
+    }
+
+    /// Interrupts what runs. Whether it was interrupted says its answer.
+    pub async fn send(&self) {
+        if let Err(error) = self.pool.canceller.signal(&self.pool.connector, self.pid).await {
+            tracing::debug!(%error, "a statement cannot be cancelled");
         }
     }
 }
