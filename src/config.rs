@@ -470,6 +470,19 @@ pub struct DatabaseSettings {
         value_parser = Setting(connections)
     )]
     pub write_connections: u32,
+    /// Pooler between the server and PostgreSQL: none, or transaction for one such as PgBouncer, in session mode as well
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_POOLER",
+        default_value = "none",
+        value_name = "KIND",
+        value_parser = Setting(one_of::<Pooler>)
+    )]
+    pub pooler: Pooler,
+    /// Prepare each statement anew, for a pooler that keeps no prepared statements, such as PgBouncer before 1.21
+    #[arg(long, global = true, env = "HERO_TEAMS_NO_PREPARED_STATEMENTS", value_parser = Setting(flag))]
+    pub no_prepared_statements: bool,
     /// Seconds to wait for a connection to the database
     #[arg(
         long,
@@ -523,6 +536,15 @@ pub struct DatabaseSettings {
     /// Log each SQL statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
+}
+
+/// What is between the server and PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pooler {
+    /// Nothing
+    None,
+    /// A pooler that may give each transaction another session
+    Transaction,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -581,6 +603,8 @@ impl DatabaseSettings {
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
             events: self.events == Switch::On,
+            is_pooled: self.pooler == Pooler::Transaction,
+            prepared_statements: !self.no_prepared_statements,
         }
     }
 }

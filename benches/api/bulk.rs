@@ -92,6 +92,8 @@ async fn open(url: &str) -> Db {
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
         events: true,
+        is_pooled: false,
+        prepared_statements: true,
     };
     let db = Db::connect(&settings).await.expect("the database opens");
     db.migrate().await.expect("the migrations apply");

@@ -53,6 +53,8 @@ impl Data {
             statement_timeout: Duration::from_secs(10),
             slow_statement: Duration::ZERO,
             events: true,
+            is_pooled: false,
+            prepared_statements: true,
         };
         let db = Db::connect(&settings).await.expect("the database opens");
         db.migrate().await.expect("the migrations apply");

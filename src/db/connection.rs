@@ -9,7 +9,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr,
     sea_query::Values,
-    sqlx::{self, AssertSqlSafe, Connection as _, Executor, PgConnection, Postgres, query::Query},
+    sqlx::{self, AssertSqlSafe, Connection as _, Executor, PgConnection, query::Query},
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tracing::{
 
 use super::{
     cancel::Canceller,
-    connector::Connector,
+    connector::{Connector, Postgres, Process},
     error::{is_lost, is_not_supported, is_outdated, unanswered_commit},
     sqlite::{RunOn, Sqlite},
 };
@@ -37,8 +37,6 @@ pub struct Connection {
     running: bool,
     in_transaction: bool,
     health: Health,
-    /// What begins a SERIALIZABLE transaction on PostgreSQL.
-    serializable: Option<Arc<str>>,
 }
 
 /// What is known of a connection from its answers.
@@ -54,8 +52,15 @@ enum Health {
 #[derive(Debug)]
 enum Driver {
     Sqlite(Box<Sqlite>),
-    /// With the number of the process that serves it.
-    Postgres(PgConnection, i32),
+    Postgres(PgConnection, Session),
+}
+
+/// What is known of a session of PostgreSQL.
+#[derive(Debug)]
+struct Session {
+    postgres: Arc<Postgres>,
+    /// The process that serves it; none behind a pooler, where it may be another one each time.
+    process: Option<Process>,
 }
 
 /// How long a connection lives.
@@ -75,27 +80,27 @@ impl Connection {
     pub async fn open(connector: &Connector, generation: u64) -> Result<Self, sqlx::Error> {
         let driver = match connector {
             Connector::Sqlite(file) => Driver::Sqlite(Box::new(Sqlite::open(Arc::clone(file)).await?)),
-            Connector::Postgres(asked) => {
-                let mut connection = PgConnection::connect_with(&asked.options).await?;
-                let pid = asked.check(&mut connection).await?;
-                Driver::Postgres(connection, pid)
+            Connector::Postgres(postgres) => {
+                let (connection, process) = postgres.open().await?;
+                Driver::Postgres(connection, Session { postgres: Arc::clone(postgres), process })
             }
         };
         let now = Instant::now();
         let (running, in_transaction, health) = (false, false, Health::Well);
-        let serializable = match connector {
-            Connector::Sqlite(_) => None,
-            Connector::Postgres(asked) => Some(Arc::clone(&asked.serializable)),
-        };
-        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health, serializable })
+        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health })
     }
 
-    /// The number of the process that serves it; none on SQLite.
-    pub fn pid(&self) -> Option<i32> {
+    /// The process of PostgreSQL that serves it, if it can be known.
+    pub fn process(&self) -> Option<Process> {
         match &self.driver {
             Driver::Sqlite(_) => None,
-            Driver::Postgres(_, pid) => Some(*pid),
+            Driver::Postgres(_, session) => session.process,
         }
+    }
+
+    /// Whether something runs in it that cannot be interrupted.
+    pub fn is_stuck(&self) -> bool {
+        self.running && matches!(&self.driver, Driver::Postgres(_, session) if session.process.is_none())
     }
 
     pub fn generation(&self) -> u64 {
@@ -129,14 +134,17 @@ impl Connection {
     }
 
     pub async fn execute(&mut self, run_on: RunOn, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {
+        let is_wrapped = self.begin_where_needed(run_on).await?;
         self.running = true;
         let result = match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.execute(run_on, sql, values).await,
-            Driver::Postgres(connection, _) => {
-                detached(prepared(sql, values).execute(connection)).await.map(ExecResult::from)
+            Driver::Postgres(connection, session) => {
+                detached(session.query(sql, values).execute(connection)).await.map(ExecResult::from)
             }
         };
-        self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))
+        let result = self.ended(result).map_err(|error| DbErr::Exec(runtime(error)))?;
+        self.commit_if(is_wrapped, run_on).await?;
+        Ok(result)
     }
 
     pub async fn query_one(
@@ -145,15 +153,18 @@ impl Connection {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Option<QueryResult>, DbErr> {
+        let is_wrapped = self.begin_where_needed(run_on).await?;
         self.running = true;
         let result = match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.query_one(run_on, sql, values).await,
-            Driver::Postgres(connection, _) => {
-                let row = detached(prepared(sql, values).fetch_optional(connection)).await;
+            Driver::Postgres(connection, session) => {
+                let row = detached(session.query(sql, values).fetch_optional(connection)).await;
                 row.map(|row| row.map(QueryResult::from))
             }
         };
-        self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
+        let row = self.ended(result).map_err(|error| DbErr::Query(runtime(error)))?;
+        self.commit_if(is_wrapped, run_on).await?;
+        Ok(row)
     }
 
     pub async fn query_all(
@@ -162,15 +173,18 @@ impl Connection {
         sql: Arc<str>,
         values: Option<Values>,
     ) -> Result<Vec<QueryResult>, DbErr> {
+        let is_wrapped = self.begin_where_needed(run_on).await?;
         self.running = true;
         let result = match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.query_all(run_on, sql, values).await,
-            Driver::Postgres(connection, _) => {
-                let rows = detached(prepared(sql, values).fetch_all(connection)).await;
+            Driver::Postgres(connection, session) => {
+                let rows = detached(session.query(sql, values).fetch_all(connection)).await;
                 rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
             }
         };
-        self.ended(result).map_err(|error| DbErr::Query(runtime(error)))
+        let rows = self.ended(result).map_err(|error| DbErr::Query(runtime(error)))?;
+        self.commit_if(is_wrapped, run_on).await?;
+        Ok(rows)
     }
 
     /// Runs statements as they are, without a plan to keep.
@@ -185,29 +199,39 @@ impl Connection {
 
     pub async fn begin(&mut self, run_on: RunOn, isolation: Isolation) -> Result<(), DbErr> {
         self.in_transaction = true;
-        let begun = match (&self.serializable, isolation) {
+        self.running = true;
+        let begun = match &mut self.driver {
             // It takes the lock at once, so that what a transaction has read cannot change before it writes.
-            (None, _) => self.command(run_on, "BEGIN IMMEDIATE").await,
-            (Some(_), Isolation::ReadCommitted) => self.command(run_on, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
-            (Some(begin), Isolation::Serializable) => {
-                let begin = Arc::clone(begin);
-                self.running = true;
-                let result = match &mut self.driver {
-                    Driver::Sqlite(sqlite) => sqlite.execute_unprepared(run_on, begin).await,
-                    Driver::Postgres(connection, _) => {
-                        connection.execute(AssertSqlSafe(begin)).await.map(ExecResult::from)
-                    }
-                };
-                self.ended(result).map(drop)
+            Driver::Sqlite(sqlite) => sqlite.command(run_on, "BEGIN IMMEDIATE").await,
+            Driver::Postgres(connection, session) => {
+                connection.execute(AssertSqlSafe(session.postgres.begin(isolation))).await.map(drop)
             }
         };
-        begun.map_err(|error| {
+        self.ended(begun).map_err(|error| {
             // A standby has no serializable transactions. It may be one that is no longer what its address leads to.
             if is_not_supported(&error) {
                 self.outdate();
             }
             DbErr::Conn(runtime(error))
         })
+    }
+
+    /// Begins a transaction for one statement where a pooler does not keep prepared statements: the two steps of one
+    /// that is not kept would come to different sessions.
+    async fn begin_where_needed(&mut self, run_on: RunOn) -> Result<bool, DbErr> {
+        let is_needed = match &self.driver {
+            Driver::Sqlite(_) => false,
+            Driver::Postgres(_, Session { postgres, .. }) => postgres.is_pooled && !postgres.prepares,
+        };
+        if !is_needed || self.in_transaction {
+            return Ok(false);
+        }
+        self.begin(run_on, Isolation::ReadCommitted).await?;
+        Ok(true)
+    }
+
+    async fn commit_if(&mut self, is_wrapped: bool, run_on: RunOn) -> Result<(), DbErr> {
+        if is_wrapped { self.commit(run_on).await } else { Ok(()) }
     }
 
     /// Commits what was begun, unless a statement in it has failed or was cut off.
@@ -234,9 +258,9 @@ impl Connection {
     /// Has what runs in it cancelled, and does not wait until it has ended. It is not to be used afterwards.
     pub async fn cancel(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
         match &self.driver {
-            // Its thread is interrupted when it is dropped.
-            Driver::Sqlite(_) => Ok(()),
-            Driver::Postgres(_, pid) => canceller.signal(connector, *pid).await,
+            Driver::Postgres(_, Session { process: Some(process), .. }) => canceller.signal(connector, *process).await,
+            // The thread of SQLite is interrupted when it is dropped. Behind a pooler, PostgreSQL has its own time-out.
+            _ => Ok(()),
         }
     }
 
@@ -247,7 +271,10 @@ impl Connection {
         if self.running {
             match &mut self.driver {
                 Driver::Sqlite(sqlite) => sqlite.interrupt().await?,
-                Driver::Postgres(connection, pid) => canceller.cancel(connector, *pid, connection).await?,
+                Driver::Postgres(connection, Session { process: Some(process), .. }) => {
+                    canceller.cancel(connector, *process, connection).await?;
+                }
+                Driver::Postgres(connection, _) => connection.ping().await?,
             }
             self.running = false;
         }
@@ -307,8 +334,11 @@ fn detached<F: Future>(future: F) -> WithDispatch<Pin<Box<F>>> {
     Box::pin(future).with_subscriber(Dispatch::none())
 }
 
-fn prepared(sql: Arc<str>, values: Option<Values>) -> Query<'static, Postgres, SqlxValues> {
-    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values.unwrap_or_else(|| Values(Vec::new()))))
+impl Session {
+    fn query(&self, sql: Arc<str>, values: Option<Values>) -> Query<'static, sqlx::Postgres, SqlxValues> {
+        let values = SqlxValues(values.unwrap_or_else(|| Values(Vec::new())));
+        sqlx::query_with(AssertSqlSafe(sql), values).persistent(self.postgres.prepares)
+    }
 }
 
 fn runtime(error: sqlx::Error) -> RuntimeErr {

@@ -104,6 +104,16 @@ impl Connections {
         matches!(self.pool.connector(), Connector::Sqlite(file) if file.is_read_only())
     }
 
+    /// Whether a statement may be a transaction by itself.
+    pub(super) fn has_implicit_transactions(&self) -> bool {
+        self.pool.connector().has_implicit_transactions()
+    }
+
+    /// Whether a connection has a session of its own, whatever is between the server and the database.
+    pub(super) fn keeps_sessions(&self) -> bool {
+        !matches!(self.pool.connector(), Connector::Postgres(postgres) if postgres.is_pooled)
+    }
+
     /// How long a connection is waited for.
     pub(super) fn acquire_timeout(&self) -> Duration {
         self.pool.acquire_timeout()

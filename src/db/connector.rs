@@ -1,34 +1,56 @@
 //! How connections are opened: what holds for every one of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use sea_orm::{
     DbBackend,
     sqlx::{
-        self, AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions,
+        self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+        postgres::{PgConnectOptions, PgRow},
     },
 };
+use tokio::time::timeout;
 
-use super::{DbSettings, file::File};
+use super::{DbSettings, connection::Isolation, file::File, url::PostgresUrl};
 
 /// How connections are opened.
 #[derive(Clone, Debug)]
 pub enum Connector {
     Sqlite(Arc<File>),
-    Postgres(Box<Asked>),
+    Postgres(Arc<Postgres>),
 }
 
-/// What is asked of PostgreSQL when a connection is opened.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub options: PgConnectOptions,
+/// How connections to PostgreSQL are opened, and what is asked of it.
+#[derive(Debug)]
+pub struct Postgres {
+    hosts: Vec<PgConnectOptions>,
+    /// Whether a host that may only be read is passed over.
+    must_write: bool,
+    /// The host that was connected to last.
+    latest: AtomicUsize,
     /// The settings that must be in force, with their values as `pg_settings` has them.
     in_force: [(&'static str, String); 3],
-    /// What begins a SERIALIZABLE transaction.
-    ///
-    /// A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was
-    /// before. So all tables are locked against that before the first statement, from which on the transaction looks.
-    pub serializable: Arc<str>,
+    serializable: Arc<str>,
+    read_committed: Arc<str>,
+    /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
+    pub is_pooled: bool,
+    /// Whether statements stay prepared.
+    pub prepares: bool,
+}
+
+/// A process of PostgreSQL that serves a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// The number of its host.
+    pub host: usize,
+    pub pid: i32,
 }
 
 /// PostgreSQL ends a transaction whose server has said nothing for so long: it has come to a halt, or cannot be
@@ -42,28 +64,52 @@ const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 ];
+/// How long one of several hosts has to answer.
+const MAX_HOST: Duration = Duration::from_secs(2);
 
 impl Connector {
     /// Connections to PostgreSQL.
-    pub fn postgres(options: &PgConnectOptions, settings: &DbSettings) -> Self {
+    pub fn postgres(url: &PostgresUrl, settings: &DbSettings) -> Self {
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        let in_force = [
-            // What only reads is a statement at a time. Transactions say what they need when they begin.
-            ("default_transaction_isolation", "read committed".to_owned()),
+        let timeouts = [
             ("statement_timeout", milliseconds(settings.statement_timeout)),
             ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
         ];
-        let options = named(options)
-            // They come after those of the URL, and so before them.
-            .options(in_force.clone())
-            .options(KEEPALIVE)
+        let [statement, idle] = timeouts.clone();
+        // What only reads is a statement at a time. Transactions say what they need when they begin.
+        let in_force = [("default_transaction_isolation", "read committed".to_owned()), statement, idle];
+        let (is_pooled, prepares) = (settings.is_pooled, settings.prepared_statements);
+        let options = |host: &PgConnectOptions| {
             // Statements of both databases are logged where they are counted.
-            .disable_statement_logging();
-        let serializable = format!(
-            "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE {} IN ACCESS SHARE MODE",
-            settings.migrations.quoted_tables()
-        );
-        Self::Postgres(Box::new(Asked { options, in_force, serializable: serializable.into() }))
+            let host = named(host).disable_statement_logging();
+            let host = if prepares { host } else { host.statement_cache_capacity(0) };
+            if is_pooled {
+                // A pooler refuses what it does not know.
+                host.extra_float_digits(None)
+            } else {
+                // They come after those of the URL, and so before them.
+                host.options(in_force.clone()).options(KEEPALIVE)
+            }
+        };
+        // A session that a pooler gives has nothing of what was asked for when the connection was opened.
+        let local = timeouts.map(|(name, value)| format!("; SET LOCAL {name} = {value}")).concat();
+        let local = if is_pooled { local } else { String::new() };
+        // A table that is written anew, because a column changes its type, is empty for whoever looks at it as it was
+        // before. So all tables are locked against that before the first statement, from which on it looks.
+        let tables = settings.migrations.quoted_tables();
+        let serializable =
+            format!("BEGIN ISOLATION LEVEL SERIALIZABLE{local}; LOCK TABLE {tables} IN ACCESS SHARE MODE");
+        let read_committed = format!("BEGIN ISOLATION LEVEL READ COMMITTED{local}");
+        Self::Postgres(Arc::new(Postgres {
+            hosts: url.hosts.iter().map(options).collect(),
+            must_write: url.must_write,
+            latest: AtomicUsize::new(0),
+            in_force,
+            serializable: serializable.into(),
+            read_committed: read_committed.into(),
+            is_pooled,
+            prepares,
+        }))
     }
 
     pub fn backend(&self) -> DbBackend {
@@ -71,6 +117,11 @@ impl Connector {
             Self::Sqlite(_) => DbBackend::Sqlite,
             Self::Postgres(_) => DbBackend::Postgres,
         }
+    }
+
+    /// Whether a statement may be a transaction by itself. Behind a pooler it would have no time-out.
+    pub fn has_implicit_transactions(&self) -> bool {
+        matches!(self, Self::Postgres(postgres) if !postgres.is_pooled)
     }
 }
 
@@ -80,26 +131,103 @@ pub fn named(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().application_name(name)
 }
 
-impl Asked {
+impl Postgres {
+    /// What begins a transaction.
+    pub fn begin(&self, isolation: Isolation) -> Arc<str> {
+        match isolation {
+            Isolation::Serializable => Arc::clone(&self.serializable),
+            Isolation::ReadCommitted => Arc::clone(&self.read_committed),
+        }
+    }
+
+    /// Opens a connection to the first host that answers, and can be written if it must be. The host that was good the
+    /// last time comes first. Gives also the process that serves it, unless a pooler is between.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or what was asked for is not in force.
+    pub async fn open(&self) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
+        let number = self.hosts.len();
+        if number == 1 {
+            return self.open_host(0).await;
+        }
+        let latest = self.latest.load(Relaxed);
+        let mut refusal = None;
+        for host in (0..number).map(|host| (latest + host) % number) {
+            match timeout(MAX_HOST, self.open_host(host)).await {
+                Ok(Ok(opened)) => {
+                    if self.latest.swap(host, Relaxed) != host {
+                        tracing::info!(host = host + 1, "connected to another one of the hosts of the database");
+                    }
+                    return Ok(opened);
+                }
+                Ok(Err(error @ sqlx::Error::Database(_))) => refusal = refusal.or(Some(error)),
+                Ok(Err(error)) => tracing::debug!(%error, host = host + 1, "a host of the database is passed over"),
+                Err(_) => tracing::debug!(host = host + 1, "a host of the database does not answer"),
+            }
+        }
+        let message = "none of the hosts answers and can be written";
+        Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, message).into()))
+    }
+
+    async fn open_host(&self, host: usize) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
+        let mut connection = self.connect(host).await?;
+        let pid = self.check(&mut connection).await?;
+        Ok((connection, pid.map(|pid| Process { host, pid })))
+    }
+
+    /// A connection to a host as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn connect(&self, host: usize) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&self.hosts[host]).await
+    }
+
     /// Gives the number of the process that serves a connection, after looking at the settings that are in force there.
     /// What is between the server and PostgreSQL may have dropped what was asked for when the connection was opened.
     ///
-    /// It is one round trip.
-    pub async fn check(&self, connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    /// It is one round trip. Behind a pooler there is nothing to look at.
+    async fn check(&self, connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+        if self.is_pooled && !self.must_write {
+            return Ok(None);
+        }
         let names = self.in_force.each_ref().map(|(name, _)| *name).join("', '");
-        let sql = format!("SELECT pg_backend_pid(), name, setting FROM pg_settings WHERE name IN ('{names}')");
+        let sql = format!(
+            "SELECT pg_backend_pid(), current_setting('transaction_read_only'), name, setting FROM pg_settings \
+             WHERE name IN ('{names}')"
+        );
         let rows = connection.fetch_all(AssertSqlSafe(sql)).await?;
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        if self.must_write && first.try_get::<&str, _>(1)? == "on" {
+            let message = "the host may only be read, but target_session_attrs asks for one that can be written";
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message).into());
+        }
+        if self.is_pooled {
+            return Ok(None);
+        }
         for (name, asked) in &self.in_force {
-            let row = rows.iter().find(|row| row.try_get::<&str, _>(1).is_ok_and(|found| found == *name));
-            let found: &str = row.map_or(Ok("not known"), |row| row.try_get(2))?;
+            let found = value(&rows, name)?;
             if found != asked {
                 let message = format!(
                     "PostgreSQL does not do what was asked for when the connection was opened: {name} is {found} and \
-                     not {asked}; a pooler that ignores the startup parameter `options` is not supported"
+                     not {asked}; behind a pooler, set --pooler transaction"
                 );
                 return Err(sqlx::Error::Configuration(message.into()));
             }
         }
-        rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+        first.try_get(0).map(Some)
     }
+
+    /// The settings that must be in force.
+    pub fn in_force(&self) -> &[(&'static str, String)] {
+        &self.in_force
+    }
+}
+
+/// The value of a setting, in rows whose third column is the name of one, and whose fourth is the value.
+fn value<'a>(rows: &'a [PgRow], name: &str) -> Result<&'a str, sqlx::Error> {
+    let row = rows.iter().find(|row| row.try_get::<&str, _>(2).is_ok_and(|found| found == name));
+    row.map_or(Ok("not known"), |row| row.try_get(3))
 }

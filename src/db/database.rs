@@ -14,6 +14,7 @@ use super::{
     connector::Connector,
     file::File,
     pool::Pool,
+    pooler,
     queue::{self, Queue},
     statement_meter::StatementMeter,
 };
@@ -38,6 +39,10 @@ pub struct DbSettings {
     pub slow_statement: Duration,
     /// Whether writes write their events, in the same transaction, if the migrations make the table for them.
     pub events: bool,
+    /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
+    pub is_pooled: bool,
+    /// Whether statements stay prepared on PostgreSQL.
+    pub prepared_statements: bool,
 }
 
 /// The database: connections that read, and connections that write.
@@ -85,8 +90,9 @@ impl Db {
     pub async fn connect(settings: &DbSettings) -> Result<Self, StoreError> {
         let (connector, write_connections) = match &settings.url {
             DatabaseUrl::Sqlite(url) => (Connector::Sqlite(File::inspected(url, &settings.migrations).await?), 1),
-            DatabaseUrl::Postgres(options) => (Connector::postgres(options, settings), settings.write_connections),
+            DatabaseUrl::Postgres(url) => (Connector::postgres(url, settings), settings.write_connections),
         };
+        pooler::check(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         let long = Arc::default();
         let open = async |connections: u32, reserved| {
             Pool::open(connector.clone(), connections, reserved, &long, settings).await
@@ -144,6 +150,12 @@ impl Db {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.shared.committed.subscribe()
+    }
+
+    /// Whether a connection to the database has a session of its own, in which one can LISTEN.
+    #[must_use]
+    pub fn keeps_sessions(&self) -> bool {
+        self.write.keeps_sessions()
     }
 
     pub(super) fn note_commit(&self) {

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod migrate;
 mod pool;
+mod pooler;
 mod queue;
 mod readiness;
 mod sqlite;

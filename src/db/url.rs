@@ -1,6 +1,6 @@
 //! Where the database is, and how it is opened: what a URL says, and what it must not say.
 
-use std::{ffi::OsString, net::IpAddr, os::unix::ffi::OsStringExt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, ffi::OsString, net::IpAddr, os::unix::ffi::OsStringExt, path::PathBuf, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 use sea_orm::sqlx::{self, postgres::PgConnectOptions};
@@ -9,7 +9,15 @@ use sea_orm::sqlx::{self, postgres::PgConnectOptions};
 #[derive(Clone, Debug)]
 pub enum DatabaseUrl {
     Sqlite(SqliteUrl),
-    Postgres(Box<PgConnectOptions>),
+    Postgres(PostgresUrl),
+}
+
+/// The hosts of a PostgreSQL database, in the order in which they are tried.
+#[derive(Clone, Debug)]
+pub struct PostgresUrl {
+    pub hosts: Vec<PgConnectOptions>,
+    /// Whether a host that may only be read is passed over (`target_session_attrs=read-write`).
+    pub must_write: bool,
 }
 
 /// A SQLite file, and what it is opened for.
@@ -30,15 +38,16 @@ pub enum Mode {
 
 const EXPECTED: &str = "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
 const NO_FILE: &str = "SQLite needs a file here; name one, such as sqlite://hero-teams.db";
-const ONE_HOST: &str =
-    "one host is supported; lists of hosts or ports, `target_session_attrs` and `load_balance_hosts` are not";
+const WHICH_HOST: &str = "of several hosts, the one that can be written is used; say target_session_attrs=read-write";
+const SESSIONS: &str = "`target_session_attrs` is read-write, primary or any";
+const LISTS: &str = "there are as many hosts as there are of `host`, of `hostaddr` and of `port`, or one port for all";
 const CHARACTERS: &str =
     "characters such as # / ? @ % in a user, a password or a value are written %23 %2F %3F %40 %25";
 
 const SETTINGS: &str = "a setting of PostgreSQL goes into `options`, such as options=-c%20search_path%3Dheroes";
 
 /// The parameters of PostgreSQL.
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 13] = [
     "application_name",
     "dbname",
     "host",
@@ -50,8 +59,11 @@ const PARAMETERS: [&str; 12] = [
     "sslkey",
     "sslmode",
     "sslrootcert",
+    "target_session_attrs",
     "user",
 ];
+/// Those that may be a list, with a value for each host.
+const LISTED: [&str; 3] = ["host", "hostaddr", "port"];
 /// Other names for some of them, and one that is SQLx's own.
 const MORE_PARAMETERS: [&str; 6] =
     ["ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", "ssl-root-cert", "statement-cache-capacity"];
@@ -107,35 +119,68 @@ fn refuse_no_file(name: &[u8]) -> Result<(), String> {
 fn postgres(url: &str, rest: &str) -> Result<DatabaseUrl, String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    let hosts = authority.rsplit('@').next().unwrap_or_default();
     if rest.contains('#') {
         return Err(CHARACTERS.to_owned());
     }
-    if hosts.contains(',') {
-        return Err(ONE_HOST.to_owned());
-    }
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     // Or what looks like parameters is a part of the password.
     let is_password = rest.contains('@') && !authority.contains('@');
-    let mut seen = Vec::new();
+    let mut parameters: Vec<(Cow<str>, Cow<str>)> = Vec::new();
+    let mut session = None;
     for (parameter, value) in ::url::form_urlencoded::parse(query.as_bytes()) {
         check_parameter(&parameter, &value).map_err(|error| if is_password { CHARACTERS.to_owned() } else { error })?;
-        if seen.contains(&parameter) {
+        if parameters.iter().any(|(other, _)| *other == parameter) {
             return Err(format!("`{parameter}` comes twice"));
         }
-        seen.push(parameter);
+        if parameter == "target_session_attrs" {
+            session = Some(value.clone());
+        }
+        parameters.push((parameter, value));
     }
-    let options = PgConnectOptions::from_str(url).map_err(|error| format!("{}; {CHARACTERS}", cause(&error)))?;
-    Ok(DatabaseUrl::Postgres(Box::new(options)))
+    let must_write = session.is_some_and(|session| session != "any");
+    parameters.retain(|(parameter, _)| parameter != "target_session_attrs");
+    // SQLx knows one host.
+    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
+    let hosts: Vec<&str> = hosts.split(',').collect();
+    let lists = parameters.iter().filter(|(parameter, _)| LISTED.contains(&&**parameter));
+    let number = lists.map(|(_, value)| value.split(',').count()).fold(hosts.len(), usize::max);
+    let scheme = url.split_once(':').map_or("postgres", |(scheme, _)| scheme);
+    let at = if authority.contains('@') { "@" } else { "" };
+    let mut options = Vec::with_capacity(number);
+    for index in 0..number {
+        let mut query = ::url::form_urlencoded::Serializer::new(String::new());
+        for (parameter, value) in &parameters {
+            let value = if LISTED.contains(&&**parameter) { nth(value, index, number)? } else { value };
+            query.append_pair(parameter, value);
+        }
+        let host = if hosts.len() == 1 { hosts[0] } else { *hosts.get(index).ok_or(LISTS)? };
+        let url = format!("{scheme}://{user}{at}{host}{path}?{}", query.finish());
+        options.push(PgConnectOptions::from_str(&url).map_err(|error| format!("{}; {CHARACTERS}", cause(&error)))?);
+    }
+    if number > 1 && !must_write {
+        return Err(WHICH_HOST.to_owned());
+    }
+    Ok(DatabaseUrl::Postgres(PostgresUrl { hosts: options, must_write }))
+}
+
+/// The value of a host, in a list of them, or one for all.
+fn nth(list: &str, index: usize, number: usize) -> Result<&str, String> {
+    let values: Vec<&str> = list.split(',').collect();
+    match values.len() {
+        1 => Ok(list),
+        length if length == number => Ok(values[index]),
+        _ => Err(LISTS.to_owned()),
+    }
 }
 
 fn check_parameter(parameter: &str, value: &str) -> Result<(), String> {
-    let is_list = |value: &str| value.contains(',');
+    let all = |is_right: fn(&str) -> bool| value.split(',').all(is_right);
     match parameter {
-        "target_session_attrs" | "load_balance_hosts" => Err(ONE_HOST.to_owned()),
-        "host" | "hostaddr" | "port" if is_list(value) => Err(ONE_HOST.to_owned()),
-        "hostaddr" if value.parse::<IpAddr>().is_err() => Err("`hostaddr` is an IP address".to_owned()),
-        "port" if !value.parse().is_ok_and(|port: u16| port > 0) => {
+        "target_session_attrs" if !["read-write", "primary", "any"].contains(&value) => Err(SESSIONS.to_owned()),
+        "hostaddr" if !all(|address| address.parse::<IpAddr>().is_ok()) => {
+            Err("`hostaddr` is an IP address".to_owned())
+        }
+        "port" if !all(|port| port.parse().is_ok_and(|port: u16| port > 0)) => {
             Err("`port` is a number from 1 to 65535".to_owned())
         }
         "sslmode" | "ssl-mode" if !SSL_MODES.contains(&value.to_ascii_lowercase().as_str()) => {
@@ -163,7 +208,7 @@ fn cause(error: &sqlx::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatabaseUrl, Mode, SqliteUrl};
+    use super::{DatabaseUrl, Mode, PostgresUrl, SqliteUrl};
 
     fn parse(url: &str) -> Result<DatabaseUrl, String> {
         url.parse()
@@ -277,11 +322,14 @@ mod tests {
             ("SSLMODE=require", "the parameter `SSLMODE` is not known"),
             ("port=0", "`port` is a number from 1 to 65535"),
             ("port=65536", "`port` is a number from 1 to 65535"),
-            ("port=1,2", "one host is supported"),
-            ("host=a,b", "one host is supported"),
-            ("hostaddr=1.2.3.4,::1", "one host is supported"),
+            ("port=1,2", "of several hosts, the one that can be written is used"),
+            ("host=a,b", "of several hosts, the one that can be written is used"),
+            ("hostaddr=1.2.3.4,::1", "of several hosts, the one that can be written is used"),
+            ("host=a,b&port=1,2,3&target_session_attrs=read-write", "there are as many hosts as there are of"),
+            ("port=1,b", "`port` is a number from 1 to 65535"),
             ("hostaddr=localhost", "`hostaddr` is an IP address"),
-            ("target_session_attrs=any", "one host is supported"),
+            ("target_session_attrs=standby", "`target_session_attrs` is read-write, primary or any"),
+            ("load_balance_hosts=random", "the parameter `load_balance_hosts` is not known"),
             ("host=a&host=b", "`host` comes twice"),
             ("options[a=b", "characters such as #"),
             ("host=a#b", "characters such as #"),
@@ -294,14 +342,21 @@ mod tests {
 
     #[test]
     fn hosts_of_postgres() {
-        for url in [
-            "postgres://a,b/c",
-            "postgres://a:1,b:2/c",
-            "postgres://u:p@a:1,b/c?target_session_attrs=read-write",
-            "postgres://[::1],[::2]:1/c",
-            "POSTGRES://a,/c",
+        for url in ["postgres://a,b/c", "postgres://a:1,b:2/c", "postgres://[::1],[::2]:1/c?target_session_attrs=any"] {
+            assert!(parse(url).expect_err(url).starts_with("of several hosts, the one"), "{url}");
+        }
+        for (url, expected, expected_to_write) in [
+            ("postgres://u:p,@a:1,b/c?target_session_attrs=read-write", &[("a", 1), ("b", 5432)][..], true),
+            ("postgres://[::1],[::2]:7/c?target_session_attrs=primary", &[("[::1]", 5432), ("[::2]", 7)], true),
+            ("postgres://x/c?host=a,b&port=1,2&target_session_attrs=read-write", &[("a", 1), ("b", 2)], true),
+            ("postgres:///c?host=a,b&port=3&target_session_attrs=read-write", &[("a", 3), ("b", 3)], true),
+            ("postgres://a/c?target_session_attrs=read-write", &[("a", 5432)], true),
+            ("postgres://a/c?target_session_attrs=any", &[("a", 5432)], false),
+            ("postgres://a/c", &[("a", 5432)], false),
         ] {
-            assert!(parse(url).expect_err(url).starts_with("one host is supported"), "{url}");
+            let Ok(DatabaseUrl::Postgres(PostgresUrl { hosts, must_write })) = parse(url) else { panic!("{url}") };
+            let hosts: Vec<_> = hosts.iter().map(|host| (host.get_host(), host.get_port())).collect();
+            assert_eq!((&hosts[..], must_write), (expected, expected_to_write), "{url}");
         }
         for url in [
             "postgres://",

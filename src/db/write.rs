@@ -122,9 +122,8 @@ impl Db {
     }
 
     async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, run_on: RunOn) -> Result<W::Output, StoreError> {
-        let is_postgres = self.write.get_database_backend() == DbBackend::Postgres;
         let isolation = match () {
-            () if is_postgres && work.is_one_statement(attempt) => None,
+            () if work.is_one_statement(attempt) && self.write.has_implicit_transactions() => None,
             () if work.reads() => Some(Isolation::Serializable),
             () => Some(Isolation::ReadCommitted),
         };

@@ -108,12 +108,12 @@ pub enum Interrupted {
 }
 
 impl Events {
-    /// The events of a database. `url` is where to listen for other servers.
+    /// The events of a database. `url` is where to listen for other servers, unless a pooler is there.
     #[must_use]
     pub fn new(db: &Db, url: &DatabaseUrl, settings: &EventSettings) -> Self {
         Self(Arc::new(Shared {
             db: db.uncounted(),
-            channel: Channel::new(settings.events_url.as_ref().unwrap_or(url)),
+            channel: settings.events_url.as_ref().or(db.keeps_sessions().then_some(url)).and_then(Channel::new),
             poll: settings.events_poll,
             retention: settings.event_retention,
             permits: Arc::new(Semaphore::new(settings.max_subscriptions.min(Semaphore::MAX_PERMITS))),

@@ -271,7 +271,7 @@ async fn a_statement_that_commits_itself() {
     let Some(mut line) = Line::on(&mut database).await else { return };
     let app = TestApp::with(database, |settings| {
         settings.db.write_connections = 1;
-        settings.db.commit_timeout = Duration::from_secs(60);
+        settings.db.commit_timeout = Duration::from_mins(1);
     })
     .await;
     do_in_commit(&app, "stuck", "PERFORM pg_sleep(3600)").await;

@@ -64,6 +64,16 @@ impl TestDatabase {
         Self::made("TEMPLATE template1").await
     }
 
+    /// The same, through a PgBouncer where `TEST_POOLER` says in which mode.
+    pub async fn postgres_or_pooled() -> Option<Self> {
+        static POOLER: OnceLock<Option<Pooler>> = OnceLock::new();
+        let database = Self::postgres().await?;
+        let Ok(mode) = std::env::var("TEST_POOLER") else { return Some(database) };
+        let pooler = POOLER.get_or_init(|| Pooler::before(&database, &mode));
+        let url = pooler.as_ref().expect("PgBouncer starts").url_of(&database);
+        Some(Self { url, ..database })
+    }
+
     /// One without tables.
     pub async fn empty_postgres() -> Option<Self> {
         Self::made("TEMPLATE template0").await
@@ -165,6 +175,42 @@ impl Standby {
     }
 }
 
+/// A PgBouncer before a PostgreSQL that the tests have started.
+pub struct Pooler {
+    folder: String,
+    _process: Child,
+}
+
+impl Pooler {
+    /// None, after saying so, where there is no PgBouncer.
+    pub fn before(database: &TestDatabase, mode: &str) -> Option<Self> {
+        let started = place(&database.url).and_then(|(_, folder)| script("pgbouncer.sh", &[folder, mode]));
+        let Some((folder, process)) = started else {
+            skip("PgBouncer is not installed, or PostgreSQL was not started by the tests");
+            return None;
+        };
+        Some(Self { folder, _process: process })
+    }
+
+    /// The address of a database through it.
+    pub fn url_of(&self, database: &TestDatabase) -> String {
+        let (name, _) = place(&database.url).expect("it has a place");
+        format!("postgres://postgres@localhost:{POOLER_PORT}/{name}?host={}", self.folder)
+    }
+}
+
+/// The port of the poolers, by which their addresses are known.
+pub const POOLER_PORT: u16 = 6432;
+
+/// Whether PgBouncer keeps prepared statements for transactions, as since version 1.21.
+pub fn pgbouncer_keeps_statements() -> bool {
+    let said = Command::new("pgbouncer").arg("--version").output().expect("it is installed").stdout;
+    let said = String::from_utf8(said).expect("it is text");
+    let version = said.split_whitespace().nth(1).expect("it has a version");
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok());
+    minor.is_some_and(|minor: u32| minor >= 21)
+}
+
 pub async fn execute(server: &str, statement: &str) {
     let db = Database::connect(server).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
@@ -189,14 +235,19 @@ fn server() -> Option<&'static str> {
 }
 
 fn start(arguments: &[&str]) -> Option<(String, Child)> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/postgres.sh");
+    script("postgres.sh", arguments)
+}
+
+/// What a script prints that goes on until this lets go of it.
+fn script(name: &str, arguments: &[&str]) -> Option<(String, Child)> {
+    let script = format!("{}/tests/api/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("sh");
-    command.args([script, script]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args([&script, &script]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().ok()?;
-    let mut url = String::new();
-    BufReader::new(child.stdout.as_mut()?).read_line(&mut url).ok()?;
-    // The script ends with its standard input, which lives as long as the child in the static.
-    (!url.is_empty()).then(|| (url.trim().to_owned(), child))
+    let mut printed = String::new();
+    BufReader::new(child.stdout.as_mut()?).read_line(&mut printed).ok()?;
+    // The script ends with its standard input, which lives as long as the child.
+    (!printed.is_empty()).then(|| (printed.trim().to_owned(), child))
 }
 
 /// Says loudly that a test was skipped. Where `CI` is `true` nothing may be skipped.

@@ -1,19 +1,22 @@
 //! What is between the server and PostgreSQL, and may drop what the server asks for when it opens a connection.
 
 use std::{
+    env,
+    path::Path,
+    process::Command,
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
 use hero_teams::db::Db;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    command_line::{refusal, run},
-    databases::TestDatabase,
+    command_line::{Server, refusal, run},
+    databases::{Pooler, TestDatabase, execute, pgbouncer_keeps_statements},
     line::Line,
     outages::code,
-    support::{TestApp, graphql},
+    support::{TestApp, graphql, router, until},
 };
 
 const READ: &str = "{ heroes { name } }";
@@ -32,7 +35,7 @@ async fn settings_that_do_not_arrive() {
     let output = tokio::task::spawn_blocking(move || run(folder.path(), &["--database-url", &url])).await;
     let said = refusal(&output.expect("it runs"));
     let reason = "PostgreSQL does not do what was asked for when the connection was opened: statement_timeout is 0 \
-                  and not 60000; a pooler that ignores the startup parameter `options` is not supported";
+                  and not 60000; behind a pooler, set --pooler transaction";
     assert!(said.contains(reason), "{said}");
 
     // One that has started serves with no connection that has less than the others.
@@ -111,3 +114,152 @@ async fn round_trips() {
     db.close().await.expect("the database closes");
     app.close().await;
 }
+
+/// What is tested on both databases holds on PostgreSQL through PgBouncer as well, whatever gets a session of its own.
+#[test]
+fn the_api_through_pgbouncer() {
+    if env::var_os("TEST_POOLER").is_some() {
+        return;
+    }
+    for mode in ["session", "transaction"] {
+        let mut tests = Command::new(env::current_exe().expect("this is a program"));
+        let output = tests.arg("::postgres").env("TEST_POOLER", mode).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let (_, failures) = said.split_once("failures:").unwrap_or_default();
+            let log = String::from_utf8_lossy(&output.stderr);
+            panic!("{mode}: {failures} {}", log.lines().rev().take(5).collect::<Vec<_>>().join(" "));
+        }
+        let passed = said.lines().filter(|line| line.ends_with("::postgres ... ok")).count();
+        assert!(passed > 100, "{mode}: {said}");
+    }
+}
+
+async fn pooled(mode: &str) -> Option<(TestDatabase, Pooler, String)> {
+    let database = TestDatabase::postgres().await?;
+    let pooler = Pooler::before(&database, mode)?;
+    let url = pooler.url_of(&database);
+    Some((database, pooler, url))
+}
+
+/// The flags of a server that works through a PgBouncer that pools transactions.
+fn flags() -> Vec<&'static str> {
+    let mut flags = vec!["--pooler", "transaction"];
+    if !pgbouncer_keeps_statements() {
+        flags.push("--no-prepared-statements");
+    }
+    flags
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poolers_that_are_not_what_was_said() {
+    let Some((database, pooler, url)) = pooled("transaction").await else { return };
+    let said = |flags: &[&str], url: &str| refusal(&run(Path::new("/"), &[flags, &["--database-url", url]].concat()));
+    // It does not take the settings of a server that knows of no pooler.
+    assert!(said(&[], &url).contains("unsupported startup parameter"), "{}", said(&[], &url));
+    if !pgbouncer_keeps_statements() {
+        let refused = said(&["--pooler", "transaction"], &url);
+        let reason = "the pooler does not keep prepared statements: use PgBouncer 1.21 or later with \
+                      max_prepared_statements, or set --no-prepared-statements";
+        assert_eq!(refused, format!("error: cannot open the database: {reason}"));
+    }
+    let statements = Pooler::before(&database, "statement").expect("it starts");
+    let refused = said(&flags(), &statements.url_of(&database));
+    assert!(refused.contains("statement pooling mode"), "{refused}");
+
+    let server = Server::start(Path::new("/"), &[&flags()[..], &["--database-url", &url]].concat());
+    server.logged(&["WARN", "PostgreSQL ends no statement of a query by itself", "ALTER ROLE"]);
+    drop(server);
+    execute(
+        &url,
+        "ALTER ROLE postgres IN DATABASE DATABASE_NAME SET statement_timeout = '1min'"
+            .replace(
+                "DATABASE_NAME",
+                url.split('/').nth(3).and_then(|rest| rest.split('?').next()).expect("it has a name"),
+            )
+            .as_str(),
+    )
+    .await;
+    drop((pooler, statements));
+    database.remove().await;
+}
+
+const ONE_OF_THEM: &str = "mutation($team: String!) { createHero(input: {name: \"A\", secretName: \"B\", teams: {
+    connectOrCreate: [{name: $team, headquarters: \"H\"}]}}) { hero { teams { id } } } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_that_connect_or_create_over_two_servers() {
+    let Some((database, pooler, url)) = pooled("transaction").await else { return };
+    let direct = database.url.clone();
+    let app = TestApp::with(database, |settings| settings.db = crate::support::db_settings(&url)).await;
+    let other = TestApp::with(app.database.again(), |settings| settings.db = crate::support::db_settings(&url)).await;
+    let clients: Vec<_> = (0..64)
+        .map(|number| {
+            let router = if number % 2 == 0 { app.router.clone() } else { other.router.clone() };
+            tokio::spawn(async move { graphql(&router, ONE_OF_THEM, json!({"team": "T"})).await })
+        })
+        .collect();
+    for client in clients {
+        let answer = client.await.expect("the client does not panic");
+        assert_eq!(answer.get("errors"), None, "{answer}");
+    }
+    assert_eq!(app.counts().await, [64, 1, 64]);
+    other.db.close().await.expect("the database closes");
+    let (db, database) = (app.db.clone(), app.database);
+    db.close().await.expect("the database closes");
+    drop((pooler, direct));
+    database.remove().await;
+}
+
+/// The process that serves a statement may serve another client's by the time that somebody would have it cancelled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_cancelled_behind_a_pooler() {
+    let Some((database, pooler, url)) = pooled("transaction").await else { return };
+    let app = TestApp::with(database, |settings| settings.db = crate::support::db_settings(&url)).await;
+    crate::deadlines::slow_down_reads(&app).await;
+    let slow = router(app.db.for_request(tokio::time::Instant::now() + Duration::from_millis(300)));
+    let answer = graphql(&slow, READ, json!({})).await;
+    assert_eq!(*code(&answer), json!("TIMEOUT"), "{answer}");
+    // Its connection is given up, and others are as they were.
+    for number in 0..20 {
+        let answer = graphql(&app.router, ONE_OF_THEM, json!({"team": format!("T{number}")})).await;
+        assert_eq!(answer.get("errors"), None, "{answer}");
+    }
+    let (db, database) = (app.db.clone(), app.database);
+    db.close().await.expect("the database closes");
+    drop(pooler);
+    database.remove().await;
+}
+
+/// LISTEN needs a session of its own. Without one, events are looked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_through_a_pooler() {
+    let Some((database, pooler, url)) = pooled("transaction").await else { return };
+    let listening = "SELECT COUNT(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'LISTEN%' AND application_name = 'hero-teams'";
+    for hears in [false, true] {
+        let app = TestApp::with(database.again(), |settings| {
+            settings.db = crate::support::db_settings(&url);
+            if hears {
+                settings.events.events_url = Some(database.url.parse().expect("a URL"));
+            }
+        })
+        .await;
+        let other = TestApp::with(database.again(), |settings| settings.db = crate::support::db_settings(&url)).await;
+        let listener = app.events.listen(None, Duration::from_mins(5)).await;
+        let mut listener = listener.expect("there is room for one who listens");
+        until(async || (app.count(listening).await > 0) == hears).await;
+        let created: Value = other.data(CREATE, json!({})).await;
+        assert_eq!(created, json!({"createHero": {"hero": {"name": "A"}}}));
+        let batch = listener.next().await.expect("the events are kept");
+        assert!(!batch.events.is_empty());
+        drop(listener);
+        for app in [app, other] {
+            app.db.close().await.expect("the database closes");
+        }
+    }
+    drop(pooler);
+    database.remove().await;
+}
+
+const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;

@@ -89,6 +89,8 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "DATABASE_URL" => ("x.db", "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
             "HERO_TEAMS_EVENTS_URL" => ("sqlite://x.db", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
             "HERO_TEAMS_EVENTS" => ("maybe", "one of on, off is expected"),
+            "HERO_TEAMS_POOLER" => ("session", "one of none, transaction is expected"),
+            "HERO_TEAMS_READ_URLS" => ("postgres://a,b/c", ""),
             "HERO_TEAMS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
             "HERO_TEAMS_ALLOWED_HOSTS" => ("a.example,,b.example", ""),
             "HERO_TEAMS_CORS_ORIGINS" => {
@@ -165,12 +167,12 @@ fn urls_that_are_refused() {
         ("sqlite://x%00.db", "the name of the file has a control character"),
         (
             "postgres://a:1,b:2/c",
-            "one host is supported; lists of hosts or ports, `target_session_attrs` and `load_balance_hosts` are not",
+            "of several hosts, the one that can be written is used; say target_session_attrs=read-write",
         ),
         (
             "postgres://a:secret@b/c?search_path=d",
             "the parameter `search_path` is not known; possible are application_name, dbname, host, hostaddr, options, \
-             password, port, sslcert, sslkey, sslmode, sslrootcert, user; \
+             password, port, sslcert, sslkey, sslmode, sslrootcert, target_session_attrs, user; \
              a setting of PostgreSQL goes into `options`, such as options=-c%20search_path%3Dheroes",
         ),
     ] {

@@ -27,7 +27,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::{databases::TestDatabase, logged};
+use crate::{
+    databases::{POOLER_PORT, TestDatabase},
+    logged,
+};
 
 /// Runs each test on SQLite and on PostgreSQL.
 macro_rules! on_both_databases {
@@ -46,7 +49,7 @@ macro_rules! on_both_databases {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                if let Some(database) = TestDatabase::postgres().await {
+                if let Some(database) = TestDatabase::postgres_or_pooled().await {
                     let app = TestApp::new(database).await;
                     super::$name(&app).await;
                     app.close().await;
@@ -247,6 +250,7 @@ pub async fn connect(url: &str) -> Db {
 /// The settings of a database for a test.
 pub fn db_settings(url: &str) -> DbSettings {
     logged::listen();
+    let is_pooled = url.contains(&format!(":{POOLER_PORT}/"));
     DbSettings {
         migrations: store::migrations::<HeroTeams>(),
         url: url.parse().expect("the URL of a database"),
@@ -257,6 +261,9 @@ pub fn db_settings(url: &str) -> DbSettings {
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
         events: true,
+        is_pooled,
+        // PgBouncer keeps those of a session, and of a transaction if it is new enough.
+        prepared_statements: !is_pooled || std::env::var("TEST_POOLER").is_ok_and(|mode| mode == "session"),
     }
 }
 

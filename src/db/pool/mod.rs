@@ -22,7 +22,7 @@ use super::{
     cancel::Canceller,
     claim::{Claim, LongStatements, TextHash},
     connection::Connection,
-    connector::Connector,
+    connector::{Connector, Process},
     error::is_without_room,
 };
 
@@ -64,7 +64,7 @@ pub struct PooledConnection {
 #[derive(Debug)]
 pub struct Interrupt {
     pool: Arc<Pool>,
-    pid: i32,
+    process: Process,
 }
 
 /// How long a connection has to say that it still stands.
@@ -333,6 +333,10 @@ impl Pool {
 
     /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.
     async fn settle(self: Arc<Self>, mut connection: Connection, claim: Claim) {
+        if connection.is_stuck() {
+            self.remove(claim);
+            return close(connection);
+        }
         match timeout(MAX_SETTLE, connection.settle(&self.connector, &self.canceller)).await {
             Ok(Ok(())) => self.put_back(connection, claim),
             Ok(Err(error)) => {
@@ -375,8 +379,8 @@ impl PooledConnection {
 
     /// What interrupts a statement in the connection; none on SQLite.
     pub fn interrupt(&self) -> Option<Interrupt> {
-        let pid = self.connection.as_ref()?.pid()?;
-        Some(Interrupt { pool: Arc::clone(&self.pool), pid })
+        let process = self.connection.as_ref()?.process()?;
+        Some(Interrupt { pool: Arc::clone(&self.pool), process })
     }
 
     /// Gives up the connection, in which something runs that has no end. The next one may take its place at once.
@@ -416,7 +420,7 @@ impl Interrupt {
 
     /// Interrupts what runs. Whether it was interrupted says its answer.
     pub async fn send(&self) {
-        if let Err(error) = self.pool.canceller.signal(&self.pool.connector, self.pid).await {
+        if let Err(error) = self.pool.canceller.signal(&self.pool.connector, self.process).await {
             tracing::debug!(%error, "a statement cannot be cancelled");
         }
     }
