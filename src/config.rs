@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     access::Scope,
-    db::{DatabaseUrl, DbSettings, Migrations},
+    db::{DatabaseUrl, DbSettings, Migrations, PostgresUrl},
 };
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
@@ -470,6 +470,28 @@ pub struct DatabaseSettings {
         value_parser = Setting(connections)
     )]
     pub write_connections: u32,
+    /// Replica of PostgreSQL that answers queries, as postgres://USER:PASSWORD@HOST:PORT/DATABASE; one or several with
+    /// commas, repeatable
+    #[arg(
+        long = "read-url",
+        global = true,
+        env = "HERO_TEAMS_READ_URLS",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = Setting(replica)
+    )]
+    pub read_urls: Vec<PostgresUrl>,
+    /// Seconds that a replica may be behind; one that is further behind answers nothing until it has caught up
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_REPLICA_LAG",
+        default_value = "5",
+        value_name = "SECONDS",
+        value_parser = Setting(some_seconds)
+    )]
+    pub max_replica_lag: Duration,
     /// Pooler between the server and PostgreSQL: none, or transaction for one such as PgBouncer, in session mode as well
     #[arg(
         long,
@@ -603,6 +625,8 @@ impl DatabaseSettings {
             statement_timeout: self.statement_timeout,
             slow_statement: self.slow_statement,
             events: self.events == Switch::On,
+            replicas: self.read_urls.clone(),
+            max_replica_lag: self.max_replica_lag,
             is_pooled: self.pooler == Pooler::Transaction,
             prepared_statements: !self.no_prepared_statements,
         }
@@ -644,6 +668,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
             };
             clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {expected}\n"))
         })
+    }
+}
+
+fn replica(text: &str) -> Result<PostgresUrl, String> {
+    match text.parse() {
+        Ok(DatabaseUrl::Postgres(url)) if url.hosts.len() == 1 && !url.must_write => Ok(url),
+        _ => Err("postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected, with one host".to_owned()),
     }
 }
 

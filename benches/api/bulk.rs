@@ -92,6 +92,8 @@ async fn open(url: &str) -> Db {
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
         events: true,
+        replicas: Vec::new(),
+        max_replica_lag: Duration::from_secs(5),
         is_pooled: false,
         prepared_statements: true,
     };

@@ -53,6 +53,8 @@ impl Data {
             statement_timeout: Duration::from_secs(10),
             slow_statement: Duration::ZERO,
             events: true,
+            replicas: Vec::new(),
+            max_replica_lag: Duration::from_secs(5),
             is_pooled: false,
             prepared_statements: true,
         };

@@ -9,7 +9,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr,
     sea_query::Values,
-    sqlx::{self, AssertSqlSafe, Connection as _, Executor, PgConnection, query::Query},
+    sqlx::{self, AssertSqlSafe, Connection as _, Executor, PgConnection, Row as _, query::Query},
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::time::Instant;
@@ -243,6 +243,24 @@ impl Connection {
         // PostgreSQL ends a transaction when its commit fails, SQLite may keep it.
         self.in_transaction = result.is_err() && self.is_sqlite();
         result.map_err(|error| if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) })
+    }
+
+    /// Commits what was begun on PostgreSQL, in the same trip as it tells the number of the transaction, if that has one.
+    pub async fn commit_and_tell(&mut self) -> Result<Option<u64>, DbErr> {
+        if self.running || self.health != Health::Well {
+            return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
+        }
+        let Driver::Postgres(connection, _) = &mut self.driver else {
+            return Err(DbErr::Exec(RuntimeErr::Internal("SQLite has no numbers of transactions".to_owned())));
+        };
+        self.running = true;
+        let result = connection.fetch_all("SELECT pg_current_xact_id_if_assigned()::text; COMMIT").await;
+        let result = self.ended(result);
+        self.in_transaction = false;
+        let rows = result
+            .map_err(|error| if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) })?;
+        let number = rows.first().and_then(|row| row.try_get::<Option<&str>, _>(0).ok().flatten());
+        Ok(number.and_then(|number| number.parse().ok()))
     }
 
     /// Asks for a sign of life.

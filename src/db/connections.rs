@@ -1,6 +1,12 @@
 //! Connections and transactions as a request uses them. All its statements come by [`StatementMeter`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, prelude::async_trait::async_trait,
@@ -15,8 +21,9 @@ use super::{
     claim::Claim,
     connection::Isolation,
     connector::Connector,
-    error::{unanswered_commit, unanswered_if_lost},
+    error::{is_of_replica, unanswered_commit, unanswered_if_lost},
     pool::{Pool, PooledConnection},
+    replica::Replica,
     sqlite::RunOn,
     statement_meter::{Run, StatementMeter},
 };
@@ -29,6 +36,26 @@ use super::{
 pub struct Connections {
     pool: Arc<Pool>,
     pub(super) meter: Arc<StatementMeter>,
+    /// Where else its queries may go.
+    route: Option<Arc<Route>>,
+}
+
+/// The way of the queries of one request to a replica, until that fails.
+#[derive(Debug)]
+struct Route {
+    replica: Arc<Replica>,
+    is_left: AtomicBool,
+}
+
+impl Route {
+    fn leads_to_replica(&self) -> bool {
+        !self.is_left.load(Relaxed)
+    }
+
+    /// From now on the primary is asked. It has all that the replica has, and perhaps more.
+    fn leave(&self) {
+        self.is_left.store(true, Relaxed);
+    }
 }
 
 /// A transaction of a request. It is rolled back when it is dropped, whatever it is doing then.
@@ -41,6 +68,8 @@ pub struct Transaction {
     run_on: RunOn,
     /// Whether it is one statement, which commits itself.
     is_implicit: bool,
+    /// Whether its commit tells its number.
+    is_told: bool,
 }
 
 /// After a read that took longer than this, other tasks have their turn.
@@ -48,12 +77,28 @@ const MAX_READ_IN_A_ROW: Duration = Duration::from_millis(1);
 
 impl Connections {
     pub(super) fn new(pool: Arc<Pool>, meter: Arc<StatementMeter>) -> Self {
-        Self { pool, meter }
+        Self { pool, meter, route: None }
     }
 
     /// The same connections, used for another request.
     pub(super) fn of(&self, meter: &Arc<StatementMeter>) -> Self {
-        Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter) }
+        Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter), route: None }
+    }
+
+    /// The same connections, with a replica that is asked first.
+    pub(super) fn by(self, replica: &Arc<Replica>) -> Self {
+        let route = Route { replica: Arc::clone(replica), is_left: AtomicBool::new(false) };
+        Self { route: Some(Arc::new(route)), ..self }
+    }
+
+    /// The number of the replica that answers, if one does.
+    pub(super) fn replica(&self) -> Option<u32> {
+        let route = self.route.as_ref().filter(|route| route.leads_to_replica())?;
+        Some(route.replica.number)
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        self.pool.connector()
     }
 
     /// Begins a transaction, which is SERIALIZABLE.
@@ -70,11 +115,11 @@ impl Connections {
     pub(super) async fn begin_in(&self, run_on: RunOn, isolation: Option<Isolation>) -> Result<Transaction, DbErr> {
         let begun = |lease| {
             let (lease, meter, backend) = (Mutex::new(lease), Arc::clone(&self.meter), self.pool.connector().backend());
-            Transaction { lease, meter, backend, run_on, is_implicit: isolation.is_none() }
+            Transaction { lease, meter, backend, run_on, is_implicit: isolation.is_none(), is_told: false }
         };
         let mut may_repeat = true;
         loop {
-            let mut lease = self.lease(Claim::First, None).await?;
+            let mut lease = self.lease(&self.pool, Claim::First, None).await?;
             let Some(isolation) = isolation else { return Ok(begun(lease)) };
             match self.meter.until_deadline(lease.connection()?.begin(run_on, isolation)).await? {
                 // Nothing has been done in it.
@@ -134,16 +179,41 @@ impl Connections {
     }
 
     /// A connection for one statement, with a permit of the request. The permit ends when the connection is back.
-    async fn permit(&self, sql: &str) -> Result<(Option<OwnedSemaphorePermit>, PooledConnection), DbErr> {
+    async fn permit(
+        &self,
+        pool: &Arc<Pool>,
+        sql: &str,
+    ) -> Result<(Option<OwnedSemaphorePermit>, PooledConnection), DbErr> {
         let permit = self.meter.permit().await?;
-        Ok((permit, self.lease(self.meter.claim(sql), Some(sql)).await?))
+        Ok((permit, self.lease(pool, self.meter.claim(sql), Some(sql)).await?))
     }
 
-    async fn lease(&self, claim: Claim, sql: Option<&str>) -> Result<PooledConnection, DbErr> {
+    async fn lease(&self, pool: &Arc<Pool>, claim: Claim, sql: Option<&str>) -> Result<PooledConnection, DbErr> {
         let due = self.meter.deadline();
-        match self.pool.try_acquire(claim, due) {
+        match pool.try_acquire(claim, due) {
             Some(lease) => Ok(lease),
-            None => self.meter.until_deadline(self.pool.acquire(claim, sql, due)).await?,
+            None => self.meter.until_deadline(pool.acquire(claim, sql, due)).await?,
+        }
+    }
+
+    /// Queries in one of the connections of a pool.
+    async fn query(&self, pool: &Arc<Pool>, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut once_more = self.repeatable(&statement);
+        let mut statement = statement;
+        loop {
+            let (permit, mut lease) = self.permit(pool, &statement.sql).await?;
+            let connection = lease.connection()?;
+            let start = connection.taken;
+            let result = self.meter.query_all(connection, reading(RunOn::Caller, start), statement).await;
+            let is_outdated = lease.is_outdated();
+            drop((permit, lease));
+            match once_more.take() {
+                Some(repeated) if is_outdated => statement = repeated,
+                _ => {
+                    give_way(start).await;
+                    return result;
+                }
+            }
         }
     }
 
@@ -154,6 +224,13 @@ impl Connections {
 }
 
 impl Transaction {
+    /// The same transaction, whose number its request is told when it is committed ([`Db::written_by_request`]).
+    ///
+    /// [`Db::written_by_request`]: super::Db::written_by_request
+    pub(super) fn told(self, is_told: bool) -> Self {
+        Self { is_told, ..self }
+    }
+
     /// Commits it. A commit that has been sent is waited for past the deadline of the request, because its answer is
     /// the only one that tells what is written. When it does not come within `commit_timeout` more, the connection is
     /// given up.
@@ -168,7 +245,16 @@ impl Transaction {
         }
         let mut lease = self.lease.into_inner();
         let end = self.meter.deadline_and(lease.commit_timeout());
-        let committed = timeout_at(end, lease.connection()?.commit(self.run_on.without_deadline())).await;
+        let connection = lease.connection()?;
+        let commit = async {
+            if self.is_told {
+                self.meter.note_written(connection.commit_and_tell().await?);
+                Ok(())
+            } else {
+                connection.commit(self.run_on.without_deadline()).await
+            }
+        };
+        let committed = timeout_at(end, commit).await;
         committed.unwrap_or_else(|_| {
             lease.abandon();
             Err(unanswered_commit("it took too long"))
@@ -206,14 +292,14 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let (_permit, mut lease) = self.permit(&statement.sql).await?;
+        let (_permit, mut lease) = self.permit(&self.pool, &statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
         self.meter.execute(connection, reading(RunOn::BlockingPool, start), statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (_permit, mut lease) = self.permit(sql).await?;
+        let (_permit, mut lease) = self.permit(&self.pool, sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
         let run = reading(RunOn::BlockingPool, start);
@@ -221,43 +307,24 @@ impl ConnectionTrait for Connections {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut once_more = self.repeatable(&statement);
-        let mut statement = statement;
-        loop {
-            let (permit, mut lease) = self.permit(&statement.sql).await?;
-            let connection = lease.connection()?;
-            let start = connection.taken;
-            let result = self.meter.query_one(connection, reading(RunOn::Caller, start), statement).await;
-            let is_outdated = lease.is_outdated();
-            drop((permit, lease));
-            match once_more.take() {
-                Some(repeated) if is_outdated => statement = repeated,
-                _ => {
-                    give_way(start).await;
-                    return result;
-                }
-            }
-        }
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut once_more = self.repeatable(&statement);
-        let mut statement = statement;
-        loop {
-            let (permit, mut lease) = self.permit(&statement.sql).await?;
-            let connection = lease.connection()?;
-            let start = connection.taken;
-            let result = self.meter.query_all(connection, reading(RunOn::Caller, start), statement).await;
-            let is_outdated = lease.is_outdated();
-            drop((permit, lease));
-            match once_more.take() {
-                Some(repeated) if is_outdated => statement = repeated,
-                _ => {
-                    give_way(start).await;
-                    return result;
-                }
+        if let Some(route) = self.route.as_ref().filter(|route| route.leads_to_replica()) {
+            let replica = &route.replica;
+            tokio::select! {
+                result = self.query(&replica.connections.pool, statement.clone()) => match result {
+                    Err(error) if is_of_replica(&error) => {
+                        tracing::info!(%error, replica = replica.number, "a replica gives no answer; the primary is asked");
+                    }
+                    result => return result,
+                },
+                () = replica.until_down() => {}
             }
+            route.leave();
         }
+        self.query(&self.pool, statement).await
     }
 }
 

@@ -10,12 +10,13 @@ use tokio::{
 };
 
 use super::{
-    Connections, DatabaseUrl, Migrations, StoreError, Usage,
+    Connections, DatabaseUrl, Migrations, PostgresUrl, StoreError, Transaction, Usage, Written,
     connector::Connector,
     file::File,
     pool::Pool,
     pooler,
     queue::{self, Queue},
+    replica::Replicas,
     statement_meter::StatementMeter,
 };
 
@@ -39,6 +40,10 @@ pub struct DbSettings {
     pub slow_statement: Duration,
     /// Whether writes write their events, in the same transaction, if the migrations make the table for them.
     pub events: bool,
+    /// Replicas of PostgreSQL that answer queries.
+    pub replicas: Vec<PostgresUrl>,
+    /// How far a replica may be behind before it is not asked.
+    pub max_replica_lag: Duration,
     /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
     pub is_pooled: bool,
     /// Whether statements stay prepared on PostgreSQL.
@@ -77,6 +82,7 @@ pub(super) struct Shared {
     pub(super) is_writable: AtomicBool,
     pub(super) migrations: Migrations,
     events: bool,
+    replicas: Option<Replicas>,
     /// The number of writes that have been committed through this handle and its clones.
     committed: watch::Sender<u64>,
 }
@@ -104,9 +110,24 @@ impl Db {
         let queue = matches!(settings.url, DatabaseUrl::Sqlite(_)).then(queue::start).transpose();
         let queue =
             queue.map_err(|error| DbErr::Conn(RuntimeErr::Internal(format!("no thread for writes: {error}"))))?;
-        let meter = Arc::new(StatementMeter::new(settings.slow_statement, long));
+        let meter = Arc::new(StatementMeter::new(settings.slow_statement, Arc::clone(&long)));
+        let read = Connections::new(read, Arc::clone(&meter));
+        let mut replicas = Vec::with_capacity(settings.replicas.len());
+        for url in &settings.replicas {
+            let connector = Connector::postgres(url, settings);
+            let number = settings.read_connections;
+            let pool = Pool::new(connector, number, reserved(number), &long, settings);
+            replicas.push(Connections::new(pool, Arc::clone(&meter)));
+        }
+        let replicas = if replicas.is_empty() {
+            None
+        } else if matches!(settings.url, DatabaseUrl::Sqlite(_)) {
+            return Err(StoreError::Database(DbErr::Custom("a replica needs PostgreSQL as the database".to_owned())));
+        } else {
+            Some(Replicas::new(&read, replicas, settings.max_replica_lag).await?)
+        };
         let db = Self {
-            read: Connections::new(read, Arc::clone(&meter)),
+            read,
             write: Connections::new(write, meter),
             shared: Arc::new(Shared {
                 precedence: Arc::default(),
@@ -114,6 +135,7 @@ impl Db {
                 is_writable: AtomicBool::new(true),
                 migrations: settings.migrations.clone(),
                 events: settings.events && settings.migrations.make(EVENTS),
+                replicas,
                 committed: watch::Sender::default(),
             }),
         };
@@ -128,6 +150,44 @@ impl Db {
         self.with(self.meter().until(deadline))
     }
 
+    /// The same for a request that only reads, which a replica may answer that has what its client has written. A
+    /// replica that gives no answer is no error: the primary is asked instead.
+    pub async fn for_query(&self, deadline: Instant, after: &[Written]) -> Self {
+        let db = self.for_request(deadline);
+        match &self.shared.replicas {
+            Some(replicas) => match replicas.choose(after).await {
+                Some(replica) => Self { read: db.read.by(replica), ..db },
+                None => db,
+            },
+            None => db,
+        }
+    }
+
+    /// What the request has written last, where there are replicas that do not have it at once.
+    #[must_use]
+    pub fn written_by_request(&self) -> Option<Written> {
+        let system = self.shared.replicas.as_ref()?.system();
+        Some(Written { system, xid: self.write.meter.written()? })
+    }
+
+    /// Begins a transaction of a request, which is SERIALIZABLE.
+    ///
+    /// # Errors
+    ///
+    /// When no connection gets free in time, or the database does not answer.
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(self.write.begin().await?.told(self.has_replicas()))
+    }
+
+    pub(super) fn has_replicas(&self) -> bool {
+        self.shared.replicas.is_some()
+    }
+
+    /// Whether a statement may be a transaction by itself. It could not tell its number.
+    pub(super) fn has_implicit_transactions(&self) -> bool {
+        self.write.has_implicit_transactions() && !self.has_replicas()
+    }
+
     /// The database for what no client asks for. Its statements are counted for none, and nobody observes them.
     #[must_use]
     pub fn uncounted(&self) -> Self {
@@ -137,7 +197,7 @@ impl Db {
     /// What has been asked of the database through this handle and its clones.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.meter().usage()
+        Usage { replica: self.read.replica(), ..self.meter().usage() }
     }
 
     /// Whether writes write their events.
@@ -174,6 +234,9 @@ impl Db {
     ///
     /// When a connection cannot be closed.
     pub async fn close(self) -> Result<(), StoreError> {
+        if let Some(replicas) = &self.shared.replicas {
+            replicas.close().await;
+        }
         self.read.close().await?;
         // The writer goes last: the last connection of a SQLite file folds its write-ahead log into it.
         Ok(self.write.close().await?)

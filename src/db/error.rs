@@ -164,6 +164,17 @@ pub fn is_outdated(error: &sqlx::Error) -> bool {
     is_lost(error) || is_stale(error) || sql_state(error).is_some_and(|code| code == "25006")
 }
 
+/// Whether an error of a replica says nothing of what the primary would answer: it has gone, is busy, gives up a query
+/// for what it has to replay, or does not have a table yet.
+pub fn is_of_replica(error: &DbErr) -> bool {
+    if let DbErr::Query(RuntimeErr::SqlxError(cause)) = error
+        && sql_state(cause).is_some_and(|code| matches!(code, "42P01" | "42703"))
+    {
+        return true;
+    }
+    matches!(StoreError::from(error.clone()), StoreError::Unavailable(_) | StoreError::Busy(_) | StoreError::Conflict)
+}
+
 /// Whether PostgreSQL does not do such a thing.
 pub fn is_not_supported(error: &sqlx::Error) -> bool {
     // feature_not_supported

@@ -14,6 +14,7 @@ mod pool;
 mod pooler;
 mod queue;
 mod readiness;
+mod replica;
 mod sqlite;
 mod statement_meter;
 mod url;
@@ -25,7 +26,8 @@ pub use self::{
     database::{Db, DbSettings},
     error::StoreError,
     migrate::Migrations,
+    replica::Written,
     statement_meter::Usage,
-    url::DatabaseUrl,
+    url::{DatabaseUrl, PostgresUrl},
     write::{UnitOfWork, WriterTurn},
 };

@@ -39,6 +39,8 @@ pub struct StatementMeter {
     slow: Option<Duration>,
     statements: AtomicU32,
     nanoseconds: AtomicU64,
+    /// The number of the transaction that was committed last, if that is told.
+    written: AtomicU64,
     observer: Option<Arc<Observer>>,
 }
 
@@ -63,6 +65,8 @@ pub struct Usage {
     pub statements: u32,
     /// The time that they took together. What runs side by side is added up.
     pub time: Duration,
+    /// The number of the replica that has answered, from 1; none where the primary has.
+    pub replica: Option<u32>,
 }
 
 impl StatementMeter {
@@ -98,6 +102,7 @@ impl StatementMeter {
         Usage {
             statements: self.statements.load(Ordering::Relaxed),
             time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
+            replica: None,
         }
     }
 
@@ -167,6 +172,18 @@ impl StatementMeter {
         let end = deadline + interrupt.commit_timeout();
         let interrupted = async { tokio::join!(interrupt.send(), statement).1 };
         timeout_at(end, interrupted).await.unwrap_or_else(|_| Err(unanswered_commit("it took too long")))
+    }
+
+    /// Notes the number of a transaction that was committed, if it has one.
+    pub fn note_written(&self, xid: Option<u64>) {
+        if let Some(xid) = xid {
+            self.written.store(xid, Ordering::Relaxed);
+        }
+    }
+
+    /// The number of the transaction that was committed last. None has the number 0.
+    pub fn written(&self) -> Option<u64> {
+        Some(self.written.load(Ordering::Relaxed)).filter(|xid| *xid > 0)
     }
 
     fn observe(&self, statement: &Statement) {

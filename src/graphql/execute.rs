@@ -25,7 +25,7 @@ use super::{
 use crate::{
     access::{Principal, Scope, Scopes},
     config::{GraphQlSettings, Introspection},
-    db::Db,
+    db::{Db, Written},
     events::Events,
     schema::{Api, Entity},
 };
@@ -167,8 +167,9 @@ impl Schema {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
             return Err(named(Answer { outcome: Outcome::NotReadOnly, ..error.into() }));
         }
+        let after = params.after().map_err(|error| named(error.into()))?;
         match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
-            Ok(prepared) => Ok(CheckedRequest { document, prepared }),
+            Ok(prepared) => Ok(CheckedRequest { document, prepared, after }),
             Err(errors) => {
                 let mut refused = Answer::from(errors);
                 document.locate(&mut refused.errors);
@@ -249,7 +250,7 @@ impl Schema {
 
     /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
     pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { document, prepared } = request;
+        let CheckedRequest { document, prepared, after } = request;
         let Prepared { ty, name: operation_name, mut fields, introspected: mut values, execution } = prepared;
         if ty == OperationType::Subscription {
             let message = "a subscription is answered over WebSocket (graphql-transport-ws) or as text/event-stream, \
@@ -257,8 +258,14 @@ impl Schema {
             return Answer { operation_name, ..ApiError::new(Code::BadUserInput, message).into() };
         }
         let mut errors = fields.fail(&mut values);
-        let db = self.db.for_request(deadline);
-        if document::has_fields(&execution.executable) {
+        let has_fields = document::has_fields(&execution.executable);
+        // A mutation, and whatever it selects, is answered by the primary.
+        let db = if ty == OperationType::Query && has_fields {
+            self.db.for_query(deadline, &after).await
+        } else {
+            self.db.for_request(deadline)
+        };
+        if has_fields {
             for response in self.responses(execution, &db, Occasion::None, deadline).await {
                 if let Value::Object(executed) = response.data {
                     values.extend(executed);
@@ -271,7 +278,7 @@ impl Schema {
             errors.iter_mut().for_each(tell_written);
         }
         let outcome = Outcome::Executed(fields.in_order(values));
-        Answer { outcome, errors, operation_name, usage: db.usage() }
+        Answer { outcome, errors, operation_name, usage: db.usage(), written: db.written_by_request() }
     }
 
     /// Executes an operation, and gives what async-graphql makes of it.
@@ -305,6 +312,7 @@ impl Schema {
 pub struct CheckedRequest {
     pub(super) document: Arc<Document>,
     pub(super) prepared: Prepared,
+    after: Vec<Written>,
 }
 
 impl CheckedRequest {

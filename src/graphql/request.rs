@@ -7,7 +7,7 @@ use super::{
     answer::Json,
     error::{ApiError, Code},
 };
-use crate::db::Usage;
+use crate::db::{Usage, Written};
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Params {
     pub variables: Option<IndexMap<Name, Value>>,
     /// What is asked for beyond the specification.
     pub extensions: Option<IndexMap<String, serde_json::Value>>,
+    /// What the client has written, as it was told, besides what the extensions say.
+    #[serde(skip)]
+    pub after: Vec<String>,
 }
 
 /// A document by its hash: Apollo's protocol of automatic persisted queries.
@@ -37,7 +40,12 @@ pub struct Answer {
     pub operation_name: Option<Name>,
     /// What it has cost the database.
     pub usage: Usage,
+    /// What it has written last, where replicas do not have it at once.
+    pub written: Option<Written>,
 }
+
+/// The greatest number of writes after which a query may be asked to read.
+const MAX_AFTER: usize = 16;
 
 /// Whether it came to an execution.
 #[derive(Debug, PartialEq)]
@@ -71,6 +79,33 @@ impl Params {
         Err(ApiError::new(Code::BadUserInput, message))
     }
 
+    /// What the client has written: an answer has all of it.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_USER_INPUT` when something is not what this server has told a client, or there is too much.
+    pub(super) fn after(&self) -> Result<Vec<Written>, ApiError> {
+        let wrong = || {
+            let message = "`after` must be a value of `written`, or a list of at most 16 of them";
+            ApiError::new(Code::BadUserInput, message)
+        };
+        let mut after: Vec<&str> = self.after.iter().map(String::as_str).collect();
+        match self.extensions.as_ref().and_then(|extensions| extensions.get("after")) {
+            None | Some(serde_json::Value::Null) => {}
+            Some(serde_json::Value::String(written)) => after.push(written),
+            Some(serde_json::Value::Array(list)) => {
+                for written in list {
+                    after.push(written.as_str().ok_or_else(wrong)?);
+                }
+            }
+            Some(_) => return Err(wrong()),
+        }
+        if after.len() > MAX_AFTER {
+            return Err(wrong());
+        }
+        after.into_iter().map(|written| written.parse().map_err(|()| wrong())).collect()
+    }
+
     /// The parameters with this document alone.
     pub fn new(query: impl Into<String>) -> Self {
         Self { query: Some(query.into()), ..Self::default() }
@@ -98,6 +133,13 @@ impl Answer {
             json.key("errors");
             json.scalar(&self.errors);
         }
+        if let Some(written) = self.written {
+            json.key("extensions");
+            json.raw(b"{");
+            json.key("written");
+            json.scalar(written.to_string());
+            json.raw(b"}");
+        }
         json.raw(b"}");
         json.into_bytes()
     }
@@ -111,7 +153,7 @@ impl Answer {
     /// The answer to a request that was not executed.
     #[must_use]
     pub fn refused(errors: Vec<ServerError>) -> Self {
-        Self { outcome: Outcome::Refused, errors, operation_name: None, usage: Usage::default() }
+        Self { outcome: Outcome::Refused, errors, operation_name: None, usage: Usage::default(), written: None }
     }
 }
 

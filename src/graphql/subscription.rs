@@ -301,7 +301,7 @@ impl Feed {
 
     /// One answer for each event, unless something is wrong with one of them.
     async fn attempt(&self, occurrences: &[Occurrence]) -> Vec<Answer> {
-        let CheckedRequest { document, prepared } = &self.request;
+        let CheckedRequest { document, prepared, .. } = &self.request;
         let deadline = Instant::now() + self.time;
         let db = self.schema.db_for_request(deadline);
         let occasion = Occasion::Events(occurrences.to_vec());
@@ -311,6 +311,7 @@ impl Feed {
             errors: finished(response.errors, document),
             operation_name: None,
             usage: db.usage(),
+            written: None,
         };
         responses.into_iter().map(answer).collect()
     }

@@ -8,13 +8,13 @@ use axum::http::{
 };
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::layers::X_REQUEST_ID;
+use super::{endpoint::WRITTEN, layers::X_REQUEST_ID};
 use crate::config::Origin;
 
 /// How long a browser may remember what it was told about another site's requests.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(1);
 /// The headers of an answer that a page may read, besides those that it always may.
-const EXPOSED: [HeaderName; 3] = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE];
+const EXPOSED: [HeaderName; 4] = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, WRITTEN];
 
 /// Lets pages of these sites send what they want and read the answers; none, where there are none.
 pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {

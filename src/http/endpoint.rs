@@ -32,6 +32,11 @@ use crate::{
 /// The cursor of the last event that a client has (Server-Sent Events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// What a client has written last, and what it wants to read after. Both as a query of another server tells replicas
+/// that do not have it yet.
+pub const WRITTEN: HeaderName = HeaderName::from_static("x-hero-teams-written");
+const AFTER: HeaderName = HeaderName::from_static("x-hero-teams-after");
+
 /// What the endpoint works with.
 pub struct Endpoint {
     pub schema: Schema,
@@ -111,7 +116,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
-        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client.principal).await),
+        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client.principal, &headers).await),
     }
 }
 
@@ -169,6 +174,7 @@ impl Endpoint {
         headers: &HeaderMap,
         is_read_only: bool,
     ) -> Response {
+        let params = Params { after: after(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
         // Whoever asks for events takes them as they come, or not at all.
@@ -189,6 +195,7 @@ impl Endpoint {
             response(media_type, status(&answer.outcome, media_type), answer.to_json())
         };
         response.headers_mut().extend(header_of(&answer.outcome));
+        tell_written(&mut response, &answer);
         response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), &client.principal));
         response
     }
@@ -212,14 +219,27 @@ impl Endpoint {
     }
 
     /// Answers the requests of a batch one after another, so that a later one reads what an earlier one has written.
-    async fn batch(&self, media_type: MediaType, batch: Vec<Params>, principal: &Principal) -> Response {
+    async fn batch(
+        &self,
+        media_type: MediaType,
+        batch: Vec<Params>,
+        principal: &Principal,
+        headers: &HeaderMap,
+    ) -> Response {
         let deadline = self.deadline();
-        let mut answers = Vec::with_capacity(batch.len());
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let sent = after(headers);
         for params in batch {
-            answers.push(self.schema.execute(params, principal, false, deadline).await);
+            // What was written before in the batch is there as well, if replicas do not have it at once.
+            let written = answers.iter().rev().find_map(|answer| answer.written);
+            let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
+            answers.push(self.schema.execute(Params { after, ..params }, principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
         let mut response = response(media_type, StatusCode::OK, [b"[", &body[..], b"]"].concat());
+        if let Some(answer) = answers.iter().rev().find(|answer| answer.written.is_some()) {
+            tell_written(&mut response, answer);
+        }
         response.extensions_mut().insert(self.measured(&answers, principal));
         response
     }
@@ -233,6 +253,7 @@ impl Endpoint {
             measured.operation_name = measured.operation_name.or_else(name);
             measured.statements += answer.usage.statements;
             measured.statement_time += answer.usage.time;
+            measured.replica = measured.replica.or(answer.usage.replica);
             for code in answer.errors.iter().filter_map(graphql::code) {
                 if !measured.error_codes.contains(&code) {
                     measured.error_codes.push(code);
@@ -241,6 +262,17 @@ impl Endpoint {
         }
         measured
     }
+}
+
+/// What a client has written, as it was told: one value, or several with commas.
+fn after(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(AFTER).into_iter().map(|value| value.to_str().unwrap_or("?"));
+    values.flat_map(|value| value.split(',')).map(|written| written.trim().to_owned()).collect()
+}
+
+fn tell_written(response: &mut Response, answer: &Answer) {
+    let written = answer.written.and_then(|written| HeaderValue::try_from(written.to_string()).ok());
+    response.headers_mut().extend(written.map(|written| (WRITTEN, written)));
 }
 
 fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {

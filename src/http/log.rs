@@ -19,6 +19,8 @@ pub struct Measured {
     pub statements: u32,
     /// The time that they took, together.
     pub statement_time: Duration,
+    /// The number of the replica that has answered; none where the primary has.
+    pub replica: Option<u32>,
     /// The codes of the errors in the answer.
     pub error_codes: Vec<String>,
     /// Who asked, if that is asked.
@@ -90,6 +92,7 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
         operation = measured.and_then(|measured| measured.operation_name.as_deref()),
         statements = measured.map(|measured| measured.statements),
         statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
+        replica = measured.and_then(|measured| measured.replica),
         errors = codes,
         principal = principal.and_then(|principal| principal.name.as_deref()),
         scopes = principal.map(|principal| tracing::field::display(principal.scopes)),

@@ -34,7 +34,7 @@ impl PendingDelete {
     /// what the database says.
     pub async fn begin(db: &Db, entity: &'static Entity, keys: &[i64], attempt: u32) -> Result<Self, StoreError> {
         let precedence = db.precedence(attempt).await?;
-        let txn = db.write.begin().await?;
+        let txn = db.begin().await?;
         let wanted: BTreeSet<i64> = keys.iter().copied().collect();
         if db.writes_events() {
             // They tell which links exist, so they come first.

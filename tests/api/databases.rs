@@ -144,23 +144,37 @@ fn named(server: &str, name: &str) -> String {
     format!("{address}/{name}?{options}")
 }
 
-/// A standby of the server that has a database: another server, which has what that one had when the standby was made,
-/// and follows.
-pub struct Standby {
-    /// The same database there.
+/// A server of PostgreSQL that is a test's own.
+pub struct Cluster {
+    /// A database there.
     pub url: String,
-    _server: Child,
+    server: Child,
 }
 
-impl Standby {
-    /// None, after saying so, where the server was not started by the tests.
-    pub fn of(database: &TestDatabase) -> Option<Self> {
+impl Cluster {
+    /// One without tables. None, after saying so, where PostgreSQL is not installed.
+    pub fn new() -> Option<Self> {
+        let started = start(&[]);
+        if started.is_none() {
+            skip("PostgreSQL is not installed");
+        }
+        started.map(|(url, server)| Self { url, server })
+    }
+
+    /// A standby of the server that has a database, with the same database: it has what that one had when it was made,
+    /// and follows. None, after saying so, where that server was not started by the tests.
+    pub fn standby_of(database: &TestDatabase) -> Option<Self> {
         let Some((name, folder)) = place(&database.url) else {
             skip("PostgreSQL was not started by the tests");
             return None;
         };
         let (url, server) = start(&[folder]).expect("the standby starts");
-        Some(Self { url: url.replace("/postgres?", &format!("/{name}?")), _server: server })
+        Some(Self { url: url.replace("/postgres?", &format!("/{name}?")), server })
+    }
+
+    /// The database, for an app.
+    pub fn database(&self) -> TestDatabase {
+        TestDatabase { url: self.url.clone(), kind: Kind::Same { is_postgres: true } }
     }
 
     /// The address of another database there.
@@ -169,9 +183,28 @@ impl Standby {
         Some(self.url.replace(here, there))
     }
 
-    /// Makes it a server that can be written.
+    /// Makes a standby a server that can be written.
     pub async fn promote(&self) {
         execute(&self.url, "SELECT pg_promote()").await;
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn stop(&mut self) {
+        self.tell("stop");
+    }
+
+    /// Starts it again.
+    pub fn start(&mut self) {
+        self.tell("start");
+    }
+
+    fn tell(&mut self, command: &str) {
+        let stdin = self.server.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{command}").expect("the script listens");
+        let mut done = String::new();
+        let stdout = self.server.stdout.as_mut().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut done).expect("the script answers");
+        assert_eq!(done.trim(), command);
     }
 }
 

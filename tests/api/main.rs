@@ -44,6 +44,7 @@ mod postgres;
 mod property;
 mod races;
 mod read;
+mod replicas;
 mod schema;
 mod settings;
 mod sockets;

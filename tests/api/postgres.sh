@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts a throw-away PostgreSQL cluster, prints its address, and removes it when the standard input ends: also when the
 # tests that asked for it were killed. The first argument is this file. With the folder of another one's socket as the
-# second, it is a standby of that one. PostgreSQL refuses to run as root, so root becomes its user first.
+# second, it is a standby of that one. It stops and starts PostgreSQL when a line of the standard input says so.
+# PostgreSQL refuses to run as root, so root becomes its user first.
 set -eu
 if [ "$(id -u)" = 0 ]; then
     # The script goes along as text, because that user may not be able to read it here.
@@ -23,9 +24,17 @@ else
 fi
 # It listens on a socket in the folder only, so no port can be taken. What is lost in a crash is lost anyway. Nothing begins by
 # itself in a database in which a test counts what is going on.
-"$programs/pg_ctl" -D "$folder/data" -w -t 300 -l "$folder/log" start >/dev/null \
-    -o "-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=1000 -c autovacuum=off -c fsync=off
-        -c max_wal_size=128MB" ||
-    { cat "$folder/log" >&2; exit 1; }
+start() {
+    "$programs/pg_ctl" -D "$folder/data" -w -t 300 -l "$folder/log" start >/dev/null \
+        -o "-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=1000 -c autovacuum=off
+            -c fsync=off -c max_wal_size=128MB"
+}
+start || { cat "$folder/log" >&2; exit 1; }
 echo "postgres://postgres@localhost/postgres?host=$folder"
-cat >/dev/null
+while read -r command; do
+    case $command in
+    stop) "$programs/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null ;;
+    start) start ;;
+    esac
+    echo "$command"
+done

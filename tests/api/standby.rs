@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     command_line::{Server, refusal, run},
-    databases::{Standby, TestDatabase},
+    databases::{Cluster, TestDatabase},
     outages::{READY, UNWRITABLE, code, ready},
     support::{TestApp, until},
 };
@@ -27,7 +27,7 @@ async fn a_standby_is_read_and_once_promoted_written() {
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({})).await;
     let empty = TestDatabase::empty_postgres().await.expect("it was there a moment ago");
-    let Some(standby) = Standby::of(&app.database) else { return };
+    let Some(standby) = Cluster::standby_of(&app.database) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let start = |flags: &[&str]| Server::start(folder.path(), &[flags, &["--database-url", &standby.url]].concat());
     let heroes = json!({"data": {"heroes": [{"name": "A", "teams": []}]}});

@@ -261,6 +261,8 @@ pub fn db_settings(url: &str) -> DbSettings {
         statement_timeout: Duration::from_mins(1),
         slow_statement: Duration::ZERO,
         events: true,
+        replicas: Vec::new(),
+        max_replica_lag: Duration::from_secs(5),
         is_pooled,
         // PgBouncer keeps those of a session, and of a transaction if it is new enough.
         prepared_statements: !is_pooled || std::env::var("TEST_POOLER").is_ok_and(|mode| mode == "session"),

@@ -87,8 +87,21 @@ impl Pool {
         long: &Arc<LongStatements>,
         settings: &DbSettings,
     ) -> Result<Arc<Self>, DbErr> {
+        let pool = Self::new(connector, size, reserved, long, settings);
+        drop(pool.acquire(Claim::First, None, None).await?);
+        Ok(pool)
+    }
+
+    /// The same, without a connection yet.
+    pub fn new(
+        connector: Connector,
+        size: u32,
+        reserved: u32,
+        long: &Arc<LongStatements>,
+        settings: &DbSettings,
+    ) -> Arc<Self> {
         let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let pool = Arc::new(Self {
+        Arc::new(Self {
             connector,
             size: number(size),
             max_further: number(size.saturating_sub(reserved)),
@@ -99,9 +112,7 @@ impl Pool {
             canceller: Canceller::default(),
             long: Arc::clone(long),
             sibling: OnceLock::new(),
-        });
-        drop(pool.acquire(Claim::First, None, None).await?);
-        Ok(pool)
+        })
     }
 
     /// Has two pools share what PostgreSQL lets them have.

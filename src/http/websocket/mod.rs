@@ -199,7 +199,7 @@ impl Socket {
                         // What is new when the server stops is for another one.
                         Received::Subscribe(..) if is_stopping => {}
                         Received::Subscribe(number, params, text) => {
-                            operations.add(number, params);
+                            operations.add(number, *params);
                             let _ = to_library.try_send(Message::Text(text.into()));
                         }
                         Received::Forward(text) => drop(to_library.try_send(Message::Text(text.into()))),

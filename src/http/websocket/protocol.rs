@@ -24,7 +24,7 @@ pub enum Received {
     /// The credential in it is to be looked at. Then [`Protocol::initialized`] is called.
     Init(Map<String, Value>),
     /// An operation begins, which has this number. The library gets the text.
-    Subscribe(u64, Params, String),
+    Subscribe(u64, Box<Params>, String),
     /// The library gets this.
     Forward(String),
     /// The client gets this at once.
@@ -185,7 +185,7 @@ impl Protocol {
         self.ids.insert(number, id);
         let number_text = number.to_string();
         let text = json!({"type": "subscribe", "id": number_text, "payload": {"query": number_text}}).to_string();
-        Received::Subscribe(number, params, text)
+        Received::Subscribe(number, Box::new(params), text)
     }
 
     /// The credential is accepted. Gives what the library gets.

@@ -1,0 +1,395 @@
+//! Replicas that answer queries, what a client reads after it has written, and another primary after the first.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE},
+};
+use hero_teams::db::Db;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt as _;
+
+use crate::{
+    command_line::{Server, refusal, run},
+    databases::{Cluster, TestDatabase, execute},
+    line::{Line, place},
+    outages::{READY, UNREADABLE, code, ready, until_ready},
+    support::{TestApp, graphql, json_body, until},
+};
+
+const READ: &str = "{ heroes { name } }";
+const CREATE: &str = "mutation($name: String!) { createHero(input: {name: $name, secretName: \"B\"}) { hero { id } } }";
+
+/// A server on a primary, with standbys of it as replicas.
+async fn app(primary: &TestDatabase, replicas: &[&str], max_lag: Duration) -> TestApp {
+    TestApp::with(primary.again(), |settings| {
+        settings.db.replicas = replicas.iter().map(|url| postgres(url)).collect();
+        settings.db.max_replica_lag = max_lag;
+    })
+    .await
+}
+
+fn postgres(url: &str) -> hero_teams::db::PostgresUrl {
+    let Ok(hero_teams::db::DatabaseUrl::Postgres(url)) = url.parse() else { panic!("{url}") };
+    url
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(5)
+}
+
+/// The number of the replica that the next query goes to.
+async fn replica(db: &Db) -> Option<u32> {
+    db.for_query(soon(), &[]).await.usage().replica
+}
+
+/// A request with headers, and the whole answer with its headers.
+async fn send(router: &Router, body: Value, headers: &[(&'static str, &str)]) -> (StatusCode, HeaderMap, Value) {
+    let mut request = Request::post("/graphql").header(CONTENT_TYPE, "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(body.to_string())).expect("it is a request");
+    let response = router.clone().oneshot(request).await.expect("the router answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    (status, headers, json_body(response).await)
+}
+
+/// Creates a hero, and gives what the client is told to read it by.
+async fn create(router: &Router, name: &str) -> String {
+    let (status, headers, answer) = send(router, json!({"query": CREATE, "variables": {"name": name}}), &[]).await;
+    assert_eq!((status, answer.get("errors")), (StatusCode::OK, None), "{answer}");
+    let written = headers["x-hero-teams-written"].to_str().expect("it is text").to_owned();
+    assert_eq!(answer["extensions"], json!({"written": written}));
+    written
+}
+
+async fn names(router: &Router, written: Option<&str>) -> Vec<String> {
+    let headers: Vec<_> = written.map(|written| ("x-hero-teams-after", written)).into_iter().collect();
+    let (_, _, answer) = send(router, json!({"query": READ}), &headers).await;
+    let heroes = answer["data"]["heroes"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    heroes.iter().map(|hero| hero["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_reads_what_it_has_written() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    let app = app(&primary, &[&standby.url], Duration::from_hours(1)).await;
+    let router = &app.router;
+    let first = create(router, "A").await;
+    assert_eq!(names(router, Some(&first)).await, ["A"]);
+    until(async || names(router, None).await == ["A"]).await;
+
+    // The replica has come to a halt, and is not yet too far behind.
+    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
+    let paused = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
+    until(async || is_so(&standby.url, paused).await).await;
+    let second = create(router, "B").await;
+    assert_eq!(replica(&app.db).await, Some(1));
+    assert_eq!(names(router, None).await, ["A"]);
+    assert_eq!(names(router, Some(&first)).await, ["A"]);
+    for written in [second.clone(), format!("{first}, {second}")] {
+        assert_eq!(names(router, Some(&written)).await, ["A", "B"]);
+    }
+    let body = |after: Value| json!({"query": READ, "extensions": {"after": after}});
+    let both = json!({"data": {"heroes": [{"name": "A"}, {"name": "B"}]}});
+    for after in [json!(second), json!([first, second])] {
+        assert_eq!(send(router, body(after), &[]).await.2, both);
+    }
+    // A mutation, what it selects, and what comes after it in a batch are answered by the primary.
+    let query = "mutation { createHero(input: {name: \"C\", secretName: \"B\"}) { query { heroes { name } } } }";
+    let all = json!([{"name": "A"}, {"name": "B"}, {"name": "C"}]);
+    let (_, _, answer) = send(router, json!({"query": query}), &[]).await;
+    assert_eq!(answer["data"], json!({"createHero": {"query": {"heroes": all}}}));
+    let delete = "mutation { deleteHero(input: {id: 3}) { hero { name } } }";
+    let batch = json!([{"query": READ}, {"query": delete}, {"query": READ}]);
+    let batching = TestApp::with(primary.again(), |settings| {
+        settings.db.replicas = vec![postgres(&standby.url)];
+        settings.graphql.max_batch = 3;
+    })
+    .await;
+    let (_, headers, answers) = send(&batching.router, batch, &[]).await;
+    assert_eq!(answers[0], json!({"data": {"heroes": [{"name": "A"}]}}));
+    assert_eq!(answers[2], both);
+    assert_eq!(answers[1]["extensions"]["written"], headers["x-hero-teams-written"].to_str().expect("it is text"));
+
+    // What comes from elsewhere is read from the primary, and what is not such a value is refused.
+    assert_eq!(names(router, Some("MTox")).await, ["A", "B"]);
+    for (after, header) in [(json!("x"), None), (json!(1), None), (json!([1]), None), (json!(null), Some("x"))] {
+        let headers: Vec<_> = header.map(|value| ("x-hero-teams-after", value)).into_iter().collect();
+        let (_, _, answer) = send(router, body(after), &headers).await;
+        let error = json!({"message": "`after` must be a value of `written`, or a list of at most 16 of them",
+            "extensions": {"code": "BAD_USER_INPUT"}});
+        assert_eq!(answer, json!({"errors": [error]}));
+    }
+    let (_, _, answer) = send(router, body(json!(vec![first.clone(); 17])), &[]).await;
+    assert_eq!(*code(&answer), json!("BAD_USER_INPUT"));
+    assert_eq!(send(router, body(json!(vec![second.clone(); 16])), &[]).await.2, both);
+
+    execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
+    until(async || names(router, None).await == ["A", "B"]).await;
+    batching.db.close().await.expect("the database closes");
+    app.close().await;
+}
+
+async fn is_so(url: &str, sql: &str) -> bool {
+    let db = sea_orm::Database::connect(url).await.expect("a connection to PostgreSQL");
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it runs");
+    let is_so = row.expect("there is a row").try_get_by_index(0).expect("it is a boolean");
+    db.close().await.expect("the connection closes");
+    is_so
+}
+
+/// Clients that write at one server and read at another at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_directly_after_writes() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    let one = app(&primary, &[&standby.url], Duration::from_secs(5)).await;
+    let other = app(&primary, &[&standby.url], Duration::from_secs(5)).await;
+    let number: usize = std::env::var("TEST_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1_000);
+    let from_replica = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let (one, other, db) = (one.router.clone(), other.router.clone(), other.db.clone());
+            let from_replica = Arc::clone(&from_replica);
+            tokio::spawn(async move {
+                let query = "query($where: HeroFilter) { heroes(where: $where) { name } }";
+                for round in 0..number / 4 {
+                    let name = format!("{client} {round}");
+                    let written = create(&one, &name).await;
+                    let body = json!({"query": query, "variables": {"where": {"name": {"eq": name}}}});
+                    let answer = send(&other, body, &[("x-hero-teams-after", &written)]).await.2;
+                    assert_eq!(answer, json!({"data": {"heroes": [{"name": name}]}}));
+                    let written = written.parse().expect("it is such a value");
+                    let is_replica = db.for_query(soon(), &[written]).await.usage().replica.is_some();
+                    from_replica.fetch_add(usize::from(is_replica), SeqCst);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("no read is stale");
+    }
+    assert!(from_replica.load(SeqCst) > 0, "the replica is asked as well");
+    for app in [one, other] {
+        app.close().await;
+    }
+}
+
+/// Reads go on, without an error, until `flag` is set.
+fn readers(router: &Router, ends: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<usize>> {
+    let reader = |_| {
+        let (router, ends) = (router.clone(), Arc::clone(ends));
+        tokio::spawn(async move {
+            let mut number = 0;
+            while !ends.load(SeqCst) {
+                let answer = graphql(&router, READ, json!({})).await;
+                assert_eq!(answer, json!({"data": {"heroes": [{"name": "A"}]}}));
+                number += 1;
+            }
+            number
+        })
+    };
+    (0..4).map(reader).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_ended_and_started() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    let before = TestApp::new(primary.again()).await;
+    before.data(CREATE, json!({"name": "A"})).await;
+    before.close().await;
+    let Some(mut standby) = Cluster::standby_of(&primary) else { return };
+    let app = app(&primary, &[&standby.url], Duration::from_hours(1)).await;
+    let ends = Arc::default();
+    let reading = readers(&app.router, &ends);
+    for _ in 0..20 {
+        until(async || replica(&app.db).await == Some(1)).await;
+        standby.stop();
+        until(async || replica(&app.db).await.is_none()).await;
+        standby.start();
+    }
+    until(async || replica(&app.db).await == Some(1)).await;
+    ends.store(true, SeqCst);
+    for reader in reading {
+        assert!(reader.await.expect("no read fails") > 0);
+    }
+    assert_eq!(app.get("/health/ready").await.status(), StatusCode::OK);
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_stall_lag_or_are_promoted() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    let before = TestApp::new(primary.again()).await;
+    before.data(CREATE, json!({"name": "A"})).await;
+    before.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    let mut behind_line = standby.database();
+    let Some(line) = Line::on(&mut behind_line).await else { return };
+    let app = app(&primary, &[&behind_line.url], Duration::from_millis(500)).await;
+    until(async || replica(&app.db).await == Some(1)).await;
+    let ends = Arc::default();
+    let reading = readers(&app.router, &ends);
+
+    // What is on its way to it goes to the primary.
+    line.rules.swallow_all(true);
+    until(async || replica(&app.db).await.is_none()).await;
+    line.rules.swallow_all(false);
+    until(async || replica(&app.db).await == Some(1)).await;
+
+    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
+    execute(&primary.url, "UPDATE hero SET age = 1").await;
+    until(async || replica(&app.db).await.is_none()).await;
+    execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
+    until(async || replica(&app.db).await == Some(1)).await;
+    // Nothing is written, so nothing is behind.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica(&app.db).await, Some(1));
+
+    standby.promote().await;
+    until(async || replica(&app.db).await.is_none()).await;
+    ends.store(true, SeqCst);
+    for reader in reading {
+        assert!(reader.await.expect("no read fails") > 0);
+    }
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_says_of_replicas() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(mut standby) = Cluster::standby_of(&primary) else { return };
+    let Some(other) = Cluster::new() else { return };
+    let urls = format!("{},{}", standby.url, other.url);
+    let server = Server::start(Path::new("/"), &["--database-url", &primary.url, "--read-url", &urls]);
+    assert_eq!(server.graphql(READ, json!({})).await, Some(json!({"data": {"heroes": []}})));
+    server.logged(&["answered", "path=\"/graphql\"", "replica=1"]);
+    standby.stop();
+    server.logged(&["WARN", "a replica is not asked", "replica=1", "it cannot be reached"]);
+    assert_eq!(server.graphql(READ, json!({})).await, Some(json!({"data": {"heroes": []}})));
+    standby.start();
+    server.logged(&["INFO", "a replica answers queries", "replica=1"]);
+    drop(server);
+    // A server starts without its replicas, and says which are none.
+    standby.stop();
+    let server = Server::start(Path::new("/"), &["--database-url", &primary.url, "--read-url", &urls]);
+    assert_eq!(server.graphql(READ, json!({})).await, Some(json!({"data": {"heroes": []}})));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run(folder.path(), &["--read-url", &standby.url]);
+    assert_eq!(refusal(&output), "error: cannot open the database: a replica needs PostgreSQL as the database");
+}
+
+/// The primary is killed under writes, and its standby takes its place: what was answered is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_primary() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut primary = cluster;
+    TestApp::new(primary.database()).await.close().await;
+    let mut answered: Vec<String> = Vec::new();
+    for round in 0..5 {
+        let Some(standby) = Cluster::standby_of(&primary.database()) else { return };
+        // No commit is answered before the standby has it. Once promoted, it has none to wait for.
+        execute(&standby.url, "ALTER SYSTEM RESET synchronous_standby_names").await;
+        execute(&standby.url, "SELECT pg_reload_conf()").await;
+        execute(&primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        execute(&primary.url, "SELECT pg_reload_conf()").await;
+        let is_synchronous = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')";
+        until(async || is_so(&primary.url, is_synchronous).await).await;
+
+        let folders = [&primary.url, &standby.url].map(|url| place(url).expect("it has a place").1.to_owned());
+        let url = format!(
+            "postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write",
+            folders.join(",")
+        );
+        let app = TestApp::with(primary.database(), |settings| {
+            settings.db.url = url.parse().expect("a URL");
+            settings.db.acquire_timeout = Duration::from_millis(500);
+        })
+        .await;
+        let ends = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (router, ends) = (app.router.clone(), Arc::clone(&ends));
+                tokio::spawn(async move {
+                    let mut written = Vec::new();
+                    for number in 0.. {
+                        if ends.load(SeqCst) {
+                            break;
+                        }
+                        let name = format!("{round} {writer} {number}");
+                        let answer = graphql(&router, CREATE, json!({"name": name})).await;
+                        if answer.get("errors").is_none() {
+                            written.push(name);
+                        } else {
+                            assert_eq!(*code(&answer), json!("UNAVAILABLE"), "{answer}");
+                        }
+                    }
+                    written
+                })
+            })
+            .collect();
+        let heroes = "SELECT COUNT(*) FROM hero";
+        let before = app.count(heroes).await;
+        until(async || app.count(heroes).await > before + 20).await;
+        primary.stop();
+        until_ready(&app, UNREADABLE).await;
+        standby.promote().await;
+        until_ready(&app, READY).await;
+        let before = app.count(heroes).await;
+        until(async || app.count(heroes).await > before + 20).await;
+        ends.store(true, SeqCst);
+        for writer in writers {
+            answered.extend(writer.await.expect("nothing but that is answered"));
+        }
+        app.close().await;
+        primary = standby;
+    }
+    let app = TestApp::new(primary.database()).await;
+    let names = answered.iter().map(|name| format!("('{name}')")).collect::<Vec<_>>().join(", ");
+    let missing =
+        format!("SELECT COUNT(*) FROM (VALUES {names}) AS answered (name) WHERE name NOT IN (SELECT name FROM hero)");
+    assert_eq!(app.count(&missing).await, 0);
+    app.close().await;
+}
+
+/// A server that asks for a host which can be written takes no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_cannot_be_written() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    let url = format!("{}&target_session_attrs=read-write", standby.url);
+    let output = run(Path::new("/"), &["--listen", "127.0.0.1:0", "--acquire-timeout", "1", "--database-url", &url]);
+    let said = refusal(&output);
+    assert!(
+        said.ends_with("the host may only be read, but target_session_attrs asks for one that can be written"),
+        "{said}"
+    );
+    let server =
+        Server::start(Path::new("/"), &["--database-url", &format!("{}&target_session_attrs=any", standby.url)]);
+    assert_eq!(ready(&server).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
