@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     StoreError,
-    migrate::{Found, MIGRATIONS, Migrations, TABLES_OF_SQLITE},
+    migrate::{Found, MIGRATIONS, MIN_PROGRAM, Migrations, SCHEMA_COMPAT, TABLES_OF_SQLITE},
     url::{Mode, SqliteUrl},
 };
 
@@ -177,8 +177,10 @@ impl File {
             Err(rusqlite::Error::SqlInputError { .. }) => Vec::new(),
             migrations => migrations?,
         };
+        let has_compat = tables.iter().any(|table| table == SCHEMA_COMPAT);
+        let min_program = if has_compat { rows(MIN_PROGRAM)?.pop() } else { None };
         let encoding = connection.pragma_query_value(None, "encoding", |row| row.get(0))?;
-        Ok(Found { backend: DbBackend::Sqlite, tables, migrations, encoding })
+        Ok(Found { backend: DbBackend::Sqlite, tables, migrations, min_program, encoding })
     }
 
     fn new(url: &SqliteUrl) -> io::Result<Self> {

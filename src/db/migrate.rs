@@ -5,7 +5,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 use migration::MigratorTrait;
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow,
-    Statement, Value, from_query_result_to_proxy_row, prelude::async_trait::async_trait,
+    Statement, Value, from_query_result_to_proxy_row, prelude::async_trait::async_trait, sea_query::Query,
 };
 
 use super::{
@@ -14,6 +14,11 @@ use super::{
 
 /// The table in which SeaORM notes the migrations that were applied.
 pub const MIGRATIONS: &str = "seaql_migrations";
+
+/// The table that says which programs can work with the tables.
+pub const SCHEMA_COMPAT: &str = "schema_compat";
+/// Reads what it says: the migration that a program must know at least.
+pub const MIN_PROGRAM: &str = "SELECT min_program FROM schema_compat";
 
 pub const TABLES_OF_SQLITE: &str = "SELECT name FROM sqlite_schema
     WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -30,6 +35,8 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"heroteam");
 #[derive(Clone)]
 pub struct Migrations {
     names: Arc<[String]>,
+    /// The last of them that is more than an addition, which older programs can do without.
+    min_program: Option<String>,
     /// All tables that they make.
     tables: Arc<[String]>,
     /// How many of the tables, from the first, are those that clients write.
@@ -43,11 +50,12 @@ type Up = for<'a> fn(&'a DatabaseConnection) -> Pin<Box<dyn Future<Output = Resu
 impl Migrations {
     /// The migrations of a migrator, which make the tables that clients write, and tables of the server's own.
     #[must_use]
-    pub fn new<M: MigratorTrait + 'static>(mut tables: Vec<String>, own: Vec<String>) -> Self {
+    pub fn new<M: MigratorTrait + 'static>(mut tables: Vec<String>, own: Vec<String>, additive: &[&str]) -> Self {
         let clients = tables.len();
         tables.extend(own);
-        let names = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        Self { names, tables: tables.into(), clients, up: |connection| Box::pin(M::up(connection, None)) }
+        let names: Arc<[String]> = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let min_program = names.iter().rfind(|name| !additive.contains(&name.as_str())).cloned();
+        Self { names, min_program, tables: tables.into(), clients, up: |connection| Box::pin(M::up(connection, None)) }
     }
 
     /// Whether they make a table with this name.
@@ -78,6 +86,8 @@ pub struct Found {
     pub tables: Vec<String>,
     /// The migrations that were applied.
     pub migrations: Vec<String>,
+    /// The migration that a program must know to work with the tables.
+    pub min_program: Option<String>,
     /// How text is encoded.
     pub encoding: String,
 }
@@ -98,9 +108,9 @@ impl Found {
         } else {
             "it stays as it is; name another database, or another schema with options=-c%20search_path%3DNAME"
         };
-        let unknown = |name: &&String| !expected.names.contains(name);
-        if self.migrations.iter().any(|name| unknown(&name)) {
-            let names = list(self.migrations.iter().filter(unknown));
+        if let Some(names) = self.unknown(expected)
+            && !self.is_compatible(expected)
+        {
             let who = "another program, or a newer version of this one";
             return Err(format!("was made by {who} (it has the migrations {names}); {elsewhere}"));
         }
@@ -122,6 +132,18 @@ impl Found {
             "create one with `createdb --template template0 --encoding UTF8 NAME`"
         };
         Err(format!("stores text in {}, but UTF-8 is required to compare it; {remedy}", self.encoding))
+    }
+
+    /// The names of the migrations that are not known, if there are any.
+    fn unknown(&self, expected: &Migrations) -> Option<String> {
+        let mut unknown = self.migrations.iter().filter(|name| !expected.names.contains(name)).peekable();
+        unknown.peek().is_some().then(|| list(unknown))
+    }
+
+    /// Whether a newer version has only added what this one can do without.
+    fn is_compatible(&self, expected: &Migrations) -> bool {
+        let knows = |name: &String| expected.names.contains(name);
+        self.min_program.as_ref().is_some_and(knows) && self.pending(expected).is_empty()
     }
 
     /// The migrations that are to be applied.
@@ -194,10 +216,23 @@ impl Db {
         let connection = Database::connect_proxy(txn.get_database_backend(), Arc::new(proxy)).await?;
         (self.shared.migrations.up)(&connection).await?;
         drop(connection);
+        self.note_min_program(&txn).await?;
         match Arc::into_inner(txn) {
             Some(txn) => Ok(txn.commit().await?),
             None => Err(DbErr::Custom("the migrations have not come to their end".to_owned()).into()),
         }
+    }
+
+    /// Notes which programs can work with the tables from now on.
+    async fn note_min_program(&self, txn: &Transaction) -> Result<(), StoreError> {
+        let Migrations { min_program: Some(name), .. } = &self.shared.migrations else { return Ok(()) };
+        if self.shared.migrations.make(SCHEMA_COMPAT) {
+            txn.execute(&Query::delete().from_table(SCHEMA_COMPAT).take()).await?;
+            let mut insert = Query::insert().into_table(SCHEMA_COMPAT).columns(["min_program"]).take();
+            let row = insert.values([name.as_str().into()]);
+            txn.execute(row.map_err(|error| DbErr::Custom(error.to_string()))?).await?;
+        }
+        Ok(())
     }
 
     /// Names the migrations that are pending, and changes nothing.
@@ -211,8 +246,13 @@ impl Db {
 
     /// Refuses a database that this program did not make, or in which it would answer wrongly.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        let found = self.found().await?.check(&self.shared.migrations);
-        found.map_err(|reason| StoreError::Database(DbErr::Custom(format!("the database {reason}"))))
+        let (found, expected) = (self.found().await?, &self.shared.migrations);
+        let refused = |reason| StoreError::Database(DbErr::Custom(format!("the database {reason}")));
+        found.check(expected).map_err(refused)?;
+        if let Some(names) = found.unknown(expected) {
+            tracing::warn!("the database has migrations of a newer version, which this one can do without ({names})");
+        }
+        Ok(())
     }
 
     async fn found(&self) -> Result<Found, StoreError> {
@@ -233,8 +273,10 @@ impl Db {
         let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
         let migrations =
             if has_migrations { texts("SELECT version FROM seaql_migrations", Vec::new()).await? } else { Vec::new() };
+        let has_compat = tables.iter().any(|table| table == SCHEMA_COMPAT);
+        let min_program = if has_compat { texts(MIN_PROGRAM, Vec::new()).await?.pop() } else { None };
         let encoding = texts(encoding, Vec::new()).await?.into_iter().next().unwrap_or_default();
-        Ok(Found { backend, tables, migrations, encoding })
+        Ok(Found { backend, tables, migrations, min_program, encoding })
     }
 }
 

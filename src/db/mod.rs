@@ -25,7 +25,7 @@ pub use self::{
     connections::{Connections, Transaction},
     database::{Db, DbSettings},
     error::StoreError,
-    migrate::Migrations,
+    migrate::{Migrations, SCHEMA_COMPAT},
     replica::Written,
     statement_meter::Usage,
     url::{DatabaseUrl, PostgresUrl},

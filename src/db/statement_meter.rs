@@ -158,7 +158,8 @@ impl StatementMeter {
     }
 
     /// Waits for a statement that commits itself. At the deadline it is interrupted, and its answer is still waited for
-    /// as long as that to a commit is.
+    /// as long as that to a commit is. One that was too late for that is committed, but perhaps not on a synchronous
+    /// standby, for which PostgreSQL waits no longer when it is interrupted.
     async fn until_answered<T>(
         &self,
         interrupt: Interrupt,
@@ -171,7 +172,10 @@ impl StatementMeter {
         }
         let end = deadline + interrupt.commit_timeout();
         let interrupted = async { tokio::join!(interrupt.send(), statement).1 };
-        timeout_at(end, interrupted).await.unwrap_or_else(|_| Err(unanswered_commit("it took too long")))
+        match timeout_at(end, interrupted).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(_)) | Err(_) => Err(unanswered_commit("it took too long")),
+        }
     }
 
     /// Notes the number of a transaction that was committed, if it has one.

@@ -12,6 +12,7 @@ pub use self::{
     hero::HERO,
     team::TEAM,
 };
+use migration::ADDITIVE;
 pub use migration::{Migrator, MigratorTrait};
 
 /// An API: its entities, and the migrations that make their tables.
@@ -21,6 +22,12 @@ pub trait Api: Send + Sync + 'static {
 
     /// The entities, in the order in which the schema has their fields.
     fn entities() -> &'static [&'static Entity];
+
+    /// The names of the migrations that only add what older programs can do without. Servers that do not know them yet
+    /// go on, and start again, after they were applied.
+    fn additive_migrations() -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// The relations of some entities, with the entities that they start from: one for each link table.
@@ -44,5 +51,9 @@ impl Api for HeroTeams {
     fn entities() -> &'static [&'static Entity] {
         static ENTITIES: [&Entity; 2] = [&HERO, &TEAM];
         &ENTITIES
+    }
+
+    fn additive_migrations() -> &'static [&'static str] {
+        &ADDITIVE
     }
 }

@@ -1,13 +1,16 @@
 //! The tables of an API.
 
 use entity::{api_key, event};
-use migration::{CreateApiKey, CreateEvent, MigrationName as _, MigratorTrait as _};
+use migration::{CreateApiKey, CreateEvent, CreateSchemaCompat, MigrationName as _, MigratorTrait as _};
 use sea_orm::EntityName as _;
 
-use crate::{db::Migrations, schema::Api};
+use crate::{
+    db::{Migrations, SCHEMA_COMPAT},
+    schema::Api,
+};
 
 /// The migrations of an API, and the tables that they make: those of its entities, those of their links, and those of
-/// the API keys and of the events.
+/// the server's own.
 #[must_use]
 pub fn migrations<A: Api>() -> Migrations {
     let mut tables = Vec::new();
@@ -29,5 +32,8 @@ pub fn migrations<A: Api>() -> Migrations {
     if has(CreateEvent.name()) {
         own.push(event::Entity.table_name().to_owned());
     }
-    Migrations::new::<A::Migrator>(tables, own)
+    if has(CreateSchemaCompat.name()) {
+        own.push(SCHEMA_COMPAT.to_owned());
+    }
+    Migrations::new::<A::Migrator>(tables, own, A::additive_migrations())
 }

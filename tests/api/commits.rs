@@ -279,7 +279,7 @@ async fn a_statement_that_commits_itself() {
     assert_eq!(*code(&answer), json!("TIMEOUT"), "{answer}");
     assert_eq!(app.counts().await, [0, 0, 0]);
 
-    // Its commit is done by then, and says so a moment after the deadline.
+    // It is too late for that, and perhaps a synchronous standby does not have it.
     app.execute("DROP TRIGGER stuck ON hero; DROP FUNCTION stuck").await;
     let body = "BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END";
     do_in_commit(&app, "stuck", body).await;
@@ -287,7 +287,7 @@ async fn a_statement_that_commits_itself() {
         let answer = graphql(&router(app.db.for_request(deadline)), STUCK_ALONE, json!({})).await;
         (*code(&answer) != json!("TIMEOUT")).then_some(answer)
     });
-    assert_eq!(answer.await, json!({"data": {"createHero": {"hero": {"name": "stuck"}}}}));
+    assert_unanswered(&answer.await, "createHero");
     assert_eq!(app.counts().await, [1, 0, 0]);
 
     // The connection breaks in the middle.

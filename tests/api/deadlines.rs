@@ -412,9 +412,11 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     outside.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
     let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND \
                    wait_event = 'advisory'";
+    // One hero would be one statement, which commits itself.
+    let create = r#"mutation { createHeroes(input: [{name: "A", secretName: "B"}, {name: "C", secretName: "D"}]) { heroes { name } } }"#;
     let waiting_client = in_enough_time(async |deadline| {
         let router = crate::support::router(app.db.for_request(deadline));
-        let client = tokio::spawn(async move { graphql(&router, CREATE, json!({})).await });
+        let client = tokio::spawn(async move { graphql(&router, create, json!({})).await });
         until(async || client.is_finished() || app.count(waiting).await > 0).await;
         if !client.is_finished() {
             sleep_until(deadline + Duration::from_millis(100)).await;
@@ -427,7 +429,7 @@ async fn a_commit_is_waited_for_past_the_deadline() {
     let client = waiting_client.await;
     drop(outside);
     let answer: Value = client.await.expect("the client does not panic");
-    assert_eq!(answer, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));
-    assert_eq!(app.counts().await, [1, 0, 0]);
+    assert_eq!(answer, json!({"data": {"createHeroes": {"heroes": [{"name": "A"}, {"name": "C"}]}}}));
+    assert_eq!(app.counts().await, [2, 0, 0]);
     app.close().await;
 }

@@ -117,7 +117,10 @@ async fn other_sites_are_let_in_only_where_they_are_listed() {
         for path in ["/schema.graphql", "/nothing"] {
             let headers = head(&router, path, &from(origin)).await;
             assert_eq!(headers["access-control-allow-origin"], origin);
-            assert_eq!(headers["access-control-expose-headers"], "x-request-id,retry-after,www-authenticate");
+            assert_eq!(
+                headers["access-control-expose-headers"],
+                "x-request-id,retry-after,www-authenticate,x-hero-teams-written"
+            );
             assert!(headers.get_all("vary").iter().any(|names| names.as_bytes().starts_with(b"origin")));
         }
     }

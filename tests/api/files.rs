@@ -120,8 +120,9 @@ fn a_file_of_another_program_stays_as_it_is() {
 fn a_file_of_a_newer_version_stays_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     stdout(&run(folder.path(), &["seed"]));
-    let connection = create(folder.path(), "INSERT INTO seaql_migrations VALUES ('m2999_newer', 1)");
-    connection.close().expect("it closes");
+    let sql = "INSERT INTO seaql_migrations VALUES ('m2999_newer', 1);
+               UPDATE schema_compat SET min_program = 'm2999_newer'";
+    create(folder.path(), sql).close().expect("it closes");
     let reason = "was made by another program, or a newer version of this one (it has the migrations m2999_newer)";
     assert_refused(folder.path(), &format!("{reason}; {ELSEWHERE}"));
     let sql = "DELETE FROM seaql_migrations WHERE version = 'm2999_newer'; DROP TABLE hero_team_link";

@@ -45,6 +45,7 @@ mod property;
 mod races;
 mod read;
 mod replicas;
+mod rolling_updates;
 mod schema;
 mod settings;
 mod sockets;

@@ -63,6 +63,7 @@ fn white_space_around_a_value_is_not_part_of_it() {
             "HERO_TEAMS_JWKS" => format!("https://login.example/keys{space},{space}keys.json"),
             "HERO_TEAMS_JWT_ISSUER" => "https://login.example/realms/heroes".to_owned(),
             "HERO_TEAMS_EVENTS_URL" => "postgres://heroes@db.example/heroes".to_owned(),
+            "HERO_TEAMS_READ_URLS" => format!("postgres://a.example/heroes{space},{space}postgres://b.example/heroes"),
             _ if is_flag(setting) => word.to_owned(),
             _ => match setting.get_default_values().first() {
                 Some(value) => value.to_str().expect("it is text").to_owned(),
