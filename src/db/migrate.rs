@@ -273,8 +273,10 @@ impl Db {
         let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
         let migrations =
             if has_migrations { texts("SELECT version FROM seaql_migrations", Vec::new()).await? } else { Vec::new() };
-        let has_compat = tables.iter().any(|table| table == SCHEMA_COMPAT);
-        let min_program = if has_compat { texts(MIN_PROGRAM, Vec::new()).await?.pop() } else { None };
+        // It is asked for when it says something.
+        let knows = |name: &String| self.shared.migrations.names.contains(name);
+        let asks = tables.iter().any(|table| table == SCHEMA_COMPAT) && !migrations.iter().all(knows);
+        let min_program = if asks { texts(MIN_PROGRAM, Vec::new()).await?.pop() } else { None };
         let encoding = texts(encoding, Vec::new()).await?.into_iter().next().unwrap_or_default();
         Ok(Found { backend, tables, migrations, min_program, encoding })
     }

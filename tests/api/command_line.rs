@@ -139,18 +139,12 @@ impl Server {
         lines: &str,
         body: &str,
     ) -> Option<(StatusCode, String)> {
-        let mut stream = TcpStream::connect(&self.address).await.ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
-             application/json\r\ncontent-length: {}\r\n{lines}\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.ok()?;
-        stream.write_all(body.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        request_at(&self.address, method, path, lines, body).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn pid(&self) -> u32 {
@@ -161,6 +155,28 @@ impl Server {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
+}
+
+/// The status and the body of the answer to a request, whose head has further lines, each with its end.
+pub async fn request_at(
+    address: &str,
+    method: &str,
+    path: &str,
+    lines: &str,
+    body: &str,
+) -> Option<(StatusCode, String)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n{lines}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.ok()?;
+    stream.write_all(body.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 impl Drop for Server {

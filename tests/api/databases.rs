@@ -64,14 +64,30 @@ impl TestDatabase {
         Self::made("TEMPLATE template1").await
     }
 
-    /// The same, through a PgBouncer where `TEST_POOLER` says in which mode.
-    pub async fn postgres_or_pooled() -> Option<Self> {
+    /// The same, in the way that `TEST_POSTGRES` says: through a PgBouncer that pools each `session` or `transaction`,
+    /// in a `schema` of its own, or with `partitions`.
+    pub async fn postgres_as_asked() -> Option<Self> {
         static POOLER: OnceLock<Option<Pooler>> = OnceLock::new();
-        let database = Self::postgres().await?;
-        let Ok(mode) = std::env::var("TEST_POOLER") else { return Some(database) };
-        let pooler = POOLER.get_or_init(|| Pooler::before(&database, &mode));
-        let url = pooler.as_ref().expect("PgBouncer starts").url_of(&database);
-        Some(Self { url, ..database })
+        let Ok(way) = std::env::var("TEST_POSTGRES") else { return Self::postgres().await };
+        match way.as_str() {
+            "schema" => {
+                let database = Self::empty_postgres().await?;
+                execute(&database.url, "CREATE SCHEMA tenant").await;
+                let url = format!("{}&options=-c%20search_path%3Dtenant", database.url);
+                Some(Self { url, ..database })
+            }
+            "partitions" => {
+                let database = Self::postgres().await?;
+                execute(&database.url, include_str!("../../docs/deployment/partitions.sql")).await;
+                Some(database)
+            }
+            mode => {
+                let database = Self::postgres().await?;
+                let pooler = POOLER.get_or_init(|| Pooler::before(&database, mode));
+                let url = pooler.as_ref().expect("PgBouncer starts").url_of(&database);
+                Some(Self { url, ..database })
+            }
+        }
     }
 
     /// One without tables.
@@ -237,7 +253,12 @@ pub const POOLER_PORT: u16 = 6432;
 
 /// Whether PgBouncer keeps prepared statements for transactions, as since version 1.21.
 pub fn pgbouncer_keeps_statements() -> bool {
-    let said = Command::new("pgbouncer").arg("--version").output().expect("it is installed").stdout;
+    let said = Command::new("pgbouncer")
+        .env("PATH", "/usr/sbin:/usr/bin:/bin")
+        .arg("--version")
+        .output()
+        .expect("it is installed")
+        .stdout;
     let said = String::from_utf8(said).expect("it is text");
     let version = said.split_whitespace().nth(1).expect("it has a version");
     let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok());

@@ -42,6 +42,7 @@ mod plans;
 mod poolers;
 mod postgres;
 mod property;
+mod proxies;
 mod races;
 mod read;
 mod replicas;

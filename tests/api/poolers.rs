@@ -1,9 +1,7 @@
 //! What is between the server and PostgreSQL, and may drop what the server asks for when it opens a connection.
 
 use std::{
-    env,
     path::Path,
-    process::Command,
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
@@ -113,26 +111,6 @@ async fn round_trips() {
     assert_eq!(line.rules.trips(), 2 + 3 * 2, "one for each pool, and two for each of three statements");
     db.close().await.expect("the database closes");
     app.close().await;
-}
-
-/// What is tested on both databases holds on PostgreSQL through PgBouncer as well, whatever gets a session of its own.
-#[test]
-fn the_api_through_pgbouncer() {
-    if env::var_os("TEST_POOLER").is_some() {
-        return;
-    }
-    for mode in ["session", "transaction"] {
-        let mut tests = Command::new(env::current_exe().expect("this is a program"));
-        let output = tests.arg("::postgres").env("TEST_POOLER", mode).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let (_, failures) = said.split_once("failures:").unwrap_or_default();
-            let log = String::from_utf8_lossy(&output.stderr);
-            panic!("{mode}: {failures} {}", log.lines().rev().take(5).collect::<Vec<_>>().join(" "));
-        }
-        let passed = said.lines().filter(|line| line.ends_with("::postgres ... ok")).count();
-        assert!(passed > 100, "{mode}: {said}");
-    }
 }
 
 async fn pooled(mode: &str) -> Option<(TestDatabase, Pooler, String)> {

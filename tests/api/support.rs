@@ -49,7 +49,7 @@ macro_rules! on_both_databases {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                if let Some(database) = TestDatabase::postgres_or_pooled().await {
+                if let Some(database) = TestDatabase::postgres_as_asked().await {
                     let app = TestApp::new(database).await;
                     super::$name(&app).await;
                     app.close().await;
@@ -265,7 +265,7 @@ pub fn db_settings(url: &str) -> DbSettings {
         max_replica_lag: Duration::from_secs(5),
         is_pooled,
         // PgBouncer keeps those of a session, and of a transaction if it is new enough.
-        prepared_statements: !is_pooled || std::env::var("TEST_POOLER").is_ok_and(|mode| mode == "session"),
+        prepared_statements: !is_pooled || std::env::var("TEST_POSTGRES").is_ok_and(|mode| mode == "session"),
     }
 }
 
