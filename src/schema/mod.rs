@@ -25,6 +25,7 @@ pub trait Api: Send + Sync + 'static {
 
     /// The names of the migrations that only add what older programs can do without. Servers that do not know them yet
     /// go on, and start again, after they were applied.
+    #[must_use]
     fn additive_migrations() -> &'static [&'static str] {
         &[]
     }
