@@ -404,6 +404,27 @@ pub struct Limits {
         value_parser = Setting(number::<usize>)
     )]
     pub max_rows: usize,
+    /// Maximum offset of a list
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_OFFSET",
+        default_value_t = Self::DEFAULT.max_offset,
+        value_name = "NUMBER",
+        value_parser = Setting(number::<u64>)
+    )]
+    pub max_offset: u64,
+    /// Maximum number of rows that a field reads because no index serves its filter or order, and that totalCount
+    /// counts; 0 for any
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_MAX_SCAN",
+        default_value_t = Self::DEFAULT.max_scan,
+        value_name = "ROWS",
+        value_parser = Setting(number::<u64>)
+    )]
+    pub max_scan: u64,
     /// Maximum number of bytes of an answer, approximately
     #[arg(
         long,
@@ -426,6 +447,8 @@ impl Limits {
         max_directives: 100,
         max_root_fields: 50,
         max_rows: 250_000,
+        max_offset: 100_000,
+        max_scan: 1_000_000,
         max_answer_bytes: 32 * 1024 * 1024,
     };
 }

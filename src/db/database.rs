@@ -18,6 +18,7 @@ use super::{
     queue::{self, Queue},
     replica::Replicas,
     statement_meter::StatementMeter,
+    table_rows::TableRows,
 };
 
 /// How to reach the database.
@@ -83,6 +84,7 @@ pub(super) struct Shared {
     pub(super) migrations: Migrations,
     events: bool,
     replicas: Option<Replicas>,
+    pub(super) table_rows: TableRows,
     /// The number of writes that have been committed through this handle and its clones.
     committed: watch::Sender<u64>,
 }
@@ -136,6 +138,7 @@ impl Db {
                 migrations: settings.migrations.clone(),
                 events: settings.events && settings.migrations.make(EVENTS),
                 replicas,
+                table_rows: TableRows::default(),
                 committed: watch::Sender::default(),
             }),
         };

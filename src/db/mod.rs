@@ -17,6 +17,7 @@ mod readiness;
 mod replica;
 mod sqlite;
 mod statement_meter;
+mod table_rows;
 mod url;
 mod write;
 

@@ -17,7 +17,7 @@ use super::error::{ApiError, Code};
 use crate::{
     db::{Db, StoreError},
     schema::{Entity, Relation},
-    store::{self, Filter, ListQuery, Page, Row},
+    store::{self, Count, CountQuery, ListQuery, Page, Row},
 };
 
 /// The greatest number of keys in one batch. They are one parameter, so this bounds only the memory that a batch takes.
@@ -27,7 +27,7 @@ type Loaded<T> = Result<T, ApiError>;
 
 type RowLoader = Loader<RowKey, Loaded<Option<Row>>, DbBatch>;
 type PageLoader = Loader<ListKey<ListQuery>, Loaded<Arc<Page>>, DbBatch>;
-type CountLoader = Loader<ListKey<Filter>, Loaded<i64>, DbBatch>;
+type CountLoader = Loader<ListKey<CountQuery>, Loaded<Count>, DbBatch>;
 
 /// The list of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +150,8 @@ impl Loaders {
     /// # Errors
     ///
     /// What the database says.
-    pub async fn counts(&self, source: Source, parents: Vec<i64>, filter: Arc<Filter>) -> Loaded<Vec<i64>> {
-        load_many(self.counts.get_or_init(|| loader(&self.db)), source, parents, filter).await
+    pub async fn counts(&self, source: Source, parents: Vec<i64>, query: Arc<CountQuery>) -> Loaded<Vec<Count>> {
+        load_many(self.counts.get_or_init(|| loader(&self.db)), source, parents, query).await
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
@@ -271,13 +271,13 @@ impl Question for ListQuery {
     }
 }
 
-impl Question for Filter {
-    type Answer = i64;
+impl Question for CountQuery {
+    type Answer = Count;
 
-    async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, i64>, StoreError> {
+    async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, Count>, StoreError> {
         match source {
             Source::All(entity) => Ok(HashMap::from([(0, store::count(db, entity, self).await?)])),
-            Source::Related(relation) => store::related_counts(db, relation, parents, self).await,
+            Source::Related(relation) => store::related_counts(db, relation, parents, &self.filter).await,
         }
     }
 }

@@ -77,6 +77,36 @@ impl Filter {
         matches!(self, Self::All(filters) if filters.is_empty())
     }
 
+    /// Whether an index finds the rows that match, so that no others are read.
+    #[must_use]
+    pub fn narrows(&self) -> bool {
+        match self {
+            Self::All(filters) => filters.iter().any(Self::narrows),
+            Self::Any(filters) => filters.iter().all(Self::narrows),
+            Self::Not(_) => false,
+            Self::Text { ignore_case, test, .. } => {
+                !ignore_case && matches!(test, TextTest::Eq(_) | TextTest::In(_) | TextTest::StartsWith(_))
+            }
+            Self::Int { test, .. } => !matches!(test, IntTest::Ne(_) | IntTest::NotIn(_)),
+            Self::IsNull { is_null, .. } => *is_null,
+            Self::Related { quantifier, filter, .. } => *quantifier == Quantifier::Some && filter.narrows(),
+        }
+    }
+
+    /// Whether many rows may have to be read for each that matches.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        match self {
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::is_costly),
+            Self::Not(filter) => filter.is_costly(),
+            Self::Text { ignore_case, test, .. } => {
+                *ignore_case || matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_))
+            }
+            Self::Int { .. } | Self::IsNull { .. } => false,
+            Self::Related { quantifier, filter, .. } => *quantifier != Quantifier::Some || filter.is_costly(),
+        }
+    }
+
     /// The condition on the rows of an entity, whose table has its own name in the statement.
     #[must_use]
     pub fn condition(&self, entity: &'static Entity, backend: DbBackend) -> Condition {

@@ -22,7 +22,7 @@ pub use self::{
     filter::{Filter, IntTest, Quantifier, TextTest},
     insert::Values,
     order::{Bound, Order, OrderBy, position},
-    page::{ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages},
+    page::{Count, CountQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages},
     relate::Relate,
     row::{Row, Scalar},
     tables::migrations,

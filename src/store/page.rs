@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ConnectionTrait, DbBackend,
-    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+    sea_query::{Asterisk, Expr, ExprTrait, Query, SelectStatement},
 };
 
 use super::{
@@ -26,6 +26,44 @@ pub struct ListQuery {
     pub order: Vec<Order>,
     /// The part of the list.
     pub slice: Slice,
+}
+
+impl ListQuery {
+    /// Whether all rows of the table may have to be read, because no index serves the filter or the order.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        let by_count = self.order.iter().any(|step| matches!(step.by, OrderBy::RelatedCount(_)));
+        (by_count || self.filter.is_costly()) && !self.filter.narrows()
+    }
+}
+
+/// How many rows match a filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CountQuery {
+    /// The rows that are counted.
+    pub filter: Filter,
+    /// So many of all rows of a table are counted at most; with 0 all are.
+    pub max: u64,
+}
+
+/// A number of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub number: i64,
+    /// Whether they were counted. Otherwise it is an estimate of PostgreSQL.
+    pub is_exact: bool,
+}
+
+impl Count {
+    fn exact(number: i64) -> Self {
+        Self { number, is_exact: true }
+    }
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self::exact(0)
+    }
 }
 
 /// The part of an ordered list that is wanted.
@@ -112,17 +150,54 @@ pub async fn related_pages(
     Ok(pages.into_iter().map(|(parent, rows)| (parent, query.slice.cut(rows))).collect())
 }
 
-/// The number of rows that match a filter.
+/// The number of rows that match a filter. On PostgreSQL, where that takes as long as there are rows, more than
+/// [`CountQuery::max`] are estimated.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn count(db: &Db, entity: &'static Entity, filter: &Filter) -> Result<i64, StoreError> {
+pub async fn count(db: &Db, entity: &'static Entity, query: &CountQuery) -> Result<Count, StoreError> {
+    let CountQuery { filter, max } = query;
+    let backend = db.read.get_database_backend();
     let mut select = all(entity);
-    select.expr(Expr::col(key(entity)).count());
-    select_matching(db.read.get_database_backend(), &mut select, entity, filter);
-    let row = db.read.query_one(&select).await?;
+    select_matching(backend, &mut select, entity, filter);
+    if backend != DbBackend::Postgres || *max == 0 {
+        return Ok(Count::exact(one_number(db, select.expr(Expr::col(key(entity)).count())).await?));
+    }
+    let more = i64::try_from(*max).unwrap_or(i64::MAX).saturating_add(1);
+    let estimate = if filter.is_empty() {
+        let rows = db.table_rows(entity.table(), entity.key.name()).await;
+        i64::try_from(rows).unwrap_or(i64::MAX)
+    } else {
+        0
+    };
+    select.expr(Expr::Constant(1.into()));
+    if estimate < more {
+        let mut counted = Query::select().expr(Expr::col(Asterisk).count()).take();
+        counted.from_subquery(select.clone().limit(more.unsigned_abs()).take(), "counted");
+        let number = one_number(db, &counted).await?;
+        if number < more {
+            return Ok(Count::exact(number));
+        }
+    }
+    let estimate = if filter.is_empty() { estimate } else { planned_rows(db, &select).await? };
+    Ok(Count { number: Ord::max(estimate, more), is_exact: false })
+}
+
+async fn one_number(db: &Db, select: &SelectStatement) -> Result<i64, StoreError> {
+    let row = db.read.query_one(select).await?;
     Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
+}
+
+/// The number of rows that the planner of PostgreSQL expects of a statement.
+async fn planned_rows(db: &Db, select: &SelectStatement) -> Result<i64, StoreError> {
+    let mut explain = DbBackend::Postgres.build(select);
+    explain.sql.insert_str(0, "EXPLAIN ");
+    let row = db.read.query_one_raw(explain).await?;
+    let plan: String = row.map_or(Ok(String::new()), |row| row.try_get_by_index(0))?;
+    // Such as `Seq Scan on hero  (cost=0.00..155.00 rows=10000 width=4)`.
+    let rows = plan.split_once("rows=").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    Ok(rows.unwrap_or(0))
 }
 
 /// The number of rows that match a filter among those that are related to each of `parents`, in one statement.
@@ -135,7 +210,7 @@ pub async fn related_counts(
     relation: &'static Relation,
     parents: &[i64],
     filter: &Filter,
-) -> Result<HashMap<i64, i64>, StoreError> {
+) -> Result<HashMap<i64, Count>, StoreError> {
     let backend = db.read.get_database_backend();
     let select = if filter.is_empty() {
         // Each link has its row, so the links alone are counted.
@@ -146,7 +221,8 @@ pub async fn related_counts(
         select_matching(backend, &mut select, relation.to, filter);
         select
     };
-    Ok(dialect::count_per_parent(&db.read, parents, select).await?)
+    let counts = dialect::count_per_parent(&db.read, parents, select).await?;
+    Ok(counts.into_iter().map(|(parent, number)| (parent, Count::exact(number))).collect())
 }
 
 fn all(entity: &'static Entity) -> SelectStatement {

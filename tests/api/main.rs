@@ -30,6 +30,7 @@ mod files;
 mod graphql_over_http;
 mod http;
 mod input;
+mod large_tables;
 mod lists;
 mod log;
 mod memory;

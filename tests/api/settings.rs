@@ -115,7 +115,7 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             }
             _ => match setting.get_value_names().and_then(|names| names.first()).map(AsRef::as_ref) {
                 Some("SECONDS") => ("86401", "a number of seconds from 0"),
-                Some("NUMBER" | "BYTES") => ("1.5", "a number from "),
+                Some("NUMBER" | "BYTES" | "ROWS") => ("1.5", "a number from "),
                 _ => panic!("{variable} has a kind of its own, and belongs here"),
             },
         };

@@ -104,7 +104,10 @@ impl Settings {
 }
 
 fn graphql_settings() -> GraphQlSettings {
-    GraphQlSettings { limits: Limits { max_rows: usize::MAX, ..Limits::DEFAULT }, ..GraphQlSettings::default() }
+    GraphQlSettings {
+        limits: Limits { max_rows: usize::MAX, max_offset: u64::MAX, ..Limits::DEFAULT },
+        ..GraphQlSettings::default()
+    }
 }
 
 /// A server with the real router on a fresh, migrated database.

@@ -34,6 +34,16 @@ impl Bounds {
         Self { rows, bytes, written, deadline, limits: limits.clone() }
     }
 
+    /// The greatest offset of a list.
+    pub fn max_offset(&self) -> u64 {
+        self.limits.max_offset
+    }
+
+    /// The greatest number of rows that a field reads because no index serves it; 0 for any.
+    pub fn max_scan(&self) -> u64 {
+        self.limits.max_scan
+    }
+
     /// Goes on when there is time left. The database has an eye on the time as well, but an answer from many rows takes
     /// its own.
     ///

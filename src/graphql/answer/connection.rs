@@ -19,7 +19,7 @@ use super::{
     Json,
     fields::{Answered, EntityRows, Fault, Objects, answer_objects},
     json::JsonColumn,
-    list::{DEFAULT_LIMIT, answer_pages, bounded, numbers, query},
+    list::{DEFAULT_LIMIT, answer_pages, bounded, check_scan, int, numbers, query},
 };
 use crate::{
     graphql::{
@@ -29,7 +29,7 @@ use crate::{
         types::{Arguments, Input},
     },
     schema::{Entity, Kind},
-    store::{Bound, ListQuery, Order, OrderBy, Page, Row, Scalar, Slice, position},
+    store::{Bound, Count, ListQuery, Order, OrderBy, Page, Row, Scalar, Slice, position},
 };
 
 /// The connections of one field, for many parents.
@@ -79,7 +79,13 @@ impl Connections {
         Ok(Self { source, parents, query: Arc::new(query), first_given: first.is_some(), cursors })
     }
 
+    async fn counts(&self, ctx: &Context<'_>, write: fn(&mut Json, Count)) -> Answered {
+        numbers(ctx, self.source, self.parents.clone(), self.query.filter.clone(), write).await
+    }
+
     async fn pages(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Vec<Arc<Page>>, Fault> {
+        let checked = check_scan(RequestContext::of(ctx), self.source, query.reads_all()).await;
+        checked.map_err(|error| Fault::new(error, ctx))?;
         let pages = RequestContext::of(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
         pages.map_err(|error| Fault::new(error, ctx))
     }
@@ -163,7 +169,8 @@ impl Objects for Connections {
             "edges" => self.edges(ctx).boxed(),
             "nodes" => self.nodes(ctx).boxed(),
             "pageInfo" => self.page_infos(ctx).boxed(),
-            "totalCount" => numbers(ctx, self.source, self.parents.clone(), self.query.filter.clone()).boxed(),
+            "totalCount" => self.counts(ctx, |json, count| json.scalar(int(count))).boxed(),
+            "totalCountIsExact" => self.counts(ctx, |json, count| json.scalar(count.is_exact)).boxed(),
             // Validation has refused all other names.
             _ => ready(Ok(JsonColumn::default())).boxed(),
         }

@@ -11,6 +11,7 @@ use async_graphql::{
 };
 
 use super::{
+    Json,
     connection::connections,
     fields::{Answered, EntityRows, Fault, Objects, answer_objects},
     json::JsonColumn,
@@ -18,12 +19,12 @@ use super::{
 use crate::{
     graphql::{
         context::RequestContext,
-        error::ApiError,
+        error::{ApiError, Code},
         loaders::Source,
         types::{Arguments, Input, filter, order},
     },
     schema::Entity,
-    store::{Filter, ListQuery, Page, Slice},
+    store::{Count, CountQuery, Filter, ListQuery, Page, Slice},
 };
 
 /// The number of objects in a list when the query does not say how many.
@@ -60,6 +61,7 @@ pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answ
     let arguments = Arguments::of(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
+    check_scan(request, source, query.reads_all()).await.map_err(|error| Fault::new(error, ctx))?;
     let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
     let pages = pages.map_err(|error| Fault::new(error, ctx))?;
     answer_pages(ctx, &pages, |pages| EntityRows {
@@ -74,8 +76,35 @@ fn list_query(request: &RequestContext, entity: &'static Entity, arguments: &Arg
     let offset = arguments.get("offset");
     let number = offset.present().map_or(Ok(0), |offset| offset.int())?;
     let negative = |_| offset.path().bad_input(format_args!("must be 0 or more, not {number}"));
-    let slice = Slice::Offset { limit, offset: u64::try_from(number).map_err(negative)? };
+    let (skipped, max) = (u64::try_from(number).map_err(negative)?, request.bounds.max_offset());
+    if skipped > max {
+        let message = format_args!("must be at most {max}, not {number}; a connection pages without an offset");
+        return Err(offset.path().bad_input(message));
+    }
+    let slice = Slice::Offset { limit, offset: skipped };
     query(request, entity, arguments, slice)
+}
+
+/// Refuses what has to read all rows of a table that has too many.
+///
+/// # Errors
+///
+/// `QUERY_TOO_COMPLEX`, with the number of rows.
+pub async fn check_scan(request: &RequestContext, source: Source, reads_all: bool) -> Result<(), ApiError> {
+    let (Source::All(entity), max @ 1..) = (source, request.bounds.max_scan()) else { return Ok(()) };
+    if !reads_all {
+        return Ok(());
+    }
+    let rows = request.db.table_rows(entity.table(), entity.key.name()).await;
+    if rows <= max {
+        return Ok(());
+    }
+    let message = format!(
+        "no index serves this filter or order, so about {rows} {} would be read; at most {max} are allowed: add a \
+         condition such as `eq`, `in` or `startsWith`",
+        entity.nouns()
+    );
+    Err(ApiError::new(Code::QueryTooComplex, message))
 }
 
 /// The query of a list with these arguments `where` and `orderBy`.
@@ -137,15 +166,29 @@ async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answere
     let filter = arguments
         .and_then(|arguments| filter(RequestContext::of(ctx).entities, source.entity(), arguments.get("where")));
     let filter = filter.map_err(|error| Fault::new(error, ctx))?;
-    numbers(ctx, source, parents, filter).await
+    numbers(ctx, source, parents, filter, |json, count| json.scalar(int(count))).await
 }
 
-/// The numbers of objects that match a filter in the lists of many parents.
-pub async fn numbers(ctx: &Context<'_>, source: Source, parents: Vec<i64>, filter: Filter) -> Answered {
-    let counts = RequestContext::of(ctx).loaders.counts(source, parents, Arc::new(filter)).await;
+/// What is written of the numbers of objects that match a filter in the lists of many parents.
+pub async fn numbers(
+    ctx: &Context<'_>,
+    source: Source,
+    parents: Vec<i64>,
+    filter: Filter,
+    write: impl Fn(&mut Json, Count),
+) -> Answered {
+    let request = RequestContext::of(ctx);
+    let reads_all = filter.is_costly() && !filter.narrows();
+    check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
+    let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });
     let mut values = JsonColumn::default();
-    for count in counts.map_err(|error| Fault::new(error, ctx))? {
-        values.push(|json| json.scalar(i32::try_from(count).unwrap_or(i32::MAX)));
+    for count in request.loaders.counts(source, parents, query).await.map_err(|error| Fault::new(error, ctx))? {
+        values.push(|json| write(json, count));
     }
     Ok(values)
+}
+
+/// A number of objects as GraphQL has it.
+pub fn int(count: Count) -> i32 {
+    i32::try_from(count.number).unwrap_or(i32::MAX)
 }

@@ -20,7 +20,16 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
                 item(
                     "totalCount",
                     "Int!",
-                    format!("The number of {many} in the whole list. Counted only if it is selected."),
+                    format!(
+                        "The number of {many} in the whole list. Counted only if it is selected. An estimate where \
+                         `totalCountIsExact` is false."
+                    ),
+                ),
+                item(
+                    "totalCountIsExact",
+                    "Boolean!",
+                    "Whether `totalCount` was counted. On PostgreSQL it is estimated if there are more than the server \
+                     counts, a million by default.",
                 ),
             ],
         );

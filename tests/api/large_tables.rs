@@ -1,0 +1,126 @@
+//! Tables with more rows than a field may read: it is refused, or answered with an estimate.
+
+use serde_json::{Value, json};
+
+use crate::{
+    databases::TestDatabase,
+    outages::code,
+    support::{TestApp, on_both_databases},
+};
+
+/// A server that reads ten rows at most, before a hundred heroes of which the database knows.
+async fn app(database: TestDatabase) -> TestApp {
+    let app = TestApp::with(database, |settings| {
+        settings.graphql.limits.max_scan = 10;
+        settings.graphql.limits.max_offset = 20;
+    })
+    .await;
+    let heroes: Vec<Value> = (0..100).map(|number| json!({"name": format!("H{number}"), "secretName": "S"})).collect();
+    let create = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+    app.data(create, json!({"input": heroes})).await;
+    if app.database.is_postgres() {
+        app.execute("ANALYZE").await;
+    }
+    app
+}
+
+async fn refused(app: &TestApp, query: &str, path: Value) {
+    let answer = app.graphql(query).await;
+    assert_eq!(*code(&answer), json!("QUERY_TOO_COMPLEX"), "{query}: {answer}");
+    let message = "no index serves this filter or order, so about 100 heroes would be read; at most 10 are allowed: \
+                   add a condition such as `eq`, `in` or `startsWith`";
+    assert_eq!((&answer["errors"][0]["message"], &answer["errors"][0]["path"]), (&json!(message), &path), "{query}");
+}
+
+async fn whole_tables_are_not_read(database: TestDatabase) {
+    let app = app(database).await;
+    for filter in [
+        r#"name: {contains: "1"}"#,
+        r#"name: {endsWith: "1"}"#,
+        r#"name: {eq: "h1", ignoreCase: true}"#,
+        r#"teams: {every: {name: {eq: "T"}}}"#,
+        r#"teams: {none: {name: {eq: "T"}}}"#,
+        r#"teams: {some: {name: {contains: "T"}}}"#,
+        r#"or: [{name: {eq: "H1"}}, {name: {contains: "1"}}]"#,
+        r#"not: {name: {contains: "1"}}"#,
+    ] {
+        app.seen();
+        refused(&app, &format!("{{ heroes(where: {{{filter}}}) {{ name }} }}"), json!(["heroes"])).await;
+        let connection = format!("{{ heroesConnection(where: {{{filter}}}) {{ totalCount }} }}");
+        refused(&app, &connection, json!(["heroesConnection", "totalCount"])).await;
+        let connection = format!("{{ heroesConnection(where: {{{filter}}}) {{ nodes {{ name }} }} }}");
+        refused(&app, &connection, json!(["heroesConnection", "nodes"])).await;
+        assert_eq!(app.seen(), 0, "nothing is read for what is refused");
+        // With a condition that an index serves, the others only have to be true of what it finds.
+        let narrowed = format!(r#"{{ heroes(where: {{and: [{{name: {{eq: "H1"}}}}, {{{filter}}}]}}) {{ name }} }}"#);
+        assert_eq!(app.graphql(&narrowed).await.get("errors"), None, "{filter}");
+    }
+    refused(&app, "{ heroes(orderBy: {field: TEAM_COUNT}) { name } }", json!(["heroes"])).await;
+    let narrowed = r#"{ heroes(where: {name: {in: ["H1"]}}, orderBy: {field: TEAM_COUNT}) { name } }"#;
+    assert_eq!(app.data(narrowed, json!({})).await, json!({"heroes": [{"name": "H1"}]}));
+    // There are few teams, and few heroes of a team.
+    let teams = r#"{ teams(where: {name: {contains: "T"}}, orderBy: {field: HERO_COUNT}) {
+        heroes(where: {name: {contains: "1"}}, orderBy: {field: TEAM_COUNT}) { name } } }"#;
+    assert_eq!(app.data(teams, json!({})).await, json!({"teams": []}));
+
+    let answer = app.graphql("{ heroes(offset: 21) { name } }").await;
+    assert_eq!(*code(&answer), json!("BAD_USER_INPUT"));
+    let message = "`offset` must be at most 20, not 21; a connection pages without an offset";
+    assert_eq!(answer["errors"][0]["message"], message);
+    let data = app.data("{ heroes(offset: 20, limit: 1) { name } }", json!({})).await;
+    assert_eq!(data, json!({"heroes": [{"name": "H20"}]}));
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_tables_are_not_read_on_sqlite() {
+    whole_tables_are_not_read(TestDatabase::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_tables_are_not_read_on_postgresql() {
+    if let Some(database) = TestDatabase::postgres().await {
+        whole_tables_are_not_read(database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_counted_up_to_a_bound() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = app(database).await;
+    let count = async |filter: &str| {
+        let query = format!("{{ heroesConnection(where: {{{filter}}}) {{ totalCount totalCountIsExact }} }}");
+        let connection = app.data(&query, json!({})).await["heroesConnection"].take();
+        let number = connection["totalCount"].as_i64().expect("a number");
+        (number, connection["totalCountIsExact"].as_bool().expect("a boolean"))
+    };
+    // Neither is counted.
+    app.seen();
+    assert_eq!(count("").await, (100, false));
+    assert_eq!(app.seen(), 0);
+    let (number, is_exact) = count(r#"name: {gte: "H"}"#.replace("gte", "startsWith").as_str()).await;
+    assert!(!is_exact && (11..=100).contains(&number), "{number}");
+    assert_eq!(app.seen(), 2, "it is counted up to the bound, and then estimated");
+    for (filter, number) in [(r#"name: {startsWith: "H1"}"#, 11), (r#"name: {startsWith: "H11"}"#, 1)] {
+        let counted = count(filter).await;
+        assert_eq!(counted.1, number <= 10, "{filter}");
+        if counted.1 {
+            assert_eq!(counted.0, number);
+        }
+    }
+    app.close().await;
+}
+
+on_both_databases! {
+    async fn small_tables_are_counted(app: TestApp) {
+        let create = r#"mutation { createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero {
+            teamsConnection { totalCount totalCountIsExact } } } }"#;
+        let data = app.data(create, json!({})).await;
+        let counted = json!({"totalCount": 1, "totalCountIsExact": true});
+        assert_eq!(data, json!({"createHero": {"hero": {"teamsConnection": counted}}}));
+        app.seen();
+        let data = app.data("{ heroesConnection { totalCount totalCountIsExact } }", json!({})).await;
+        assert_eq!(data, json!({"heroesConnection": counted}));
+        assert_eq!(app.seen(), 1);
+    }
+}
