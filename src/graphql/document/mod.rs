@@ -1,5 +1,6 @@
 //! Documents: checked once, and kept for the next request with the same text.
 
+mod description;
 mod executable;
 mod faults;
 mod measure;

@@ -9,7 +9,10 @@ use apollo_compiler::{
 use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
-use super::{Limits, check, faults::Faults, is_introspection, measure::measure, suggestion::UnknownNames, values};
+use super::{
+    Limits, check, description::without_descriptions, faults::Faults, is_introspection, measure::measure,
+    suggestion::UnknownNames, values,
+};
 use crate::graphql::error::ApiError;
 
 /// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are
@@ -30,6 +33,7 @@ pub fn checked(
     // The parser counts blank space, once before each token and before the end, and the end itself.
     let token_limit = limits.max_tokens.saturating_mul(2).saturating_add(2);
     let mut parser = Parser::new().token_limit(token_limit).recursion_limit(MAX_NESTING);
+    let text = &*without_descriptions(text);
     let parsed = parser.parse_ast(text, "request");
     check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
     let document = parsed.map_err(|invalid| faults(&invalid.errors, None).into_errors())?;
