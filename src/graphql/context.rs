@@ -23,7 +23,7 @@ pub struct RequestContext {
     /// The errors of arguments with variables that are null where nothing may be.
     pub nulls: Arc<Nulls>,
     /// What the answer may take.
-    pub bounds: Bounds,
+    pub bounds: Arc<Bounds>,
     /// What the principal may do.
     pub scopes: Scopes,
     /// What a subscription is executed for.

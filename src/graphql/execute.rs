@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     answer::{Bounds, MutationRoot, Occasion, QueryRoot, SubscriptionRoot, settle},
     context::RequestContext,
+    cost::{Cost, CostReport},
     definition::Definition,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
     error::{ApiError, Code, shortened, tell_written},
@@ -88,6 +89,11 @@ impl Schema {
     #[must_use]
     pub fn with_events(self, events: Events) -> Self {
         Self { events: Some(events).filter(Events::are_written), ..self }
+    }
+
+    /// The bounds of a request.
+    pub(super) fn bounds(&self, deadline: Instant) -> Arc<Bounds> {
+        Arc::new(Bounds::new(&self.documents.limits, deadline))
     }
 
     /// The database, until a deadline.
@@ -169,7 +175,14 @@ impl Schema {
         }
         let after = params.after().map_err(|error| named(error.into()))?;
         match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
-            Ok(prepared) => Ok(CheckedRequest { document, prepared, after }),
+            Ok(prepared) => {
+                let cost = params.cost.map(|report| {
+                    let rows = document.estimated_rows(operation, &prepared.execution.variables);
+                    let cost = Cost::new(&self.documents.limits, document.tokens(), &operation.shape, rows);
+                    (report, Box::new(cost))
+                });
+                Ok(CheckedRequest { document, prepared, after, cost })
+            }
             Err(errors) => {
                 let mut refused = Answer::from(errors);
                 document.locate(&mut refused.errors);
@@ -250,13 +263,21 @@ impl Schema {
 
     /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
     pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { document, prepared, after } = request;
+        let CheckedRequest { document, prepared, after, cost } = request;
         let Prepared { ty, name: operation_name, mut fields, introspected: mut values, execution } = prepared;
         if ty == OperationType::Subscription {
             let message = "a subscription is answered over WebSocket (graphql-transport-ws) or as text/event-stream, \
                            not as JSON";
             return Answer { operation_name, ..ApiError::new(Code::BadUserInput, message).into() };
         }
+        let cost = match cost {
+            Some((CostReport::Validate, cost)) => {
+                let outcome = Outcome::Executed(Value::Null);
+                return Answer { outcome, operation_name, cost: Some(cost), ..Answer::refused(Vec::new()) };
+            }
+            cost => cost.map(|(_, cost)| cost),
+        };
+        let bounds = self.bounds(deadline);
         let mut errors = fields.fail(&mut values);
         let has_fields = document::has_fields(&execution.executable);
         // A mutation, and whatever it selects, is answered by the primary.
@@ -266,7 +287,7 @@ impl Schema {
             self.db.for_request(deadline)
         };
         if has_fields {
-            for response in self.responses(execution, &db, Occasion::None, deadline).await {
+            for response in self.responses(execution, &db, Occasion::None, Arc::clone(&bounds)).await {
                 if let Value::Object(executed) = response.data {
                     values.extend(executed);
                 }
@@ -278,7 +299,9 @@ impl Schema {
             errors.iter_mut().for_each(tell_written);
         }
         let outcome = Outcome::Executed(fields.in_order(values));
-        Answer { outcome, errors, operation_name, usage: db.usage(), written: db.written_by_request() }
+        let usage = db.usage();
+        let cost = cost.map(|cost| Box::new(cost.executed(&self.documents.limits, &bounds, usage)));
+        Answer { outcome, errors, operation_name, usage, written: db.written_by_request(), cost }
     }
 
     /// Executes an operation, and gives what async-graphql makes of it.
@@ -287,7 +310,7 @@ impl Schema {
         execution: Execution,
         db: &Db,
         occasion: Occasion,
-        deadline: Instant,
+        bounds: Arc<Bounds>,
     ) -> Vec<Response> {
         let Execution { executable, variables, nulls, scopes } = execution;
         let is_subscription = !matches!(occasion, Occasion::None);
@@ -295,7 +318,7 @@ impl Schema {
             entities: self.entities,
             loaders: Loaders::new(db),
             nulls,
-            bounds: Bounds::new(&self.documents.limits, deadline),
+            bounds,
             db: db.clone(),
             scopes,
             occasion,
@@ -313,6 +336,7 @@ pub struct CheckedRequest {
     pub(super) document: Arc<Document>,
     pub(super) prepared: Prepared,
     after: Vec<Written>,
+    cost: Option<(CostReport, Box<Cost>)>,
 }
 
 impl CheckedRequest {

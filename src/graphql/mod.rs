@@ -2,6 +2,7 @@
 
 mod answer;
 mod context;
+mod cost;
 mod definition;
 mod document;
 mod error;
@@ -15,6 +16,7 @@ mod types;
 mod variables;
 
 pub use self::{
+    cost::CostReport,
     error::{Code, code},
     execute::{CheckedRequest, Schema, sdl},
     request::{Answer, Outcome, Params, PersistedQuery},

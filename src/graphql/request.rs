@@ -1,10 +1,11 @@
 //! The parameters of a request, and the answer to it (GraphQL over HTTP, Request Parameters and Response).
 
 use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Json,
+    cost::{Cost, CostReport},
     error::{ApiError, Code},
 };
 use crate::db::{Usage, Written};
@@ -22,6 +23,9 @@ pub struct Params {
     /// What the client has written, as it was told, besides what the extensions say.
     #[serde(skip)]
     pub after: Vec<String>,
+    /// Whether the client wants to know the cost.
+    #[serde(skip)]
+    pub cost: Option<CostReport>,
 }
 
 /// A document by its hash: Apollo's protocol of automatic persisted queries.
@@ -42,6 +46,8 @@ pub struct Answer {
     pub usage: Usage,
     /// What it has written last, where replicas do not have it at once.
     pub written: Option<Written>,
+    /// What it costs, if that is asked for.
+    pub cost: Option<Box<Cost>>,
 }
 
 /// The greatest number of writes after which a query may be asked to read.
@@ -133,12 +139,12 @@ impl Answer {
             json.key("errors");
             json.scalar(&self.errors);
         }
-        if let Some(written) = self.written {
+        if self.written.is_some() || self.cost.is_some() {
             json.key("extensions");
-            json.raw(b"{");
-            json.key("written");
-            json.scalar(written.to_string());
-            json.raw(b"}");
+            json.scalar(Extensions {
+                written: self.written.as_ref().map(Written::to_string),
+                cost: self.cost.as_deref(),
+            });
         }
         json.raw(b"}");
         json.into_bytes()
@@ -153,8 +159,24 @@ impl Answer {
     /// The answer to a request that was not executed.
     #[must_use]
     pub fn refused(errors: Vec<ServerError>) -> Self {
-        Self { outcome: Outcome::Refused, errors, operation_name: None, usage: Usage::default(), written: None }
+        Self {
+            outcome: Outcome::Refused,
+            errors,
+            operation_name: None,
+            usage: Usage::default(),
+            written: None,
+            cost: None,
+        }
     }
+}
+
+/// What is told beyond the specification.
+#[derive(Serialize)]
+struct Extensions<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<&'a Cost>,
 }
 
 impl From<ApiError> for Answer {

@@ -124,7 +124,7 @@ impl Schema {
         let deadline = Instant::now() + time;
         let db = self.db_for_request(deadline);
         let occasion = Occasion::Opening(Arc::clone(&opened));
-        let responses = self.responses(request.prepared.execution.clone(), &db, occasion, deadline).await;
+        let responses = self.responses(request.prepared.execution.clone(), &db, occasion, self.bounds(deadline)).await;
         let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((watch, after)) = opened else {
             let errors = responses.into_iter().flat_map(|response| response.errors).collect::<Vec<_>>();
@@ -305,13 +305,15 @@ impl Feed {
         let deadline = Instant::now() + self.time;
         let db = self.schema.db_for_request(deadline);
         let occasion = Occasion::Events(occurrences.to_vec());
-        let responses = self.schema.responses(prepared.execution.clone(), &db, occasion, deadline).await;
+        let bounds = self.schema.bounds(deadline);
+        let responses = self.schema.responses(prepared.execution.clone(), &db, occasion, bounds).await;
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
             errors: finished(response.errors, document),
             operation_name: None,
             usage: db.usage(),
             written: None,
+            cost: None,
         };
         responses.into_iter().map(answer).collect()
     }

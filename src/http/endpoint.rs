@@ -25,10 +25,12 @@ use super::{
 use crate::{
     access::{Access, Credential, Principal},
     config::{EventSettings, Origin},
-    graphql::{self, Answer, CheckedRequest, Code, Outcome, Params, Schema},
+    graphql::{self, Answer, CheckedRequest, Code, CostReport, Outcome, Params, Schema},
     server::Lifetime,
 };
 
+/// Whether the client wants to know what its request costs: `report`, or `validate` to have it not executed.
+const COST: HeaderName = HeaderName::from_static("graphql-cost");
 /// The cursor of the last event that a client has (Server-Sent Events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -174,7 +176,15 @@ impl Endpoint {
         headers: &HeaderMap,
         is_read_only: bool,
     ) -> Response {
-        let params = Params { after: after(headers), ..params };
+        let cost = match headers.get(COST).map(|value| CostReport::named(value.to_str().unwrap_or_default())) {
+            None => None,
+            Some(Some(cost)) => Some(cost),
+            Some(None) => {
+                let message = "the header GraphQL-Cost is `report` or `validate`";
+                return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message));
+            }
+        };
+        let params = Params { after: after(headers), cost, ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
         // Whoever asks for events takes them as they come, or not at all.

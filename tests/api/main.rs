@@ -17,6 +17,7 @@ mod command_line;
 mod commits;
 mod conformance;
 mod connections;
+mod cost;
 mod create;
 mod deadlines;
 mod declarations;

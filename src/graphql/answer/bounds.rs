@@ -57,6 +57,12 @@ impl Bounds {
         Ok(())
     }
 
+    /// The rows and the bytes that were taken.
+    pub fn taken(&self) -> (usize, usize) {
+        let taken = |limit: usize, left: &AtomicUsize| limit.saturating_sub(left.load(Relaxed));
+        (taken(self.limits.max_rows, &self.rows), taken(self.limits.max_answer_bytes, &self.bytes))
+    }
+
     /// Takes rows for the answer.
     ///
     /// # Errors

@@ -41,7 +41,9 @@ pub fn without_descriptions(text: &str) -> Cow<'_, str> {
         return text.into();
     }
     let mut blanked = text.as_bytes().to_vec();
-    descriptions.into_iter().for_each(|description| blanked[description].fill(b' '));
+    for description in descriptions {
+        blanked[description].fill(b' ');
+    }
     String::from_utf8(blanked).map_or_else(|_| text.into(), Cow::Owned)
 }
 

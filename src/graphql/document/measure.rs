@@ -19,6 +19,18 @@ const MAX_OPERATIONS: usize = 100;
 /// The greatest depth of fragments in fragments, so that nothing which walks them goes too deep.
 const MAX_FRAGMENTS_IN_FRAGMENTS: usize = 50;
 
+/// The shape of an operation, as the limits measure it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    /// Fields in fields.
+    pub depth: usize,
+    pub fields: usize,
+    /// The most often that a field is selected of one object.
+    pub aliases: usize,
+    pub directives: usize,
+    pub root_fields: usize,
+}
+
 /// The measures of a selection set, with fragments in the place of their spreads.
 #[derive(Default)]
 struct Measures<'a> {
@@ -46,12 +58,12 @@ struct Measuring<'a> {
     most_inside: usize,
 }
 
-/// Measures each operation of a document.
+/// Measures each operation of a document, in their order.
 ///
 /// # Errors
 ///
 /// `QUERY_TOO_COMPLEX` with the name of the limit, and the measured and the allowed value.
-pub fn measure(document: &Document, limits: &Limits) -> Result<(), ApiError> {
+pub fn measure(document: &Document, limits: &Limits) -> Result<Vec<Shape>, ApiError> {
     let mut fragments = HashMap::new();
     let mut operations = Vec::new();
     for definition in &document.definitions {
@@ -67,19 +79,27 @@ pub fn measure(document: &Document, limits: &Limits) -> Result<(), ApiError> {
     check("operations", operations.len(), MAX_OPERATIONS)?;
     let mut measuring =
         Measuring { fragments, measured: HashMap::new(), limits, too_many: false, inside: 0, most_inside: 0 };
-    operations.into_iter().try_for_each(|operation| measuring.check(operation))
+    operations.into_iter().map(|operation| measuring.check(operation)).collect()
 }
 
 impl<'a> Measuring<'a> {
-    fn check(&mut self, operation: &'a OperationDefinition) -> Result<(), ApiError> {
+    fn check(&mut self, operation: &'a OperationDefinition) -> Result<Shape, ApiError> {
         let measures = self.selection_set(&operation.selection_set);
+        let shape = Shape {
+            depth: measures.depth,
+            fields: measures.fields,
+            aliases: measures.aliases,
+            directives: measures.directives + operation.directives.len(),
+            root_fields: measures.selected.values().sum(),
+        };
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
         check("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
-        check("fields in fields", measures.depth, max_depth)?;
-        check("fields", measures.fields, max_fields)?;
-        check("selections of one field of an object", measures.aliases, max_aliases)?;
-        check("directives", measures.directives + operation.directives.len(), max_directives)?;
-        check("root fields", measures.selected.values().sum(), max_root_fields)
+        check("fields in fields", shape.depth, max_depth)?;
+        check("fields", shape.fields, max_fields)?;
+        check("selections of one field of an object", shape.aliases, max_aliases)?;
+        check("directives", shape.directives, max_directives)?;
+        check("root fields", shape.root_fields, max_root_fields)?;
+        Ok(shape)
     }
 
     fn selection_set(&mut self, selections: &'a [Selection]) -> Measures<'a> {

@@ -22,6 +22,7 @@ use async_graphql::{
 use quick_cache::{Weighter, sync::Cache};
 
 pub use self::{
+    measure::Shape,
     nulls::Nulls,
     root::{RootFields, has_fields},
 };
@@ -59,6 +60,7 @@ pub struct Operation {
     rows: Option<u64>,
     /// The scopes that it may ask for, whatever its variables are.
     scopes: Scopes,
+    pub shape: Shape,
 }
 
 /// A variable that an operation declares.
@@ -128,7 +130,7 @@ impl Documents {
 
     fn check(&self, text: Arc<str>) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
-            Ok(valid) => Ok(Arc::new(Document::new(&self.definition, text, valid))),
+            Ok((valid, shapes)) => Ok(Arc::new(Document::new(&self.definition, text, valid, shapes))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
                 Err(faults.into())
@@ -147,16 +149,26 @@ impl Documents {
         operation: &Operation,
         variables: &Variables,
     ) -> Result<(), ApiError> {
-        let rows = operation.rows.unwrap_or_else(|| rows::estimate(&document.valid, &operation.definition, variables));
+        let rows = document.estimated_rows(operation, variables);
         check("rows, as estimated,", usize::try_from(rows).unwrap_or(usize::MAX), self.limits.max_rows)
     }
 }
 
 impl Document {
-    fn new(definition: &Definition, text: Arc<str>, valid: Valid<ExecutableDocument>) -> Self {
-        let operation = |operation| Operation::new(definition, &valid, operation);
-        let operations = valid.operations.iter().map(operation).collect();
+    fn new(definition: &Definition, text: Arc<str>, valid: Valid<ExecutableDocument>, shapes: Vec<Shape>) -> Self {
+        let operation = |(operation, shape)| Operation::new(definition, &valid, operation, shape);
+        let operations = valid.operations.iter().zip(shapes).map(operation).collect();
         Self { text, valid, operations }
+    }
+
+    /// The rows of an operation, as estimated.
+    pub fn estimated_rows(&self, operation: &Operation, variables: &Variables) -> u64 {
+        operation.rows.unwrap_or_else(|| rows::estimate(&self.valid, &operation.definition, variables))
+    }
+
+    /// The number of its tokens.
+    pub fn tokens(&self) -> usize {
+        validate::tokens(&self.text)
     }
 
     /// The operation with this name, or the only one (`GetOperation`).
@@ -238,6 +250,7 @@ impl Operation {
         definition: &Definition,
         document: &ExecutableDocument,
         operation: &Node<apollo_compiler::executable::Operation>,
+        shape: Shape,
     ) -> Self {
         let variables = operation.variables.iter().map(|variable| Variable {
             name: Name::new(&variable.name),
@@ -255,6 +268,7 @@ impl Operation {
             definition: operation.clone(),
             rows,
             scopes: scopes::asked(definition, document, operation),
+            shape,
         }
     }
 }

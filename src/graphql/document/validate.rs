@@ -10,8 +10,13 @@ use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
 use super::{
-    Limits, check, description::without_descriptions, faults::Faults, is_introspection, measure::measure,
-    suggestion::UnknownNames, values,
+    Limits, check,
+    description::without_descriptions,
+    faults::Faults,
+    is_introspection,
+    measure::{Shape, measure},
+    suggestion::UnknownNames,
+    values,
 };
 use crate::graphql::error::ApiError;
 
@@ -19,7 +24,7 @@ use crate::graphql::error::ApiError;
 /// not too deep stay far below.
 const MAX_NESTING: usize = 64;
 
-/// Parses, measures and validates a document.
+/// Parses, measures and validates a document. Gives it with the shapes of its operations, in their order.
 ///
 /// # Errors
 ///
@@ -29,7 +34,7 @@ pub fn checked(
     schema: &Valid<Schema>,
     limits: &Limits,
     suggest: bool,
-) -> Result<Valid<ExecutableDocument>, Vec<ServerError>> {
+) -> Result<(Valid<ExecutableDocument>, Vec<Shape>), Vec<ServerError>> {
     // The parser counts blank space, once before each token and before the end, and the end itself.
     let token_limit = limits.max_tokens.saturating_mul(2).saturating_add(2);
     let mut parser = Parser::new().token_limit(token_limit).recursion_limit(MAX_NESTING);
@@ -37,7 +42,7 @@ pub fn checked(
     let parsed = parser.parse_ast(text, "request");
     check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
     let document = parsed.map_err(|invalid| faults(&invalid.errors, None).into_errors())?;
-    measure(&document, limits).map_err(|error| vec![error.at(None)])?;
+    let shapes = measure(&document, limits).map_err(|error| vec![error.at(None)])?;
     let validated = document.to_executable_validate(schema);
     let unknown = || suggest.then(|| UnknownNames::new(&document, schema));
     let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()).into_errors())?;
@@ -47,7 +52,7 @@ pub fn checked(
     {
         faults.note(format!("`{}` can be asked for in queries alone", field.name), field.location());
     }
-    if faults.is_empty() { Ok(valid) } else { Err(faults.into_errors()) }
+    if faults.is_empty() { Ok((valid, shapes)) } else { Err(faults.into_errors()) }
 }
 
 /// Checks the number of tokens, comments and commas among them, and how deep brackets are nested.
@@ -71,6 +76,13 @@ fn check_text(text: &str, parser: &Parser, limits: &Limits) -> Result<(), ApiErr
     }
     check("tokens", tokens, limits.max_tokens)?;
     if is_deep { check("brackets in brackets", deepest, MAX_NESTING) } else { Ok(()) }
+}
+
+/// The number of tokens of a document, comments and commas among them.
+pub fn tokens(text: &str) -> usize {
+    let text = without_descriptions(text);
+    let is_counted = |kind| !matches!(kind, TokenKind::Whitespace | TokenKind::Eof);
+    Lexer::new(&text).filter(|token| token.as_ref().is_ok_and(|token| is_counted(token.kind()))).count()
 }
 
 fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> Faults {
