@@ -216,6 +216,14 @@ impl Connection {
         })
     }
 
+    /// Refuses to commit what would not be all of it.
+    fn check_transaction(&self) -> Result<(), DbErr> {
+        if self.running || self.health != Health::Well {
+            return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
+        }
+        Ok(())
+    }
+
     /// Begins a transaction for one statement where a pooler does not keep prepared statements: the two steps of one
     /// that is not kept would come to different sessions.
     async fn begin_where_needed(&mut self, run_on: RunOn) -> Result<bool, DbErr> {
@@ -236,20 +244,16 @@ impl Connection {
 
     /// Commits what was begun, unless a statement in it has failed or was cut off.
     pub async fn commit(&mut self, run_on: RunOn) -> Result<(), DbErr> {
-        if self.running || self.health != Health::Well {
-            return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
-        }
+        self.check_transaction()?;
         let result = self.command(run_on, "COMMIT").await;
         // PostgreSQL ends a transaction when its commit fails, SQLite may keep it.
         self.in_transaction = result.is_err() && self.is_sqlite();
-        result.map_err(|error| if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) })
+        result.map_err(failed_commit)
     }
 
-    /// Commits what was begun on PostgreSQL, in the same trip as it tells the number of the transaction, if that has one.
+    /// Commits what was begun on PostgreSQL, and tells the number of the transaction, if it has one, in the same trip.
     pub async fn commit_and_tell(&mut self) -> Result<Option<u64>, DbErr> {
-        if self.running || self.health != Health::Well {
-            return Err(DbErr::Exec(RuntimeErr::Internal("a statement of the transaction has failed".to_owned())));
-        }
+        self.check_transaction()?;
         let Driver::Postgres(connection, _) = &mut self.driver else {
             return Err(DbErr::Exec(RuntimeErr::Internal("SQLite has no numbers of transactions".to_owned())));
         };
@@ -257,8 +261,7 @@ impl Connection {
         let result = connection.fetch_all("SELECT pg_current_xact_id_if_assigned()::text; COMMIT").await;
         let result = self.ended(result);
         self.in_transaction = false;
-        let rows = result
-            .map_err(|error| if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) })?;
+        let rows = result.map_err(failed_commit)?;
         let number = rows.first().and_then(|row| row.try_get::<Option<&str>, _>(0).ok().flatten());
         Ok(number.and_then(|number| number.parse().ok()))
     }
@@ -357,6 +360,10 @@ impl Session {
         let values = SqlxValues(values.unwrap_or_else(|| Values(Vec::new())));
         sqlx::query_with(AssertSqlSafe(sql), values).persistent(self.postgres.prepares)
     }
+}
+
+fn failed_commit(error: sqlx::Error) -> DbErr {
+    if is_lost(&error) { unanswered_commit(error) } else { DbErr::Exec(runtime(error)) }
 }
 
 fn runtime(error: sqlx::Error) -> RuntimeErr {

@@ -316,7 +316,8 @@ impl ConnectionTrait for Connections {
             tokio::select! {
                 result = self.query(&replica.connections.pool, statement.clone()) => match result {
                     Err(error) if is_of_replica(&error) => {
-                        tracing::info!(%error, replica = replica.number, "a replica gives no answer; the primary is asked");
+                        let replica = replica.number;
+                        tracing::info!(%error, replica, "a replica gives no answer; the primary is asked");
                     }
                     result => return result,
                 },

@@ -200,13 +200,14 @@ impl Replica {
         let end = Instant::now() + MAX_WAIT;
         let connections = self.connections.of(&Arc::new(StatementMeter::default().until(end)));
         // A snapshot of a standby does not name those that run, so their state is asked for as well.
-        let sql = "SELECT bool_and(xid < pg_snapshot_xmax(pg_current_snapshot()) AND pg_xact_status(xid) = 'committed'), \
-                   pg_snapshot_xmin(pg_current_snapshot())::text FROM unnest($1::text[]::xid8[]) AS xid";
+        // The state of one that has not come yet is an error.
+        let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
+                THEN pg_xact_status(xid) = 'committed' ELSE false END),
+            pg_snapshot_xmin(pg_current_snapshot())::text FROM unnest($1::text[]::xid8[]) AS xid";
         let xids: Vec<String> = after.iter().map(|written| written.xid.to_string()).collect();
         let mut pause = FIRST_PAUSE;
         loop {
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [xids.clone().into()]);
-            // A number that it has not come to is an error.
             if let Ok(Some(row)) = connections.query_one_raw(statement).await
                 && row.try_get_by_index(0) == Ok(Some(true))
             {

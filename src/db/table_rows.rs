@@ -21,8 +21,8 @@ const MAX_READ: Duration = Duration::from_secs(1);
 pub struct TableRows(Mutex<HashMap<String, (Instant, u64)>>);
 
 impl Db {
-    /// The number of rows of a table, as it was in the last minute: on PostgreSQL what its statistics say, on SQLite the
-    /// greatest key. It is 0 where nothing is known.
+    /// The number of rows of a table, as it was in the last minute: what the statistics of PostgreSQL say, or on SQLite
+    /// the greatest key. It is 0 where nothing is known.
     pub async fn table_rows(&self, table: &str, key: &str) -> u64 {
         let now = Instant::now();
         let known = self.shared.table_rows.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
