@@ -21,15 +21,16 @@ const MAX_READ: Duration = Duration::from_secs(1);
 pub struct TableRows(Mutex<HashMap<String, (Instant, u64)>>);
 
 impl Db {
-    /// The number of rows of a table, as it was in the last minute: what the statistics of PostgreSQL say, or on SQLite
-    /// the greatest key. It is 0 where nothing is known.
-    pub async fn table_rows(&self, table: &str, key: &str) -> u64 {
+    /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than `max`:
+    /// what the statistics of PostgreSQL say; on SQLite they are counted up to `max`, and more are taken to be as many
+    /// as the greatest key says. It is 0 where nothing is known.
+    pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
         let now = Instant::now();
         let known = self.shared.table_rows.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
         if let Some((_, rows)) = known.filter(|(time, _)| now - *time < MAX_AGE) {
             return rows;
         }
-        let read = timeout(MAX_READ, self.uncounted().read_table_rows(table, key)).await;
+        let read = timeout(MAX_READ, self.uncounted().read_table_rows(table, key, max)).await;
         // What was known is better than nothing.
         let rows = match read {
             Ok(Ok(rows)) => rows,
@@ -40,7 +41,7 @@ impl Db {
         rows
     }
 
-    async fn read_table_rows(&self, table: &str, key: &str) -> Result<u64, DbErr> {
+    async fn read_table_rows(&self, table: &str, key: &str, max: u64) -> Result<u64, DbErr> {
         let statement = if self.read.get_database_backend() == DbBackend::Postgres {
             // Of a partitioned table the partitions have the rows.
             let sql = "SELECT COALESCE(SUM(GREATEST(reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class
@@ -48,7 +49,13 @@ impl Db {
                     OR oid IN (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass($1)))";
             Statement::from_sql_and_values(DbBackend::Postgres, sql, [format!("\"{table}\"").into()])
         } else {
-            let sql = format!("SELECT COALESCE(MAX(\"{key}\"), 0) FROM \"{table}\"");
+            // Keys of rows that were deleted do not come again.
+            let counted = format!("SELECT COUNT(*) FROM (SELECT 1 FROM \"{table}\" LIMIT {max} + 1)");
+            let greatest = format!("SELECT COALESCE(MAX(\"{key}\"), 0) FROM \"{table}\"");
+            let sql = format!(
+                "SELECT CASE WHEN ({greatest}) <= {max} THEN ({greatest}) WHEN ({counted}) <= {max} THEN ({counted})
+                    ELSE ({greatest}) END"
+            );
             Statement::from_string(DbBackend::Sqlite, sql)
         };
         let row = self.read.query_one_raw(statement).await?;

@@ -277,7 +277,9 @@ impl Endpoint {
 /// What a client has written, as it was told: one value, or several with commas.
 fn after(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(AFTER).into_iter().map(|value| value.to_str().unwrap_or("?"));
-    values.flat_map(|value| value.split(',')).map(|written| written.trim().to_owned()).collect()
+    // Empty elements of a list are ignored (RFC 9110, 5.6.1).
+    let elements = values.flat_map(|value| value.split(',')).map(str::trim).filter(|element| !element.is_empty());
+    elements.map(str::to_owned).collect()
 }
 
 fn tell_written(response: &mut Response, answer: &Answer) {

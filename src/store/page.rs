@@ -166,7 +166,7 @@ pub async fn count(db: &Db, entity: &'static Entity, query: &CountQuery) -> Resu
     }
     let more = i64::try_from(*max).unwrap_or(i64::MAX).saturating_add(1);
     let estimate = if filter.is_empty() {
-        let rows = db.table_rows(entity.table(), entity.key.name()).await;
+        let rows = db.table_rows(entity.table(), entity.key.name(), *max).await;
         i64::try_from(rows).unwrap_or(i64::MAX)
     } else {
         0

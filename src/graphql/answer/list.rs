@@ -95,7 +95,7 @@ pub async fn check_scan(request: &RequestContext, source: Source, reads_all: boo
     if !reads_all {
         return Ok(());
     }
-    let rows = request.db.table_rows(entity.table(), entity.key.name()).await;
+    let rows = request.db.table_rows(entity.table(), entity.key.name(), max).await;
     if rows <= max {
         return Ok(());
     }
