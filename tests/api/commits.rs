@@ -302,6 +302,27 @@ async fn a_statement_that_commits_itself() {
     app.close().await;
 }
 
+/// A coordinator of Citus has one code (XX000) for a commit that a worker did not answer, and for a foreign key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_a_coordinator() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::new(database).await;
+    let lost = "RAISE 'could not commit transaction for shard 102009 on at least one active node' USING ERRCODE = \
+                'XX000'";
+    do_in_commit(&app, "stuck", lost).await;
+    assert_unanswered(&app.graphql(STUCK).await, "createHeroes");
+    assert_unanswered(&app.graphql(STUCK_ALONE).await, "createHero");
+
+    app.execute("DROP TRIGGER stuck ON hero; DROP FUNCTION stuck; CREATE SEQUENCE attempts").await;
+    let foreign_key = "IF nextval('attempts') < 3 THEN RAISE 'insert or update on table \"hero_team_link_1\" violates \
+                       foreign key constraint \"a\"' USING ERRCODE = 'XX000'; END IF";
+    do_in_commit(&app, "stuck", foreign_key).await;
+    let data = app.data(STUCK_ALONE, json!({})).await;
+    assert_eq!(data, json!({"createHero": {"hero": {"name": "stuck"}}}));
+    assert_eq!((app.counts().await, app.count("SELECT last_value FROM attempts").await), ([1, 0, 0], 3));
+    app.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_that_do_not_begin() {
     let Some(mut database) = TestDatabase::postgres().await else { return };
