@@ -515,8 +515,8 @@ pub struct DatabaseSettings {
         value_parser = Setting(some_seconds)
     )]
     pub max_replica_lag: Duration,
-    /// Pooler between the server and PostgreSQL: none, or transaction for one such as PgBouncer, in any of its modes but
-    /// statement
+    /// Pooler between the server and PostgreSQL: none, or transaction for one such as PgBouncer, in any of its modes
+    /// but statement
     #[arg(
         long,
         global = true,

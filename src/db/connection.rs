@@ -147,26 +147,6 @@ impl Connection {
         Ok(result)
     }
 
-    pub async fn query_one(
-        &mut self,
-        run_on: RunOn,
-        sql: Arc<str>,
-        values: Option<Values>,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        let is_wrapped = self.begin_where_needed(run_on).await?;
-        self.running = true;
-        let result = match &mut self.driver {
-            Driver::Sqlite(sqlite) => sqlite.query_one(run_on, sql, values).await,
-            Driver::Postgres(connection, session) => {
-                let row = detached(session.query(sql, values).fetch_optional(connection)).await;
-                row.map(|row| row.map(QueryResult::from))
-            }
-        };
-        let row = self.ended(result).map_err(|error| DbErr::Query(runtime(error)))?;
-        self.commit_if(is_wrapped, run_on).await?;
-        Ok(row)
-    }
-
     pub async fn query_all(
         &mut self,
         run_on: RunOn,

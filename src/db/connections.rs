@@ -149,16 +149,6 @@ impl Connections {
         matches!(self.pool.connector(), Connector::Sqlite(file) if file.is_read_only())
     }
 
-    /// Whether a statement may be a transaction by itself.
-    pub(super) fn has_implicit_transactions(&self) -> bool {
-        self.pool.connector().has_implicit_transactions()
-    }
-
-    /// Whether a connection has a session of its own, whatever is between the server and the database.
-    pub(super) fn keeps_sessions(&self) -> bool {
-        !matches!(self.pool.connector(), Connector::Postgres(postgres) if postgres.is_pooled)
-    }
-
     /// How long a connection is waited for.
     pub(super) fn acquire_timeout(&self) -> Duration {
         self.pool.acquire_timeout()
@@ -354,9 +344,7 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut lease = self.lease.lock().await;
-        let run = self.run(&lease);
-        self.ended(self.meter.query_one(lease.connection()?, run, statement).await)
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {

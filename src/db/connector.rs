@@ -119,9 +119,9 @@ impl Connector {
         }
     }
 
-    /// Whether a statement may be a transaction by itself. Behind a pooler it would have no time-out.
-    pub fn has_implicit_transactions(&self) -> bool {
-        matches!(self, Self::Postgres(postgres) if !postgres.is_pooled)
+    /// Whether a pooler is between the server and PostgreSQL.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self, Self::Postgres(postgres) if postgres.is_pooled)
     }
 }
 

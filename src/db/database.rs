@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DbErr, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::{
     sync::{RwLock, watch},
     time::Instant,
@@ -186,9 +186,11 @@ impl Db {
         self.shared.replicas.is_some()
     }
 
-    /// Whether a statement may be a transaction by itself. It could not tell its number.
+    /// Whether a statement may be a transaction by itself, as on PostgreSQL. After a pooler it would have no time-out, and
+    /// it could not tell its number to those who read from replicas.
     pub(super) fn has_implicit_transactions(&self) -> bool {
-        self.write.has_implicit_transactions() && !self.has_replicas()
+        let is_postgres = self.write.get_database_backend() == DbBackend::Postgres;
+        is_postgres && !self.write.connector().is_pooled() && !self.has_replicas()
     }
 
     /// The database for what no client asks for. Its statements are counted for none, and nobody observes them.
@@ -218,7 +220,7 @@ impl Db {
     /// Whether a connection to the database has a session of its own, in which one can LISTEN.
     #[must_use]
     pub fn keeps_sessions(&self) -> bool {
-        self.write.keeps_sessions()
+        !self.write.connector().is_pooled()
     }
 
     pub(super) fn note_commit(&self) {

@@ -20,7 +20,7 @@ use std::{
 };
 
 use rusqlite::{
-    ErrorCode, Row, Rows, Statement, ToSql,
+    ErrorCode, Row, Statement, ToSql,
     ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE},
     params_from_iter,
     types::{ToSqlOutput, ValueRef},
@@ -139,25 +139,6 @@ impl Sqlite {
         opened.await.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(error)
     }
 
-    pub async fn query_one(
-        &mut self,
-        run_on: RunOn,
-        sql: Arc<str>,
-        values: Option<Values>,
-    ) -> Result<Option<QueryResult>, sqlx::Error> {
-        self.read(run_on, sql, values, |mut rows, columns| rows.next()?.map(|row| result(row, columns)).transpose())
-            .await
-    }
-
-    pub async fn query_all(
-        &mut self,
-        run_on: RunOn,
-        sql: Arc<str>,
-        values: Option<Values>,
-    ) -> Result<Vec<QueryResult>, sqlx::Error> {
-        self.read(run_on, sql, values, |rows, columns| rows.mapped(|row| result(row, columns)).collect()).await
-    }
-
     pub async fn execute(
         &mut self,
         run_on: RunOn,
@@ -219,18 +200,17 @@ impl Sqlite {
     }
 
     /// Runs a statement that gives rows. In a task it begins where what it took the last time lets it.
-    async fn read<T: Send + 'static>(
+    pub async fn query_all(
         &mut self,
         run_on: RunOn,
         sql: Arc<str>,
         values: Option<Values>,
-        take: fn(Rows<'_>, &[String]) -> rusqlite::Result<T>,
-    ) -> Result<T, sqlx::Error> {
+    ) -> Result<Vec<QueryResult>, sqlx::Error> {
         let (text, values) = (Arc::clone(&sql), parameters(values));
         let work = move |connection: &Open| {
             let mut statement = connection.prepare_cached(&text)?;
             let columns = columns(&statement);
-            take(statement.query(params_from_iter(&values))?, &columns)
+            statement.query(params_from_iter(&values))?.mapped(|row| result(row, &columns)).collect()
         };
         let RunOn::Caller = run_on else { return self.run(run_on, work).await };
         let is_long = self.long.contains(&sql);

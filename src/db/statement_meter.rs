@@ -170,7 +170,7 @@ impl StatementMeter {
         if let Ok(result) = timeout_at(deadline, &mut statement).await {
             return result;
         }
-        let end = deadline + interrupt.commit_timeout();
+        let end = self.deadline_and(interrupt.commit_timeout());
         let interrupted = async { tokio::join!(interrupt.send(), statement).1 };
         match timeout_at(end, interrupted).await {
             Ok(Err(error)) => Err(error),
@@ -206,18 +206,6 @@ impl StatementMeter {
         let sql: Arc<str> = statement.sql.into();
         let executed = connection.execute(run.on, Arc::clone(&sql), statement.values);
         self.run(&sql, run, executed).await
-    }
-
-    pub async fn query_one(
-        &self,
-        connection: &mut Connection,
-        run: Run,
-        statement: Statement,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        self.observe(&statement);
-        let sql: Arc<str> = statement.sql.into();
-        let queried = connection.query_one(run.on, Arc::clone(&sql), statement.values);
-        self.run(&sql, run, queried).await
     }
 
     pub async fn query_all(

@@ -21,9 +21,9 @@ const MAX_READ: Duration = Duration::from_secs(1);
 pub struct TableRows(Mutex<HashMap<String, (Instant, u64)>>);
 
 impl Db {
-    /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than `max`:
-    /// what the statistics of PostgreSQL say; on SQLite they are counted up to `max`, and more are taken to be as many
-    /// as the greatest key says. It is 0 where nothing is known.
+    /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than
+    /// `max`: what the statistics of PostgreSQL say; on SQLite they are counted up to `max`, and more are taken to be
+    /// as many as the greatest key says. It is 0 where nothing is known.
     pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
         let now = Instant::now();
         let known = self.shared.table_rows.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();

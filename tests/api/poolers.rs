@@ -120,6 +120,11 @@ async fn pooled(mode: &str) -> Option<(TestDatabase, Pooler, String)> {
     Some((database, pooler, url))
 }
 
+/// A server that reaches a database through the pooler at this address.
+async fn through(database: TestDatabase, url: &str) -> TestApp {
+    TestApp::with(database, |settings| settings.db = crate::support::db_settings(url)).await
+}
+
 /// The flags of a server that works through a PgBouncer that pools transactions.
 fn flags() -> Vec<&'static str> {
     let mut flags = vec!["--pooler", "transaction"];
@@ -167,9 +172,8 @@ const ONE_OF_THEM: &str = "mutation($team: String!) { createHero(input: {name: \
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_that_connect_or_create_over_two_servers() {
     let Some((database, pooler, url)) = pooled("transaction").await else { return };
-    let direct = database.url.clone();
-    let app = TestApp::with(database, |settings| settings.db = crate::support::db_settings(&url)).await;
-    let other = TestApp::with(app.database.again(), |settings| settings.db = crate::support::db_settings(&url)).await;
+    let app = through(database, &url).await;
+    let other = through(app.database.again(), &url).await;
     let clients: Vec<_> = (0..64)
         .map(|number| {
             let router = if number % 2 == 0 { app.router.clone() } else { other.router.clone() };
@@ -182,17 +186,15 @@ async fn sixty_four_that_connect_or_create_over_two_servers() {
     }
     assert_eq!(app.counts().await, [64, 1, 64]);
     other.db.close().await.expect("the database closes");
-    let (db, database) = (app.db.clone(), app.database);
-    db.close().await.expect("the database closes");
-    drop((pooler, direct));
-    database.remove().await;
+    app.close().await;
+    drop(pooler);
 }
 
 /// The process that serves a statement may serve another client's by the time that somebody would have it cancelled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_cancelled_behind_a_pooler() {
     let Some((database, pooler, url)) = pooled("transaction").await else { return };
-    let app = TestApp::with(database, |settings| settings.db = crate::support::db_settings(&url)).await;
+    let app = through(database, &url).await;
     crate::deadlines::slow_down_reads(&app).await;
     let slow = router(app.db.for_request(tokio::time::Instant::now() + Duration::from_millis(300)));
     let answer = graphql(&slow, READ, json!({})).await;
@@ -202,10 +204,8 @@ async fn nobody_is_cancelled_behind_a_pooler() {
         let answer = graphql(&app.router, ONE_OF_THEM, json!({"team": format!("T{number}")})).await;
         assert_eq!(answer.get("errors"), None, "{answer}");
     }
-    let (db, database) = (app.db.clone(), app.database);
-    db.close().await.expect("the database closes");
+    app.close().await;
     drop(pooler);
-    database.remove().await;
 }
 
 /// LISTEN needs a session of its own. Without one, events are looked for.
@@ -222,7 +222,7 @@ async fn events_through_a_pooler() {
             }
         })
         .await;
-        let other = TestApp::with(database.again(), |settings| settings.db = crate::support::db_settings(&url)).await;
+        let other = through(database.again(), &url).await;
         let listener = app.events.listen(None, Duration::from_mins(5)).await;
         let mut listener = listener.expect("there is room for one who listens");
         until(async || (app.count(listening).await > 0) == hears).await;
