@@ -5,6 +5,7 @@ mod events;
 mod host_name;
 mod listen_address;
 mod origin;
+mod telemetry;
 
 use std::{env, ffi::OsStr, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -21,10 +22,12 @@ pub use self::{
     host_name::HostName,
     listen_address::ListenAddress,
     origin::Origin,
+    telemetry::TelemetrySettings,
 };
 use crate::{
     access::Scope,
     db::{DatabaseUrl, DbSettings, Migrations, PostgresUrl},
+    telemetry::Telemetry,
 };
 
 /// A GraphQL server for heroes, the teams they belong to, and the membership that links them.
@@ -43,6 +46,8 @@ pub struct Config {
     pub events: EventSettings,
     #[command(flatten)]
     pub database: DatabaseSettings,
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
     #[command(flatten)]
     pub log: LogSettings,
 }
@@ -638,9 +643,10 @@ pub enum LogFormat {
 impl DatabaseSettings {
     /// The settings as the store takes them.
     #[must_use]
-    pub fn store(&self, migrations: Migrations) -> DbSettings {
+    pub fn store(&self, migrations: Migrations, telemetry: Telemetry) -> DbSettings {
         DbSettings {
             migrations,
+            telemetry,
             url: self.database_url.clone(),
             read_connections: self.read_connections,
             write_connections: self.write_connections,

@@ -15,6 +15,9 @@ pub mod config;
 /// What the server tells those who run it.
 pub mod log;
 
+/// What the server tells those who watch it.
+pub mod telemetry;
+
 /// What was committed, for those who listen.
 pub mod events;
 

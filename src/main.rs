@@ -15,6 +15,7 @@ use hero_teams::{
     log::{self, Log},
     schema::HeroTeams,
     store::{self, seed},
+    telemetry::Telemetry,
 };
 use httpdate::fmt_http_date;
 use tokio::{
@@ -81,7 +82,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
-            let db = connect(&config.database).await?;
+            let db = connect(&config.database, Telemetry::new(&config.telemetry)).await?;
             hero_teams::serve::<HeroTeams>(db.clone(), &config).await?;
             close(db, &config).await
         }
@@ -148,13 +149,13 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
     table.iter().map(line).collect()
 }
 
-async fn connect(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    Db::connect(&settings.store(store::migrations::<HeroTeams>())).await.context("cannot open the database")
+async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
+    Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
 }
 
 /// The database, with all migrations applied.
 async fn migrated(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let db = connect(settings).await?;
+    let db = connect(settings, Telemetry::default()).await?;
     db.migrate().await.context("cannot apply the migrations")?;
     Ok(db)
 }

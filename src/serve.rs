@@ -1,6 +1,6 @@
 //! From an open database to a server that answers, until it is stopped.
 
-use std::io;
+use std::{future::pending, io};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,9 +11,10 @@ use crate::{
     db::Db,
     events::Events,
     graphql::Schema,
-    http::{Parts, router},
+    http::{Parts, Sources, metrics_router, router},
     schema::Api,
     server::{Lifetime, Listener, serve_until},
+    telemetry::Telemetry,
 };
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.
@@ -23,7 +24,7 @@ use crate::{
 /// When the address must not or cannot be listened on, settings contradict each other, the declarations make no
 /// schema, or the database is outdated or fails.
 pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
-    let Config { serve: settings, graphql, access, events, database, .. } = config;
+    let Config { serve: settings, graphql, access, events, database, telemetry, .. } = config;
     let address = &settings.listen;
     if !address.is_local() && !settings.insecure {
         check_access(access).with_context(|| format!("cannot listen on {address}"))?;
@@ -38,20 +39,34 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     let happening = Events::new(&db, &database.database_url, events);
     let schema = Schema::new::<A>(db.clone(), graphql)?.with_events(happening.clone());
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let metrics = match &telemetry.metrics_listen {
+        Some(address) => {
+            let listener = Listener::bind(address).await;
+            Some((address, listener.with_context(|| format!("cannot listen on {address} for --metrics-listen"))?))
+        }
+        None => None,
+    };
     prepare(&db, settings).await?;
     access.check().await.context("cannot read the API keys")?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
-    let lifetime = &Lifetime::default();
+    let sources = Sources { db: db.clone(), schema: schema.clone(), access: access.clone() };
+    let watching = async {
+        let Some((address, listener)) = metrics else { return pending().await };
+        tracing::info!("metrics at {}/metrics", listener.url()?);
+        let router = metrics_router(sources, address);
+        // It ends with the server.
+        let (lifetime, telemetry) = (Lifetime::default(), Telemetry::default());
+        serve_until(pending(), listener, router, settings, &lifetime, &telemetry).await
+    };
+    let (lifetime, telemetry) = (&Lifetime::default(), db.telemetry().clone());
     let router = router(Parts { db, schema, access, serve: settings, graphql, events, lifetime });
-    let serving = serve_until(stop, listener, router, settings, lifetime);
-    if !happening.are_written() {
-        return serving.await.context("cannot serve");
-    }
+    let serving = serve_until(stop, listener, router, settings, lifetime, &telemetry);
     tokio::select! {
         served = serving => served.context("cannot serve"),
-        () = happening.tell() => Ok(()),
+        served = watching => served.context("cannot serve metrics"),
+        () = happening.tell(), if happening.are_written() => Ok(()),
     }
 }
 

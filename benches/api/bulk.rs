@@ -14,6 +14,7 @@ use hero_teams::{
     graphql::{Params, Schema},
     schema::HeroTeams,
     store,
+    telemetry::Telemetry,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
@@ -96,6 +97,7 @@ async fn open(url: &str) -> Db {
         max_replica_lag: Duration::from_secs(5),
         is_pooled: false,
         prepared_statements: true,
+        telemetry: Telemetry::default(),
     };
     let db = Db::connect(&settings).await.expect("the database opens");
     db.migrate().await.expect("the migrations apply");

@@ -6,6 +6,7 @@ use hero_teams::{
     db::{Db, DbSettings},
     schema::HeroTeams,
     store,
+    telemetry::Telemetry,
 };
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
@@ -57,6 +58,7 @@ impl Data {
             max_replica_lag: Duration::from_secs(5),
             is_pooled: false,
             prepared_statements: true,
+            telemetry: Telemetry::default(),
         };
         let db = Db::connect(&settings).await.expect("the database opens");
         db.migrate().await.expect("the migrations apply");

@@ -18,6 +18,7 @@ pub use self::{
 use crate::{
     config::AccessSettings,
     db::{Db, StoreError},
+    telemetry::Telemetry,
 };
 
 /// The last second of the year 9999, since 1970. Times after it cannot be printed, and are in milliseconds most likely.
@@ -86,6 +87,7 @@ struct Methods {
     api_keys: Option<ApiKeys>,
     /// What a request without a credential may do.
     anonymous: Scopes,
+    telemetry: Telemetry,
 }
 
 impl Access {
@@ -101,7 +103,7 @@ impl Access {
     ///
     /// When a setting is missing, or a file of one cannot be read.
     pub async fn new(settings: &AccessSettings, db: &Db) -> anyhow::Result<Self> {
-        let tokens = Tokens::new(settings).await?;
+        let tokens = Tokens::new(settings, db.telemetry()).await?;
         if !settings.is_set() {
             return Ok(Self::open());
         }
@@ -109,6 +111,7 @@ impl Access {
             tokens,
             api_keys: settings.api_keys.then(|| ApiKeys::new(db)),
             anonymous: settings.anonymous.iter().copied().collect(),
+            telemetry: db.telemetry().clone(),
         };
         Ok(Self { methods: Some(Arc::new(methods)) })
     }
@@ -132,16 +135,30 @@ impl Access {
     /// When the credential is not accepted. It is never taken for none.
     pub async fn authenticate(&self, credential: Option<Credential<'_>>) -> Result<Principal, Unauthenticated> {
         let Some(methods) = &self.methods else { return Ok(Principal::anonymous(Scopes::ALL)) };
-        match credential {
-            None => Ok(Principal::anonymous(methods.anonymous)),
-            Some(Credential::Token(token)) => match &methods.tokens {
-                Some(tokens) => tokens.verify(token).await,
-                None => Err(Unauthenticated::Invalid("tokens are not accepted")),
-            },
-            Some(Credential::ApiKey(key)) => match &methods.api_keys {
-                Some(api_keys) => api_keys.verify(key).await,
-                None => Err(Unauthenticated::Invalid("API keys are not accepted")),
-            },
+        let authenticated = methods.authenticate(credential).await;
+        if let Some(metrics) = methods.telemetry.metrics() {
+            let method = match credential {
+                None => "none",
+                Some(Credential::Token(_)) => "token",
+                Some(Credential::ApiKey(_)) => "api_key",
+            };
+            let result = match &authenticated {
+                Ok(_) => "accepted",
+                Err(Unauthenticated::Expired) => "expired",
+                Err(Unauthenticated::Invalid(_)) => "invalid",
+                Err(Unauthenticated::Unavailable) => "unavailable",
+            };
+            metrics.note_authentication(method, result);
+        }
+        authenticated
+    }
+
+    /// Brings the metrics of keys up to date.
+    pub fn tell_state(&self) {
+        let Some(methods) = &self.methods else { return };
+        let age = methods.tokens.as_ref().and_then(Tokens::key_set_age);
+        if let (Some(metrics), Some(age)) = (methods.telemetry.metrics(), age) {
+            metrics.key_set_age.set(age.as_secs_f64());
         }
     }
 
@@ -149,6 +166,22 @@ impl Access {
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.methods.is_some()
+    }
+}
+
+impl Methods {
+    async fn authenticate(&self, credential: Option<Credential<'_>>) -> Result<Principal, Unauthenticated> {
+        match credential {
+            None => Ok(Principal::anonymous(self.anonymous)),
+            Some(Credential::Token(token)) => match &self.tokens {
+                Some(tokens) => tokens.verify(token).await,
+                None => Err(Unauthenticated::Invalid("tokens are not accepted")),
+            },
+            Some(Credential::ApiKey(key)) => match &self.api_keys {
+                Some(api_keys) => api_keys.verify(key).await,
+                None => Err(Unauthenticated::Invalid("API keys are not accepted")),
+            },
+        }
     }
 }
 

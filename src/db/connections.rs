@@ -27,6 +27,7 @@ use super::{
     sqlite::RunOn,
     statement_meter::{Run, StatementMeter},
 };
+use crate::telemetry::Metrics;
 
 /// The connections of a pool, as a request uses them: each statement in one that is free.
 ///
@@ -144,6 +145,11 @@ impl Connections {
         self.pool.until_silent().await
     }
 
+    /// Brings the metrics of the pool up to date.
+    pub(super) fn tell_state(&self, metrics: &Metrics) {
+        self.pool.tell_state(metrics);
+    }
+
     /// Whether its connections could not be opened to write.
     pub(super) fn is_read_only(&self) -> bool {
         matches!(self.pool.connector(), Connector::Sqlite(file) if file.is_read_only())
@@ -194,7 +200,8 @@ impl Connections {
             let (permit, mut lease) = self.permit(pool, &statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let result = self.meter.query_all(connection, reading(RunOn::Caller, start), statement).await;
+            let run = reading(self.get_database_backend(), RunOn::Caller, start);
+            let result = self.meter.query_all(connection, run, statement).await;
             let is_outdated = lease.is_outdated();
             drop((permit, lease));
             match once_more.take() {
@@ -253,7 +260,7 @@ impl Transaction {
 
     fn run(&self, lease: &PooledConnection) -> Run {
         let interrupt = if self.is_implicit { lease.interrupt() } else { None };
-        Run { on: self.run_on, start: Instant::now(), interrupt }
+        Run { backend: self.backend, on: self.run_on, start: Instant::now(), interrupt }
     }
 
     /// What a statement gives. When the connection to one that commits itself has ended, it may have done so.
@@ -285,14 +292,15 @@ impl ConnectionTrait for Connections {
         let (_permit, mut lease) = self.permit(&self.pool, &statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        self.meter.execute(connection, reading(RunOn::BlockingPool, start), statement).await
+        let run = reading(self.get_database_backend(), RunOn::BlockingPool, start);
+        self.meter.execute(connection, run, statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let (_permit, mut lease) = self.permit(&self.pool, sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        let run = reading(RunOn::BlockingPool, start);
+        let run = reading(self.get_database_backend(), RunOn::BlockingPool, start);
         self.meter.run(sql, run, connection.execute_unprepared(RunOn::BlockingPool, sql.into())).await
     }
 
@@ -320,8 +328,8 @@ impl ConnectionTrait for Connections {
 }
 
 /// How a statement runs that the deadline cuts off.
-fn reading(on: RunOn, start: Instant) -> Run {
-    Run { on, start, interrupt: None }
+fn reading(backend: DbBackend, on: RunOn, start: Instant) -> Run {
+    Run { backend, on, start, interrupt: None }
 }
 
 #[async_trait]

@@ -20,6 +20,7 @@ use super::{
     statement_meter::StatementMeter,
     table_rows::TableRows,
 };
+use crate::telemetry::Telemetry;
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct DbSettings {
     pub is_pooled: bool,
     /// Whether statements stay prepared on PostgreSQL.
     pub prepared_statements: bool,
+    /// What is told of statements, connections and transactions.
+    pub telemetry: Telemetry,
 }
 
 /// The database: connections that read, and connections that write.
@@ -85,6 +88,7 @@ pub(super) struct Shared {
     events: bool,
     replicas: Option<Replicas>,
     pub(super) table_rows: TableRows,
+    telemetry: Telemetry,
     /// The number of writes that have been committed through this handle and its clones.
     committed: watch::Sender<u64>,
 }
@@ -102,23 +106,24 @@ impl Db {
         };
         pooler::check(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         let long = Arc::default();
-        let open = async |connections: u32, reserved| {
-            Pool::open(connector.clone(), connections, reserved, &long, settings).await
+        let open = async |name, connections: u32, reserved| {
+            Pool::open(name, connector.clone(), connections, reserved, &long, settings).await
         };
         // The writer comes first: it creates the file that the readers expect.
-        let write = open(write_connections, 0).await?;
-        let read = open(settings.read_connections, reserved(settings.read_connections)).await?;
+        let write = open("write", write_connections, 0).await?;
+        let read = open("read", settings.read_connections, reserved(settings.read_connections)).await?;
         Pool::pair(&read, &write);
         let queue = matches!(settings.url, DatabaseUrl::Sqlite(_)).then(queue::start).transpose();
         let queue =
             queue.map_err(|error| DbErr::Conn(RuntimeErr::Internal(format!("no thread for writes: {error}"))))?;
-        let meter = Arc::new(StatementMeter::new(settings.slow_statement, Arc::clone(&long)));
+        let meter =
+            Arc::new(StatementMeter::new(settings.slow_statement, Arc::clone(&long), settings.telemetry.clone()));
         let read = Connections::new(read, Arc::clone(&meter));
         let mut replicas = Vec::with_capacity(settings.replicas.len());
-        for url in &settings.replicas {
+        for (replica, url) in (1..).zip(&settings.replicas) {
             let connector = Connector::postgres(url, settings);
             let number = settings.read_connections;
-            let pool = Pool::new(connector, number, reserved(number), &long, settings);
+            let pool = Pool::new(&format!("replica-{replica}"), connector, number, reserved(number), &long, settings);
             replicas.push(Connections::new(pool, Arc::clone(&meter)));
         }
         let replicas = if replicas.is_empty() {
@@ -126,7 +131,7 @@ impl Db {
         } else if matches!(settings.url, DatabaseUrl::Sqlite(_)) {
             return Err(StoreError::Database(DbErr::Custom("a replica needs PostgreSQL as the database".to_owned())));
         } else {
-            Some(Replicas::new(&read, replicas, settings.max_replica_lag).await?)
+            Some(Replicas::new(&read, replicas, settings.max_replica_lag, settings.telemetry.clone()).await?)
         };
         let db = Self {
             read,
@@ -139,6 +144,7 @@ impl Db {
                 events: settings.events && settings.migrations.make(EVENTS),
                 replicas,
                 table_rows: TableRows::default(),
+                telemetry: settings.telemetry.clone(),
                 committed: watch::Sender::default(),
             }),
         };
@@ -196,13 +202,29 @@ impl Db {
     /// The database for what no client asks for. Its statements are counted for none, and nobody observes them.
     #[must_use]
     pub fn uncounted(&self) -> Self {
-        self.with(StatementMeter::default())
+        self.with(self.meter().uncounted())
     }
 
     /// What has been asked of the database through this handle and its clones.
     #[must_use]
     pub fn usage(&self) -> Usage {
         Usage { replica: self.read.replica(), ..self.meter().usage() }
+    }
+
+    /// What is told to those who watch.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
+    }
+
+    /// Brings the metrics of connections and replicas up to date.
+    pub fn tell_state(&self) {
+        let Some(metrics) = self.telemetry().metrics() else { return };
+        self.read.tell_state(metrics);
+        self.write.tell_state(metrics);
+        if let Some(replicas) = &self.shared.replicas {
+            replicas.tell_state(metrics);
+        }
     }
 
     /// Whether writes write their events.

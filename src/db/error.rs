@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use rusqlite::ffi::{SQLITE_BUSY, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_INTERRUPT};
 use sea_orm::{
-    ConnAcquireErr, DbErr, RuntimeErr,
+    ConnAcquireErr, DbBackend, DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError},
 };
 use tokio::task::JoinError;
@@ -17,8 +17,9 @@ pub enum StoreError {
     /// Rows do not exist: those that were to be changed or deleted, and for each relation of the entity those that were
     /// to be linked or unlinked.
     NotFound { keys: Vec<i64>, related: Vec<Vec<i64>> },
-    /// Other transactions were in the way. The same request may succeed when it is repeated.
-    Conflict,
+    /// Other transactions were in the way. The same request may succeed when it is repeated. It has the SQLSTATE with
+    /// which the database gave the transaction up; `40001` where it was not asked.
+    Conflict(&'static str),
     /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing
     /// of its transaction is written.
     Timeout,
@@ -34,6 +35,10 @@ pub enum StoreError {
 
 /// What PostgreSQL says of a row that is missing (23503).
 const FOREIGN_KEY_VIOLATION: &str = "violates foreign key constraint";
+/// The SQLSTATE `serialization_failure`.
+pub const SERIALIZATION_FAILURE: &str = "40001";
+/// The SQLSTATE of a prepared statement that is not known any more, or is of no use: `invalid_sql_statement_name`.
+const STALE: &str = "26000";
 /// What a coordinator of Citus says when a worker did not commit, or did not say that it has.
 const FAILED_COMMIT: &str = "could not commit transaction for shard";
 
@@ -69,7 +74,7 @@ impl fmt::Display for StoreError {
             Self::NotFound { keys, related } => {
                 write!(formatter, "there are no rows with these keys: {keys:?} {related:?}")
             }
-            Self::Conflict => formatter.write_str("other transactions were in the way"),
+            Self::Conflict(_) => formatter.write_str("other transactions were in the way"),
             Self::Timeout => formatter.write_str("it took too long"),
             Self::Unavailable(cause) | Self::Busy(cause) | Self::Unanswered(cause) | Self::Database(cause) => {
                 formatter.write_str(&reason(cause))
@@ -114,14 +119,16 @@ impl From<DbErr> for StoreError {
             cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
             cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             // The statement was planned for tables that have been changed since. Nothing of it was done.
-            cause if is_stale(cause) => Self::Conflict,
+            cause if is_stale(cause) => Self::Conflict(STALE),
             cause if is_without_room(cause) => Self::Busy(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
                 // moment ago and is gone when it is linked, because another transaction was faster.
-                Some("40001" | "40P01" | "23503") => Self::Conflict,
+                Some("40001") => Self::Conflict(SERIALIZATION_FAILURE),
+                Some("40P01") => Self::Conflict("40P01"),
+                Some("23503") => Self::Conflict("23503"),
                 // internal_error: a coordinator of Citus has lost the code on the way from a worker.
-                Some("XX000") if database.message().contains(FOREIGN_KEY_VIOLATION) => Self::Conflict,
+                Some("XX000") if database.message().contains(FOREIGN_KEY_VIOLATION) => Self::Conflict("23503"),
                 Some("XX000") if database.message().starts_with(FAILED_COMMIT) => Self::Unanswered(error),
                 // query_canceled
                 Some("57014") => Self::Timeout,
@@ -172,7 +179,31 @@ pub fn is_of_replica(error: &DbErr) -> bool {
     {
         return true;
     }
-    matches!(StoreError::from(error.clone()), StoreError::Unavailable(_) | StoreError::Busy(_) | StoreError::Conflict)
+    matches!(
+        StoreError::from(error.clone()),
+        StoreError::Unavailable(_) | StoreError::Busy(_) | StoreError::Conflict(_)
+    )
+}
+
+/// The code of an error for those who watch: the SQLSTATE, or the result code of SQLite. A connection that was lost has
+/// the SQLSTATE `connection_failure`, and a statement whose time was over has that of one that was cancelled.
+pub fn response_code(error: &DbErr, backend: DbBackend) -> Option<String> {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return None;
+    };
+    match &**cause {
+        sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Some(code_of_cancelled(backend)),
+        cause if is_lost(cause) && sql_state(cause).is_none() => Some("08006".to_owned()),
+        cause => sqlite::code(cause).map(|code| code.to_string()).or_else(|| sql_state(cause).map(str::to_owned)),
+    }
+}
+
+/// The code of a statement that was cancelled: `query_canceled` or `SQLITE_INTERRUPT`.
+pub fn code_of_cancelled(backend: DbBackend) -> String {
+    if backend == DbBackend::Postgres { "57014".to_owned() } else { SQLITE_INTERRUPT.to_string() }
 }
 
 /// Whether PostgreSQL does not do such a thing.

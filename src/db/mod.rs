@@ -17,6 +17,7 @@ mod readiness;
 mod replica;
 mod sqlite;
 mod statement_meter;
+mod summary;
 mod table_rows;
 mod url;
 mod write;
@@ -25,7 +26,7 @@ pub use self::{
     channel::Channel,
     connections::{Connections, Transaction},
     database::{Db, DbSettings},
-    error::StoreError,
+    error::{SERIALIZATION_FAILURE, StoreError},
     migrate::{Migrations, SCHEMA_COMPAT},
     replica::Written,
     statement_meter::Usage,

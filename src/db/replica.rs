@@ -26,7 +26,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Connections, connector::Connector, statement_meter::StatementMeter};
+use super::{Connections, connector::Connector};
+use crate::telemetry::{Metrics, Telemetry};
 
 /// How often replicas and the primary are looked at, at the most and at the least.
 const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
@@ -75,6 +76,7 @@ pub struct Replicas {
     next: AtomicUsize,
     /// The number of the cluster.
     system: u64,
+    telemetry: Telemetry,
     looks: Vec<AbortHandle>,
 }
 
@@ -88,6 +90,8 @@ pub struct Replica {
     state: watch::Sender<Option<&'static str>>,
     /// All transactions before this one have ended there.
     horizon: AtomicU64,
+    /// How far it was behind when it was looked at last, in nanoseconds.
+    lag: AtomicU64,
 }
 
 /// What the primary has come to, and when that was seen first.
@@ -111,8 +115,13 @@ impl Replicas {
     /// # Errors
     ///
     /// When the primary does not answer.
-    pub async fn new(primary: &Connections, replicas: Vec<Connections>, max_lag: Duration) -> Result<Self, DbErr> {
-        let primary = primary.of(&Arc::default());
+    pub async fn new(
+        primary: &Connections,
+        replicas: Vec<Connections>,
+        max_lag: Duration,
+        telemetry: Telemetry,
+    ) -> Result<Self, DbErr> {
+        let primary = primary.of(&Arc::new(primary.meter.uncounted()));
         let look = look_at_primary(&primary).await?;
         let progress = Arc::new(Progress::default());
         progress.note(look.xmax, max_lag);
@@ -120,8 +129,8 @@ impl Replicas {
         let mut all = Vec::new();
         let mut looks = Vec::new();
         for (number, connections) in (1..).zip(replicas) {
-            let (state, horizon) = (watch::Sender::new(Some(NOT_LOOKED_AT)), AtomicU64::new(0));
-            let replica = Arc::new(Replica { number, connections, state, horizon });
+            let (state, horizon, lag) = (watch::Sender::new(Some(NOT_LOOKED_AT)), AtomicU64::new(0), AtomicU64::new(0));
+            let replica = Arc::new(Replica { number, connections, state, horizon, lag });
             let following = follow(Arc::clone(&replica), Arc::clone(&progress), look.system, max_lag, pause);
             looks.push(tokio::spawn(following).abort_handle());
             all.push(replica);
@@ -143,7 +152,7 @@ impl Replicas {
             }
         };
         looks.push(tokio::spawn(noting).abort_handle());
-        Ok(Self { all, next: AtomicUsize::new(0), system: look.system, looks })
+        Ok(Self { all, next: AtomicUsize::new(0), system: look.system, telemetry, looks })
     }
 
     /// The number of the cluster.
@@ -158,14 +167,30 @@ impl Replicas {
         let mut up = in_turn.filter(|replica| replica.is_up());
         let latest = after.iter().map(|written| written.xid).max();
         let Some(latest) = latest else { return up.next() };
-        if after.iter().any(|written| written.system != self.system) {
-            return None;
+        let (replica, result) = 'found: {
+            if after.iter().any(|written| written.system != self.system) {
+                break 'found (None, "primary");
+            }
+            if let Some(replica) = up.clone().find(|replica| latest < replica.horizon.load(Relaxed)) {
+                break 'found (Some(replica), "replica");
+            }
+            match up.next() {
+                Some(replica) if replica.comes_to(after).await => (Some(replica), "waited"),
+                _ => (None, "primary"),
+            }
+        };
+        if let Some(metrics) = self.telemetry.metrics() {
+            metrics.note_read_your_writes(result);
         }
-        if let Some(replica) = up.clone().find(|replica| latest < replica.horizon.load(Relaxed)) {
-            return Some(replica);
+        replica
+    }
+
+    /// Brings the metrics of the replicas up to date.
+    pub fn tell_state(&self, metrics: &Metrics) {
+        for replica in &self.all {
+            replica.connections.tell_state(metrics);
+            metrics.set_replica_lag(replica.number, Duration::from_nanos(replica.lag.load(Relaxed)));
         }
-        let replica = up.next()?;
-        replica.comes_to(after).await.then_some(replica)
     }
 
     /// Waits for what is running, then closes all connections.
@@ -198,7 +223,7 @@ impl Replica {
     /// Whether it has these transactions, at once or in a moment.
     async fn comes_to(&self, after: &[Written]) -> bool {
         let end = Instant::now() + MAX_WAIT;
-        let connections = self.connections.of(&Arc::new(StatementMeter::default().until(end)));
+        let connections = self.connections.of(&Arc::new(self.connections.meter.uncounted().until(end)));
         // A snapshot of a standby does not name those that run, so their state is asked for as well.
         // The state of one that has not come yet is an error.
         let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
@@ -249,7 +274,9 @@ async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max
             Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
             Ok(Ok(look)) => {
                 replica.note(look.xmin);
-                (progress.lag(look.xmax) > max_lag).then_some("it lags behind the primary")
+                let lag = progress.lag(look.xmax);
+                replica.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+                (lag > max_lag).then_some("it lags behind the primary")
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, replica = replica.number, "a replica cannot be looked at");

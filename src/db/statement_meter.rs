@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -20,10 +20,12 @@ use tokio::{
 use super::{
     claim::{Claim, LongStatements},
     connection::Connection,
-    error::{deadline_exceeded, unanswered_commit},
+    error::{code_of_cancelled, deadline_exceeded, response_code, unanswered_commit},
     pool::Interrupt,
     sqlite::RunOn,
+    summary::Summary,
 };
+use crate::telemetry::{self, Telemetry};
 
 /// What the statements of one request have in common.
 #[derive(Default)]
@@ -42,11 +44,13 @@ pub struct StatementMeter {
     /// The number of the transaction that was committed last, if that is told.
     written: AtomicU64,
     observer: Option<Arc<Observer>>,
+    telemetry: Telemetry,
 }
 
 /// How a statement runs.
 #[derive(Debug)]
 pub struct Run {
+    pub backend: DbBackend,
     pub on: RunOn,
     pub start: Instant,
     /// What interrupts it at the deadline, when it commits itself: its answer is the only one that tells what is
@@ -70,8 +74,13 @@ pub struct Usage {
 }
 
 impl StatementMeter {
-    pub fn new(slow: Duration, long: Arc<LongStatements>) -> Self {
-        Self { slow: (!slow.is_zero()).then_some(slow), long, ..Self::default() }
+    pub fn new(slow: Duration, long: Arc<LongStatements>, telemetry: Telemetry) -> Self {
+        Self { slow: (!slow.is_zero()).then_some(slow), long, telemetry, ..Self::default() }
+    }
+
+    /// What belongs to no request: it is told to those who watch, and nothing else.
+    pub fn uncounted(&self) -> Self {
+        Self { telemetry: self.telemetry.clone(), ..Self::default() }
     }
 
     /// A request that is observed in the same way and ends no later, with its own deadline and count.
@@ -84,6 +93,7 @@ impl StatementMeter {
             slow: self.slow,
             long: Arc::clone(&self.long),
             observer: self.observer.clone(),
+            telemetry: self.telemetry.clone(),
             ..Self::default()
         }
     }
@@ -94,6 +104,7 @@ impl StatementMeter {
             slow: self.slow,
             long: Arc::clone(&self.long),
             observer: Some(Arc::new(observer)),
+            telemetry: self.telemetry.clone(),
             ..Self::default()
         }
     }
@@ -146,15 +157,18 @@ impl StatementMeter {
         run: Run,
         statement: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        let Run { start, interrupt, .. } = run;
+        let Run { backend, start, interrupt, .. } = run;
         if self.deadline.is_some_and(|deadline| deadline <= start) {
             return Err(deadline_exceeded());
         }
-        let _running = Running { meter: self, sql, start };
-        match interrupt {
-            None => self.until_deadline(statement).await?,
+        let mut running = Running { meter: self, sql, backend, start, is_answered: false, error: None };
+        let result = match interrupt {
+            None => self.until_deadline(statement).await.flatten(),
             Some(interrupt) => self.until_answered(interrupt, statement).await,
-        }
+        };
+        running.is_answered = true;
+        running.error = result.as_ref().err().and_then(|error| response_code(error, backend));
+        result
     }
 
     /// Waits for a statement that commits itself. At the deadline it is interrupted, and its answer is still waited for
@@ -238,13 +252,40 @@ impl fmt::Debug for StatementMeter {
 struct Running<'a> {
     meter: &'a StatementMeter,
     sql: &'a str,
+    backend: DbBackend,
     start: Instant,
+    is_answered: bool,
+    /// The code of the error in its answer.
+    error: Option<String>,
+}
+
+impl Running<'_> {
+    /// Tells those who watch.
+    fn tell(&mut self, time: Duration) {
+        let Some(metrics) = self.meter.telemetry.metrics() else { return };
+        let Summary { operation, table } = Summary::of(self.sql);
+        // Nobody waits for what was cut off.
+        let cut_off = || (!self.is_answered).then(|| code_of_cancelled(self.backend));
+        let statement = telemetry::Statement {
+            db_system_name: system_name(self.backend),
+            db_operation_name: operation,
+            db_collection_name: table.to_owned(),
+            db_response_status_code: self.error.take().or_else(cut_off),
+        };
+        metrics.note_statement(&statement, time);
+    }
+}
+
+/// The name of a database (semantic conventions, `db.system.name`).
+fn system_name(backend: DbBackend) -> &'static str {
+    if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let Self { meter, sql, start } = self;
-        let time = start.elapsed();
+        let time = self.start.elapsed();
+        self.tell(time);
+        let Self { meter, sql, .. } = self;
         meter.statements.fetch_add(1, Ordering::Relaxed);
         meter.long.note(sql, time);
         meter.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -115,7 +115,7 @@ impl Db {
             let result = self.attempt(work, attempt, run_on).await;
             drop(precedence);
             match result {
-                Err(StoreError::Conflict) if self.may_try_again(attempt).await => {}
+                Err(StoreError::Conflict(sqlstate)) if self.may_try_again(attempt, sqlstate).await => {}
                 result => return result,
             }
         }
@@ -140,8 +140,12 @@ impl Db {
     /// Returns an error if the request has no time left.
     pub async fn precedence(&self, attempt: u32) -> Result<WriterTurn, StoreError> {
         let lock = Arc::clone(&self.shared.precedence);
+        let is_exclusive = attempt > SHARED_ATTEMPTS;
+        if let Some(metrics) = self.telemetry().metrics().filter(|_| is_exclusive) {
+            metrics.exclusive.inc();
+        }
         let turn = async move {
-            if attempt > SHARED_ATTEMPTS {
+            if is_exclusive {
                 WriterTurn::Exclusive(lock.write_owned().await)
             } else {
                 WriterTurn::Shared(lock.read_owned().await)
@@ -150,12 +154,21 @@ impl Db {
         Ok(self.meter().until_deadline(turn).await?)
     }
 
-    /// Whether a transaction that was given up for another one may run again. On PostgreSQL that is after the pause
-    /// that goes with it, for which there must be time.
-    pub async fn may_try_again(&self, attempt: u32) -> bool {
-        if attempt >= MAX_ATTEMPTS {
-            return false;
+    /// Whether a transaction that was given up for another one, with an SQLSTATE, may run again. On PostgreSQL that is
+    /// after the pause that goes with it, for which there must be time.
+    pub async fn may_try_again(&self, attempt: u32, sqlstate: &'static str) -> bool {
+        let may = attempt < MAX_ATTEMPTS && self.pause_after(attempt).await;
+        if let Some(metrics) = self.telemetry().metrics() {
+            if may {
+                metrics.note_retry(sqlstate);
+            } else {
+                metrics.conflicts.inc();
+            }
         }
+        may
+    }
+
+    async fn pause_after(&self, attempt: u32) -> bool {
         if self.write.get_database_backend() == DbBackend::Sqlite {
             // Nobody is in the way: a row was not there, and is looked up.
             return true;

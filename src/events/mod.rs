@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -165,7 +165,12 @@ impl Events {
     /// When so many listen already, the event is not kept any more, or the database does not answer.
     pub async fn listen(&self, after: Option<(Position, i64)>, time: Duration) -> Result<Listener, Interrupted> {
         let shared = Arc::clone(&self.0);
-        let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| Interrupted::TooMany)?;
+        let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {
+            if let Some(metrics) = shared.db.telemetry().metrics() {
+                metrics.note_refused("max_subscriptions");
+            }
+            Interrupted::TooMany
+        })?;
         let events = shared.events.subscribe();
         Shared::begin(&shared);
         let mut listener = Listener {
@@ -263,6 +268,9 @@ impl Shared {
         let mut state = self.state();
         if state.listeners == 0 {
             state.is_read = false;
+            if let Some(metrics) = self.db.telemetry().metrics() {
+                metrics.event_backlog.set(0);
+            }
             state.recent = Recent::default();
         }
         state.listeners == 0
@@ -280,6 +288,7 @@ impl Shared {
         let last = self.state().recent.end();
         let events = event::after(&db, last, MAX_READ).await?;
         let is_cut = events.is_cut;
+        self.tell(&events);
         let held: Arc<[Position]> = events.held.into();
         let count = events.ready.len() as u64;
         self.state().recent.extend(events.ready);
@@ -289,6 +298,19 @@ impl Shared {
             self.events.send_modify(|events| *events += count);
         }
         Ok(if is_cut && count > 0 { Some(true) } else { is_held.then_some(false) })
+    }
+}
+
+impl Shared {
+    /// Tells those who watch of events that were read.
+    fn tell(&self, events: &event::Events) {
+        let Some(metrics) = self.db.telemetry().metrics() else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        for event in &events.ready {
+            let age = now.saturating_sub(u64::try_from(event.at).unwrap_or_default());
+            metrics.note_event(&event.table, u32::try_from(age).unwrap_or(u32::MAX));
+        }
+        metrics.event_backlog.set(i64::try_from(events.held.len()).unwrap_or(i64::MAX));
     }
 }
 

@@ -202,7 +202,7 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound { keys, .. } => {
                 Self::new(Code::NotFound, format!("there are no rows with these keys: {keys:?}"))
             }
-            StoreError::Conflict => Self::new(
+            StoreError::Conflict(_) => Self::new(
                 Code::Conflict,
                 "other requests changed the same data at the same time; nothing was written, the request may be \
                  repeated",

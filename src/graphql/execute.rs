@@ -1,6 +1,6 @@
 //! How a request is answered, step by step.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_graphql::{
     ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
@@ -16,10 +16,10 @@ use super::{
     cost::{Cost, CostReport},
     definition::Definition,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
-    error::{ApiError, Code, shortened, tell_written},
+    error::{ApiError, Code, code, shortened, tell_written},
     introspection,
     loaders::Loaders,
-    request::{Answer, Outcome, Params},
+    request::{Answer, Outcome, Params, RequestedOperation, Timing},
     subscription::Feeds,
     types, variables,
 };
@@ -29,6 +29,7 @@ use crate::{
     db::{Db, Written},
     events::Events,
     schema::{Api, Entity},
+    telemetry::{self, Metrics, OperationSeries, Taken},
 };
 
 type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
@@ -43,7 +44,7 @@ pub struct Schema {
     executor: Arc<dyn Fn(Request, bool) -> BoxFuture<'static, Vec<Response>> + Send + Sync>,
     entities: &'static [&'static Entity],
     definition: Arc<Definition>,
-    db: Db,
+    pub(super) db: Db,
     documents: Arc<Documents>,
     introspection: Introspection,
     events: Option<Events>,
@@ -76,7 +77,7 @@ impl Schema {
                 .boxed()
             }),
             entities: A::entities(),
-            documents: Arc::new(Documents::new(Arc::clone(&definition), settings)),
+            documents: Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone())),
             definition,
             db,
             introspection: settings.introspection(),
@@ -150,6 +151,11 @@ impl Schema {
         }
     }
 
+    /// Brings the metrics of the cache of documents up to date.
+    pub fn tell_state(&self) {
+        self.documents.tell_state();
+    }
+
     /// Does what comes before the first field is executed.
     ///
     /// # Errors
@@ -161,6 +167,29 @@ impl Schema {
         principal: &Principal,
         is_read_only: bool,
     ) -> Result<CheckedRequest, Box<Answer>> {
+        let start = Instant::now();
+        let metrics = self.db.telemetry().metrics();
+        let name = metrics.and_then(|_| params.operation_name.clone());
+        self.checked(start, params, principal, is_read_only).map_err(|mut answer| {
+            answer.timing.check = start.elapsed();
+            if let Some(metrics) = metrics {
+                let series = match &answer.operation {
+                    Some(operation) => metrics.operation(operation.ty, operation.name.as_deref()),
+                    None => metrics.unknown_operation(name.as_deref()),
+                };
+                note(metrics, &series, &answer);
+            }
+            answer
+        })
+    }
+
+    fn checked(
+        &self,
+        start: Instant,
+        params: Params,
+        principal: &Principal,
+        is_read_only: bool,
+    ) -> Result<CheckedRequest, Box<Answer>> {
         // Whoever may do nothing and not read the schema is not told by errors either what it has.
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
             return Err(Box::new(ApiError::new(Code::Unauthenticated, "a credential is required").into()));
@@ -168,7 +197,8 @@ impl Schema {
         let document =
             self.documents.requested(&params).map_err(|errors| Box::new(Answer::refused(errors.to_vec())))?;
         let operation = document.operation(params.operation_name.as_deref()).map_err(|error| Box::new(error.into()))?;
-        let named = |answer: Answer| Box::new(Answer { operation_name: operation.name.clone(), ..answer });
+        let requested = RequestedOperation { ty: operation.ty, name: operation.name.clone(), document: document.id };
+        let named = |answer: Answer| Box::new(Answer { operation: Some(requested.clone()), ..answer });
         if is_read_only && operation.ty == OperationType::Mutation {
             let error = ApiError::new(Code::BadUserInput, "a mutation must be sent with POST");
             return Err(named(Answer { outcome: Outcome::NotReadOnly, ..error.into() }));
@@ -177,11 +207,13 @@ impl Schema {
         match self.prepare(&document, operation, params.variables.unwrap_or_default(), principal) {
             Ok(prepared) => {
                 let cost = params.cost.map(|report| {
-                    let rows = document.estimated_rows(operation, &prepared.execution.variables);
+                    let rows = prepared.estimated_rows;
                     let cost = Cost::new(&self.documents.limits, document.tokens(), &operation.shape, rows);
                     (report, Box::new(cost))
                 });
-                Ok(CheckedRequest { document, prepared, after, cost })
+                let series = operation.series.clone();
+                let check = start.elapsed();
+                Ok(CheckedRequest { requested, series, start, check, document, prepared, after, cost })
             }
             Err(errors) => {
                 let mut refused = Answer::from(errors);
@@ -205,7 +237,8 @@ impl Schema {
         if !denied.is_empty() {
             return Err(denied);
         }
-        self.documents.check_rows(document, operation, &variables).map_err(|error| vec![error])?;
+        let estimated_rows = document.estimated_rows(operation, &variables);
+        self.documents.check_rows(estimated_rows).map_err(|error| vec![error])?;
         let nulls = document.nulls(schema, operation, &variables);
         if !nulls.conditions.is_empty() {
             return Err(nulls.conditions);
@@ -219,8 +252,7 @@ impl Schema {
             IndexMap::new()
         };
         Ok(Prepared {
-            ty: operation.ty,
-            name: operation.name.clone(),
+            estimated_rows,
             fields,
             introspected,
             execution: Execution { scopes: principal.scopes, executable, variables, nulls: Arc::new(nulls) },
@@ -263,17 +295,35 @@ impl Schema {
 
     /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
     pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { document, prepared, after, cost } = request;
-        let Prepared { ty, name: operation_name, mut fields, introspected: mut values, execution } = prepared;
+        let CheckedRequest { requested, series, start, check, .. } = &request;
+        let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
+        let executed = self.executed(request, deadline).await;
+        let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
+        let answer = Answer { operation: Some(requested), timing, ..executed };
+        self.note(series.as_deref(), &answer);
+        answer
+    }
+
+    /// Notes an answer for those who watch.
+    pub(super) fn note(&self, series: Option<&OperationSeries>, answer: &Answer) {
+        if let (Some(metrics), Some(series)) = (self.db.telemetry().metrics(), series) {
+            note(metrics, series, answer);
+        }
+    }
+
+    async fn executed(&self, request: CheckedRequest, deadline: Instant) -> Answer {
+        let CheckedRequest { requested, document, prepared, after, cost, .. } = request;
+        let Prepared { estimated_rows, mut fields, introspected: mut values, execution } = prepared;
+        let ty = requested.ty;
         if ty == OperationType::Subscription {
             let message = "a subscription is answered over WebSocket (graphql-transport-ws) or as text/event-stream, \
                            not as JSON";
-            return Answer { operation_name, ..ApiError::new(Code::BadUserInput, message).into() };
+            return ApiError::new(Code::BadUserInput, message).into();
         }
         let cost = match cost {
             Some((CostReport::Validate, cost)) => {
                 let outcome = Outcome::Executed(Value::Null);
-                return Answer { outcome, operation_name, cost: Some(cost), ..Answer::refused(Vec::new()) };
+                return Answer { outcome, cost: Some(cost), ..Answer::refused(Vec::new()) };
             }
             cost => cost.map(|(_, cost)| cost),
         };
@@ -301,7 +351,10 @@ impl Schema {
         let outcome = Outcome::Executed(fields.in_order(values));
         let usage = db.usage();
         let cost = cost.map(|cost| Box::new(cost.executed(&self.documents.limits, &bounds, usage)));
-        Answer { outcome, errors, operation_name, usage, written: db.written_by_request(), cost }
+        let (rows, bytes) = bounds.taken();
+        let taken = Taken { rows, rows_estimated: estimated_rows, bytes };
+        let written = db.written_by_request();
+        Answer { outcome, errors, usage, taken, written, cost, ..Answer::refused(Vec::new()) }
     }
 
     /// Executes an operation, and gives what async-graphql makes of it.
@@ -333,6 +386,12 @@ impl Schema {
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a document has none that helps")]
 pub struct CheckedRequest {
+    pub(super) requested: RequestedOperation,
+    /// How long such operations take, if that is measured.
+    pub(super) series: Option<Arc<OperationSeries>>,
+    /// When it came, and how long it took to check it.
+    pub(super) start: Instant,
+    pub(super) check: Duration,
     pub(super) document: Arc<Document>,
     pub(super) prepared: Prepared,
     after: Vec<Written>,
@@ -343,21 +402,20 @@ impl CheckedRequest {
     /// Whether it asks for events.
     #[must_use]
     pub fn is_subscription(&self) -> bool {
-        self.prepared.ty == OperationType::Subscription
+        self.requested.ty == OperationType::Subscription
     }
 
-    /// The name of its operation.
+    /// Its operation.
     #[must_use]
-    pub fn operation_name(&self) -> Option<&Name> {
-        self.prepared.name.as_ref()
+    pub fn operation(&self) -> &RequestedOperation {
+        &self.requested
     }
 }
 
 /// An operation that can be executed.
 #[derive(Clone)]
 pub(super) struct Prepared {
-    ty: OperationType,
-    pub name: Option<Name>,
+    estimated_rows: u64,
     fields: RootFields,
     /// The fields that ask for the schema.
     introspected: IndexMap<Name, Value>,
@@ -387,6 +445,19 @@ fn written<A: Api>(executor: &Executor<A>) -> String {
 fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>> {
     Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), SubscriptionRoot::default())
         .override_output_type_description::<ID>("The identity of an object among all objects. It is sent as a string.")
+}
+
+fn note(metrics: &Metrics, series: &OperationSeries, answer: &Answer) {
+    let outcome = match &answer.outcome {
+        Outcome::Executed(_) if answer.errors.is_empty() => telemetry::Outcome::Ok,
+        Outcome::Executed(_) => telemetry::Outcome::Partial,
+        _ => telemetry::Outcome::Refused,
+    };
+    series.note(outcome, answer.timing.check + answer.timing.execution);
+    if let (Outcome::Executed(_), Some(operation)) = (&answer.outcome, &answer.operation) {
+        metrics.note_taken(operation.ty, answer.taken, answer.usage.statements);
+    }
+    answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
 }
 
 /// The errors of an answer, as they are sent.

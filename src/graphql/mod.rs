@@ -17,8 +17,9 @@ mod variables;
 
 pub use self::{
     cost::CostReport,
+    document::DocumentId,
     error::{Code, code},
     execute::{CheckedRequest, Schema, sdl},
-    request::{Answer, Outcome, Params, PersistedQuery},
+    request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
     subscription::{Delivery, Subscription},
 };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use sha2::{Digest as _, Sha256};
 
 use super::{
+    document::DocumentId,
     error::{ApiError, Code},
     request::PersistedQuery,
 };
@@ -15,10 +15,8 @@ const MAX_HASHES: usize = 1_000;
 /// The longest text that is remembered by its hash, in bytes, so that all of them together are bounded.
 const MAX_TEXT: usize = 16 * 1024;
 
-type Hash = [u8; 32];
-
 /// The documents that are known by their hashes.
-pub struct PersistedQueries(Cache<Hash, Arc<str>>);
+pub struct PersistedQueries(Cache<DocumentId, Arc<str>>);
 
 impl Default for PersistedQueries {
     fn default() -> Self {
@@ -37,7 +35,7 @@ impl PersistedQueries {
         if (persisted.version - 1.0).abs() > f64::EPSILON {
             return wrong("the version of `persistedQuery` must be 1");
         }
-        let Some(hash) = parse(&persisted.sha256_hash) else {
+        let Ok(hash) = persisted.sha256_hash.parse::<DocumentId>() else {
             return wrong("`sha256Hash` must have 64 hexadecimal digits");
         };
         let Some(text) = text else {
@@ -45,7 +43,7 @@ impl PersistedQueries {
             let unknown = || ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
             return self.0.get(&hash).ok_or_else(unknown);
         };
-        if <Hash>::from(Sha256::digest(text)) != hash {
+        if DocumentId::of(text) != hash {
             return wrong("`sha256Hash` is not the hash of `query`");
         }
         let text: Arc<str> = text.into();
@@ -54,10 +52,4 @@ impl PersistedQueries {
         }
         Ok(text)
     }
-}
-
-fn parse(hash: &str) -> Option<Hash> {
-    let digits: Option<Vec<u8>> = hash.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
-    let bytes: Vec<u8> = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    bytes.try_into().ok().filter(|_| hash.len() == 64)
 }

@@ -1,14 +1,20 @@
 //! The parameters of a request, and the answer to it (GraphQL over HTTP, Request Parameters and Response).
 
-use async_graphql::{Name, ServerError, Value, indexmap::IndexMap};
+use std::time::Duration;
+
+use async_graphql::{Name, ServerError, Value, indexmap::IndexMap, parser::types::OperationType};
 use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Json,
     cost::{Cost, CostReport},
+    document::DocumentId,
     error::{ApiError, Code},
 };
-use crate::db::{Usage, Written};
+use crate::{
+    db::{Usage, Written},
+    telemetry::Taken,
+};
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,14 +46,33 @@ pub struct PersistedQuery {
 pub struct Answer {
     pub outcome: Outcome,
     pub errors: Vec<ServerError>,
-    /// The name of the operation, when there was one to execute.
-    pub operation_name: Option<Name>,
+    /// The operation, when there was one to execute.
+    pub operation: Option<RequestedOperation>,
     /// What it has cost the database.
     pub usage: Usage,
+    /// What else it has taken.
+    pub taken: Taken,
+    pub timing: Timing,
     /// What it has written last, where replicas do not have it at once.
     pub written: Option<Written>,
     /// What it costs, if that is asked for.
     pub cost: Option<Box<Cost>>,
+}
+
+/// What a request asks to execute.
+#[derive(Clone, Debug)]
+pub struct RequestedOperation {
+    pub ty: OperationType,
+    pub name: Option<Name>,
+    pub document: DocumentId,
+}
+
+/// How long the parts of a request took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Until it was known to be valid and allowed.
+    pub check: Duration,
+    pub execution: Duration,
 }
 
 /// The greatest number of writes after which a query may be asked to read.
@@ -162,8 +187,10 @@ impl Answer {
         Self {
             outcome: Outcome::Refused,
             errors,
-            operation_name: None,
+            operation: None,
             usage: Usage::default(),
+            taken: Taken::default(),
+            timing: Timing::default(),
             written: None,
             cost: None,
         }

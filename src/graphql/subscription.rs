@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::{Name, ServerError};
+use async_graphql::{Name, ServerError, Value};
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep, sleep_until},
@@ -21,13 +21,14 @@ use super::{
     answer::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
     error::{ApiError, Code, code},
     execute::{CheckedRequest, Execution, Schema, finished},
-    request::{Answer, Outcome},
+    request::{Answer, Outcome, Timing},
     types::ArgumentPath,
 };
 use crate::{
     access::Scopes,
     events::{Batch, Interrupted, Listener},
     store::event::Position,
+    telemetry::Counted,
 };
 
 /// The greatest number of bytes of answers that a feed keeps for subscriptions that come to them later, and the
@@ -60,6 +61,7 @@ pub struct Subscription {
     /// The batch that is being delivered, its answers, and how many of them have been.
     current: Option<(Arc<Batch>, Deliveries, usize)>,
     end: Option<Instant>,
+    _counted: Option<Counted>,
 }
 
 /// The feeds that somebody has subscribed to.
@@ -92,7 +94,7 @@ struct Answered {
 }
 
 impl Schema {
-    /// Begins the subscription of a request. It goes on after the event that `last_event_id` is the cursor of, or that
+    /// Begins the subscription of a request over a transport, as metrics name it. It goes on after the event that `last_event_id` is the cursor of, or that
     /// the argument `after` says. `time` is how long the beginning may take, and later each execution; after
     /// `max_time` the subscription ends, if that is not zero.
     ///
@@ -105,12 +107,27 @@ impl Schema {
         last_event_id: Option<&str>,
         time: Duration,
         max_time: Duration,
+        transport: &'static str,
     ) -> Result<Subscription, Answer> {
-        let name = request.operation_name().cloned();
+        let (requested, series, start, check) =
+            (request.requested.clone(), request.series.clone(), request.start, request.check);
         let opened = self.open(request, last_event_id, time).await;
-        let (feed, listener) = opened.map_err(|answer| Answer { operation_name: name, ..answer })?;
-        let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
-        Ok(Subscription { feed, listener, current: None, end })
+        let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
+        let described = |answer| Answer { operation: Some(requested), timing, ..answer };
+        match opened {
+            Ok((feed, listener)) => {
+                let outcome = Outcome::Executed(Value::Null);
+                self.note(series.as_deref(), &described(Answer { outcome, ..Answer::refused(Vec::new()) }));
+                let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
+                let counted = self.db.telemetry().metrics().map(|metrics| metrics.subscription(transport));
+                Ok(Subscription { feed, listener, current: None, end, _counted: counted })
+            }
+            Err(answer) => {
+                let answer = described(answer);
+                self.note(series.as_deref(), &answer);
+                Err(answer)
+            }
+        }
     }
 
     async fn open(
@@ -152,7 +169,7 @@ impl Schema {
         }
         let key = Key {
             document: request.document.text(),
-            operation: request.prepared.name.clone(),
+            operation: request.requested.name.clone(),
             variables: serde_json::to_string(&variables).unwrap_or_default(),
             scopes: *scopes,
         };
@@ -310,10 +327,7 @@ impl Feed {
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
             errors: finished(response.errors, document),
-            operation_name: None,
-            usage: db.usage(),
-            written: None,
-            cost: None,
+            ..Answer::refused(Vec::new())
         };
         responses.into_iter().map(answer).collect()
     }

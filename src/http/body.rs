@@ -49,6 +49,16 @@ impl Refusal {
         }
     }
 
+    /// The limit that it was refused at, if it was.
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge { .. } => Some("body_size"),
+            Self::TooSlow => Some("timeout_body"),
+            Self::Incomplete | Self::NotGzip => None,
+        }
+    }
+
     /// What the client is told.
     #[must_use]
     pub fn message(self) -> String {

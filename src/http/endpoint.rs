@@ -27,12 +27,16 @@ use crate::{
     config::{EventSettings, Origin},
     graphql::{self, Answer, CheckedRequest, Code, CostReport, Outcome, Params, Schema},
     server::Lifetime,
+    telemetry::Telemetry,
 };
 
 /// Whether the client wants to know what its request costs: `report`, or `validate` to have it not executed.
 const COST: HeaderName = HeaderName::from_static("graphql-cost");
 /// The cursor of the last event that a client has (Server-Sent Events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What a client is told when as many requests as may be are being worked on.
+pub const TOO_MANY: &str = "the server has as many requests as it can work on; try again in a moment";
 
 /// What a client has written last, and what it wants to read after. Both as a query of another server tells replicas
 /// that do not have it yet.
@@ -58,6 +62,7 @@ pub struct Endpoint {
     pub write_timeout: Duration,
     /// The greatest number of requests in one batch; 0 refuses batches.
     pub max_batch: usize,
+    pub telemetry: Telemetry,
 }
 
 /// `GET /graphql`: a query, a subscription as a stream of events, or the beginning of a WebSocket.
@@ -72,7 +77,7 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
     let headers = request.headers();
     let media_type = MediaType::accepted(headers).ok_or_else(not_acceptable)?;
     let client = endpoint.client(media_type, headers).await?;
-    let _permit = endpoint.permits.try_acquire().map_err(|_| client.noted(&endpoint, too_many(media_type)))?;
+    let _permit = endpoint.permits.try_acquire().map_err(|_| client.noted(&endpoint, endpoint.too_many(media_type)))?;
     let params = params::of_query(request.uri().query().unwrap_or_default());
     let params =
         params.map_err(|message| client.noted(&endpoint, refused(media_type, StatusCode::BAD_REQUEST, &message)))?;
@@ -100,6 +105,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         noted(response)
     })?;
     let body = read_body(body, endpoint.body).await.map_err(|error| {
+        endpoint.note_refused(error.reason());
         let mut response = refused(media_type, error.status(), &error.message());
         if version < Version::HTTP_2 {
             // The rest of the body is in the way of a further request.
@@ -109,9 +115,12 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     })?;
     // Clients that are slow to send must not keep others out, and neither must those that are slow to take their
     // answers.
-    let _permit = endpoint.permits.try_acquire().map_err(|_| noted(too_many(media_type)))?;
+    let _permit = endpoint.permits.try_acquire().map_err(|_| noted(endpoint.too_many(media_type)))?;
     let body = coding.decode(body, endpoint.body.bytes);
-    let body = body.map_err(|error| noted(refused(media_type, error.status(), &error.message())))?;
+    let body = body.map_err(|error| {
+        endpoint.note_refused(error.reason());
+        noted(refused(media_type, error.status(), &error.message()))
+    })?;
     let wrong = |message: &str| noted(refused(media_type, StatusCode::BAD_REQUEST, message));
     match params::of_body(&body, endpoint.max_batch).map_err(|message| wrong(&message))? {
         Parsed::One(params) => Ok(endpoint.answered(media_type, params, client, &headers, false).await),
@@ -158,6 +167,19 @@ impl Endpoint {
     /// Until when a request that has just begun may take.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.request_timeout
+    }
+
+    /// Notes a request that is refused at a limit, if that is a reason to.
+    pub fn note_refused(&self, reason: Option<&'static str>) {
+        if let (Some(metrics), Some(reason)) = (self.telemetry.metrics(), reason) {
+            metrics.note_refused(reason);
+        }
+    }
+
+    /// The answer when as many requests as may be are being worked on: at once, without a queue.
+    fn too_many(&self, media_type: MediaType) -> Response {
+        self.note_refused(Some("max_requests"));
+        of_type(media_type, unavailable(TOO_MANY))
     }
 
     async fn client<'a>(&self, media_type: MediaType, headers: &'a HeaderMap) -> Result<Client<'a>, Response> {
@@ -217,13 +239,16 @@ impl Endpoint {
         client: &Client<'_>,
         headers: &HeaderMap,
     ) -> Result<Response, Answer> {
-        let operation_name = request.operation_name().map(ToString::to_string);
+        let operation = request.operation().clone();
         let last_event_id = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
         let (time, max_time) = (self.request_timeout, self.events.max_subscription_time);
-        let subscription = self.schema.subscribe(request, last_event_id, time, max_time).await?;
+        let subscription = self.schema.subscribe(request, last_event_id, time, max_time, "sse").await?;
         let session = Session::new(&self.access, client.credential.map(Into::into), client.principal.clone());
-        let mut response = event_stream::subscribed(subscription, session, self.lifetime.stopping());
-        let measured = Measured { operation_name, ..self.measured(&[], &client.principal) };
+        let mut response = {
+            let counted = self.telemetry.metrics().map(|metrics| metrics.socket("sse"));
+            event_stream::subscribed(subscription, session, self.lifetime.stopping(), counted)
+        };
+        let measured = Measured { operation: Some(operation), ..self.measured(&[], &client.principal) };
         response.extensions_mut().insert(measured);
         Ok(response)
     }
@@ -254,13 +279,14 @@ impl Endpoint {
         response
     }
 
-    /// What the log is told of answers: the name of the first operation, and the sums of what they cost.
+    /// What the log is told of answers: the first operation, and the sums of what they cost.
     pub fn measured(&self, answers: &[Answer], principal: &Principal) -> Measured {
         let principal = self.access.is_set().then(|| principal.clone());
         let mut measured = Measured { principal, ..Measured::default() };
         for answer in answers {
-            let name = || answer.operation_name.as_ref().map(ToString::to_string);
-            measured.operation_name = measured.operation_name.or_else(name);
+            measured.operation = measured.operation.or_else(|| answer.operation.clone());
+            measured.rows += answer.taken.rows;
+            measured.bytes += answer.taken.bytes;
             measured.statements += answer.usage.statements;
             measured.statement_time += answer.usage.time;
             measured.replica = measured.replica.or(answer.usage.replica);
@@ -317,12 +343,6 @@ fn of_type(media_type: MediaType, mut response: Response) -> Response {
     let (name, value) = media_type.content_type();
     response.headers_mut().insert(name, value);
     response
-}
-
-/// The answer when as many requests as may be are being worked on: at once, without a queue.
-fn too_many(media_type: MediaType) -> Response {
-    let message = "the server has as many requests as it can work on; try again in a moment";
-    of_type(media_type, unavailable(message))
 }
 
 fn not_acceptable() -> Response {

@@ -19,7 +19,10 @@ use axum::{
 use tokio::sync::watch;
 
 use super::session::Session;
-use crate::graphql::{Answer, Delivery, Subscription};
+use crate::{
+    graphql::{Answer, Delivery, Subscription},
+    telemetry::Counted,
+};
 
 /// How often something is sent at least, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(12);
@@ -30,16 +33,21 @@ pub fn answered(answer: &Answer) -> Response {
 }
 
 /// The events of a subscription, until it ends, the credential of its client does, or the server.
-pub fn subscribed(subscription: Subscription, session: Session, stopping: watch::Receiver<bool>) -> Response {
-    let events = stream::unfold(Some((subscription, session, stopping)), |state| async {
-        let (mut subscription, mut session, mut stopping) = state?;
+pub fn subscribed(
+    subscription: Subscription,
+    session: Session,
+    stopping: watch::Receiver<bool>,
+    counted: Option<Counted>,
+) -> Response {
+    let events = stream::unfold(Some((subscription, session, stopping, counted)), |state| async {
+        let (mut subscription, mut session, mut stopping, counted) = state?;
         let next = tokio::select! {
             next = subscription.next() => next,
             refused = session.ended() => Err(refused),
             _ = stopping.wait_for(|stop| *stop) => Ok(None),
         };
         match next {
-            Ok(Some(delivery)) => Some((event(&delivery), Some((subscription, session, stopping)))),
+            Ok(Some(delivery)) => Some((event(&delivery), Some((subscription, session, stopping, counted)))),
             Ok(None) => None,
             Err(answer) => Some((self::next(&answer.to_json()), None)),
         }

@@ -9,7 +9,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::http::{Request, header::HOST, uri::Authority};
 
 use crate::{
-    config::{HostName, ServeSettings},
+    config::{HostName, ListenAddress},
     server::authority,
 };
 
@@ -23,9 +23,8 @@ pub struct Hosts {
 impl Hosts {
     /// Those that the settings allow: any, where the server does not listen on loopback and none are listed.
     #[must_use]
-    pub fn new(settings: &ServeSettings) -> Self {
-        let is_checked = settings.listen.is_loopback() || !settings.allowed_hosts.is_empty();
-        Self { is_checked, listed: settings.allowed_hosts.clone().into() }
+    pub fn new(listen: &ListenAddress, allowed: &[HostName]) -> Self {
+        Self { is_checked: listen.is_loopback() || !allowed.is_empty(), listed: allowed.into() }
     }
 
     /// The first host of a request that the server does not answer for. A request need not have one, and it may be

@@ -38,9 +38,10 @@ use super::{
     health,
     host::Hosts,
     log::{Asked, Measured},
+    observed::Observed,
     refusal::refusal,
 };
-use crate::{config::ServeSettings, graphql::Code, server::UnclearHost};
+use crate::{config::ServeSettings, graphql::Code, server::UnclearHost, telemetry::Telemetry};
 
 /// What tells a request from all others, in its answer and in the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,9 +60,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Puts the layers around all routes that there are.
-pub fn around(router: Router, settings: &ServeSettings) -> Router {
+pub fn around(router: Router, settings: &ServeSettings, telemetry: Telemetry) -> Router {
     router.layer((
-        from_fn_with_state(Edge::new(settings), edge),
+        from_fn_with_state(Edge::new(settings, telemetry), edge),
         option_layer(cors(&settings.cors_origins)),
         compression(),
         CatchPanicLayer::custom(panicked),
@@ -75,12 +76,14 @@ struct Edge {
     proxies: TrustedProxies,
     /// Whether a credential that everybody on its way could read has been warned of.
     has_warned: Arc<AtomicBool>,
+    telemetry: Telemetry,
 }
 
 impl Edge {
-    fn new(settings: &ServeSettings) -> Self {
+    fn new(settings: &ServeSettings, telemetry: Telemetry) -> Self {
         let proxies = TrustedProxies::new(&settings.trusted_proxies);
-        Self { hosts: Hosts::new(settings), proxies, has_warned: Arc::default() }
+        let hosts = Hosts::new(&settings.listen, &settings.allowed_hosts);
+        Self { hosts, proxies, has_warned: Arc::default(), telemetry }
     }
 
     /// Warns, once, of a credential that comes over plain HTTP from another machine.
@@ -102,14 +105,21 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
     let asked = Asked::new(&request, client.address);
     // An id is visible ASCII. The span exists whatever the level, so that an error names its request.
     let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
-    let hosts = &state.hosts;
-    let refused = unclear(&request).or_else(|| misdirected(hosts, &request)).or_else(|| not_acceptable(&mut request));
+    let observed = state.telemetry.metrics().map(|metrics| Observed::new(metrics, &request));
+    let misdirected = misdirected(&state.hosts, &request);
+    if let Some(metrics) = state.telemetry.metrics().filter(|_| misdirected.is_some()) {
+        metrics.note_refused("host");
+    }
+    let refused = unclear(&request).or(misdirected).or_else(|| not_acceptable(&mut request));
     async {
         state.warn_of_plain_http(client, request.headers());
         let mut response = match refused {
             Some(refusal) => refusal,
             None => next.run(request).await,
         };
+        if let Some(observed) = observed {
+            observed.answered(response.status(), start.elapsed());
+        }
         let measured = response.extensions_mut().remove::<Measured>();
         if let Some(asked) = asked {
             asked.log(response.status(), start.elapsed(), measured.as_ref());
@@ -152,7 +162,8 @@ fn unclear(request: &Request) -> Option<Response> {
     is_unclear.then(|| refusal(StatusCode::BAD_REQUEST, Code::BadUserInput, message))
 }
 
-fn misdirected(hosts: &Hosts, request: &Request) -> Option<Response> {
+/// The answer to a request for a host that the server does not answer for.
+pub fn misdirected(hosts: &Hosts, request: &Request) -> Option<Response> {
     // Those who look whether the server lives have names of their own for it, and are told nothing else.
     if health::is_probe(request.uri().path()) {
         return None;
@@ -171,7 +182,8 @@ fn not_acceptable(request: &mut Request) -> Option<Response> {
     (!coding::choose(request.headers_mut())).then(refused)
 }
 
-fn compression() -> CompressionLayer<impl Predicate> {
+/// Answers are compressed, unless they are short or come piece by piece.
+pub fn compression() -> CompressionLayer<impl Predicate> {
     // Answers are made for one client each, so they are compressed fast rather than well.
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)

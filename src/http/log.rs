@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Duration};
 use axum::http::{Method, Request, StatusCode};
 
 use super::health::is_probe;
-use crate::{access::Principal, graphql::Code};
+use crate::{
+    access::Principal,
+    graphql::{Code, RequestedOperation},
+};
 
 /// The greatest number of characters of a path that are logged.
 const MAX_PATH: usize = 200;
@@ -13,8 +16,11 @@ const MAX_PATH: usize = 200;
 /// What the endpoint tells about a request, in an extension of its response.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// The name of the operation that was asked for.
-    pub operation_name: Option<String>,
+    /// The operation that was asked for.
+    pub operation: Option<RequestedOperation>,
+    /// Rows and bytes of the answer.
+    pub rows: usize,
+    pub bytes: usize,
     /// Statements that the request cost.
     pub statements: u32,
     /// The time that they took, together.
@@ -82,6 +88,7 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
     let codes = measured.map(|measured| measured.error_codes.join(",")).filter(|codes| !codes.is_empty());
     let principal = measured.and_then(|measured| measured.principal.as_ref());
     let asked = request.map(|(asked, _)| asked);
+    let operation = measured.and_then(|measured| measured.operation.as_ref());
     tracing::info!(
         protocol = request.is_none().then_some("graphql-transport-ws"),
         method = asked.map(|asked| tracing::field::display(&asked.method)),
@@ -89,7 +96,10 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
         client = asked.and_then(|asked| asked.client).map(tracing::field::display),
         status = request.map(|(_, status)| status.as_u16()),
         ms = milliseconds(time),
-        operation = measured.and_then(|measured| measured.operation_name.as_deref()),
+        operation = operation.and_then(|operation| operation.name.as_deref()),
+        document = operation.map(|operation| operation.document.short()),
+        rows = operation.and(measured).map(|measured| measured.rows),
+        bytes = operation.and(measured).map(|measured| measured.bytes),
         statements = measured.map(|measured| measured.statements),
         statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
         replica = measured.and_then(|measured| measured.replica),

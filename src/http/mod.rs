@@ -12,6 +12,8 @@ mod host;
 mod layers;
 mod log;
 mod media_type;
+mod metrics;
+mod observed;
 mod params;
 mod playground;
 mod refusal;
@@ -23,6 +25,7 @@ pub use self::{
     body::{BodyLimits, Refusal, read_body},
     layers::around,
     log::Measured,
+    metrics::{Sources, router as metrics_router},
     refusal::refusal,
     router::{Parts, router},
 };

@@ -32,8 +32,8 @@ pub struct Parts<'a> {
 
 /// All routes, and what is around them.
 pub fn router(parts: Parts<'_>) -> Router {
-    let settings = parts.serve;
-    around(routes(parts), settings)
+    let (settings, telemetry) = (parts.serve, parts.db.telemetry().clone());
+    around(routes(parts), settings, telemetry)
 }
 
 fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<'_>) -> Router {
@@ -49,6 +49,7 @@ fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<
         lifetime: lifetime.clone(),
         origins: serve.cors_origins.clone(),
         write_timeout: serve.write_timeout,
+        telemetry: db.telemetry().clone(),
     };
     let graphql_route = routing::get(endpoint::get).post(endpoint::post).connect(websocket::open);
     let mut router = Router::new().route("/graphql", graphql_route);

@@ -15,7 +15,7 @@ use super::{
     lifetime::Lifetime,
     listener::{Listener, Socket},
 };
-use crate::config::ServeSettings;
+use crate::{config::ServeSettings, telemetry::Telemetry};
 
 /// The greatest size of the headers of a request, in bytes, and their greatest number.
 const MAX_HEADER_BYTES: u16 = 16 * 1024;
@@ -43,8 +43,9 @@ pub async fn serve_until(
     router: Router,
     settings: &ServeSettings,
     lifetime: &Lifetime,
+    telemetry: &Telemetry,
 ) -> io::Result<()> {
-    let mut server = Server::new(router, settings, lifetime);
+    let mut server = Server::new(router, settings, lifetime, telemetry);
     server.accept_until(&listener, stop).await;
     for socket in listener.close()? {
         server.spawn(socket);
@@ -61,12 +62,13 @@ struct Server {
     timeouts: Timeouts,
     max_connections: usize,
     lifetime: Lifetime,
+    telemetry: Telemetry,
     /// They end with the server.
     connections: JoinSet<()>,
 }
 
 impl Server {
-    fn new(router: Router, settings: &ServeSettings, lifetime: &Lifetime) -> Self {
+    fn new(router: Router, settings: &ServeSettings, lifetime: &Lifetime, telemetry: &Telemetry) -> Self {
         let timeouts =
             Timeouts { header: settings.header_timeout, idle: settings.idle_timeout, write: settings.write_timeout };
         Self {
@@ -75,6 +77,7 @@ impl Server {
             timeouts,
             max_connections: settings.max_connections,
             lifetime: lifetime.clone(),
+            telemetry: telemetry.clone(),
             connections: JoinSet::new(),
         }
     }
@@ -94,7 +97,8 @@ impl Server {
 
     fn spawn(&mut self, socket: Socket) {
         let (router, protocol) = (self.router.clone(), Arc::clone(&self.protocol));
-        self.connections.spawn(connection::serve(socket, router, protocol, self.timeouts, self.lifetime.stopping()));
+        let (timeouts, stop, telemetry) = (self.timeouts, self.lifetime.stopping(), self.telemetry.clone());
+        self.connections.spawn(connection::serve(socket, router, protocol, timeouts, stop, telemetry));
     }
 
     async fn finish(&mut self) {

@@ -35,6 +35,8 @@ use super::{
     unclear_host::UnclearHost,
 };
 
+use crate::telemetry::{Counted, Telemetry};
+
 /// Bytes of the largest DATA frame of HTTP/2.
 ///
 /// hyper buffers a whole frame as soon as the flow-control window opens at all, which would look like progress. Small
@@ -55,7 +57,10 @@ pub async fn serve(
     protocol: Arc<Builder<Streams>>,
     timeouts: Timeouts,
     mut stop: watch::Receiver<bool>,
+    telemetry: Telemetry,
 ) {
+    let metrics = telemetry.metrics();
+    let _counted = metrics.map(|metrics| Counted::new(metrics.connections.clone()));
     let activity = Arc::new(Activity::default());
     let peer = Peer::of(&socket);
     let mut clock = Clock::new(Arc::clone(&activity), timeouts);
@@ -93,6 +98,9 @@ pub async fn serve(
                     continue;
                 }
                 tracing::debug!(?phase, "a connection was given up");
+                if let Some(metrics) = metrics.filter(|_| phase == Phase::Head) {
+                    metrics.note_refused("timeout_header");
+                }
                 return Poll::Ready(());
             }
             // A timer that is early is left as it is, so that a busy connection costs none.

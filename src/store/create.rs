@@ -15,7 +15,7 @@ use super::{
     relate::{self, missing_related},
 };
 use crate::{
-    db::{StoreError, Transaction, UnitOfWork},
+    db::{SERIALIZATION_FAILURE, StoreError, Transaction, UnitOfWork},
     schema::Entity,
 };
 
@@ -80,7 +80,9 @@ impl UnitOfWork for Creation {
         let keys: Vec<i64> = rows.iter().map(Row::key).collect();
         outbox.created(entity, keys.iter().copied());
         match relate::link(txn, &keys, &targets, true, &mut outbox).await {
-            Err(error) if attempt == 1 && error.is_foreign_key_violation() => return Err(StoreError::Conflict),
+            Err(error) if attempt == 1 && error.is_foreign_key_violation() => {
+                return Err(StoreError::Conflict(SERIALIZATION_FAILURE));
+            }
             linked => linked?,
         }
         outbox.write(txn).await?;

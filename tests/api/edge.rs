@@ -2,6 +2,7 @@
 
 use std::{io::Read as _, time::Duration};
 
+use async_graphql::{Name, parser::types::OperationType};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -9,7 +10,11 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hero_teams::http::{self, Measured};
+use hero_teams::{
+    graphql::{DocumentId, RequestedOperation},
+    http::{self, Measured},
+    telemetry::Telemetry,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -25,7 +30,7 @@ fn router(flags: &[&str]) -> Router {
         .route("/small", get("small"))
         .route("/large", get(|| async { "large ".repeat(1_000) }))
         .route("/panic", get(fails));
-    http::around(routes, &settings(flags))
+    http::around(routes, &settings(flags), Telemetry::default())
 }
 
 pub async fn fails() -> &'static str {
@@ -311,7 +316,13 @@ fn fields(log: &Log) -> Vec<Value> {
 #[tokio::test]
 async fn what_is_logged_of_a_request() {
     let measured = Measured {
-        operation_name: Some("Teams".to_owned()),
+        operation: Some(RequestedOperation {
+            ty: OperationType::Query,
+            name: Some(Name::new("Teams")),
+            document: DocumentId::of("query Teams { teams { id } }"),
+        }),
+        rows: 7,
+        bytes: 99,
         statements: 2,
         statement_time: Duration::from_millis(3),
         error_codes: vec!["NOT_FOUND".to_owned(), "INTERNAL".to_owned()],
@@ -321,7 +332,7 @@ async fn what_is_logged_of_a_request() {
         .route("/measured", get(move || async { (axum::Extension(measured), "").into_response() }))
         .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
         .route("/health/live", get("live"));
-    let router = http::around(pages, &settings(&[]));
+    let router = http::around(pages, &settings(&[]), Telemetry::default());
     let heard = Log::of_this_test();
 
     // What happens in other tests, who may be the first to come to a place that logs, is logged for them.
@@ -340,6 +351,9 @@ async fn what_is_logged_of_a_request() {
     let answered = |method: &str, path: &str, status: u16| json!({"message": "answered", "method": method, "path": path, "status": status, "ms": null, "id": "i"});
     let mut full = answered("GET", "/measured", 200);
     full["operation"] = json!("Teams");
+    full["document"] = json!("e6323aef");
+    full["rows"] = json!(7);
+    full["bytes"] = json!(99);
     full["statements"] = json!(2);
     full["statement_ms"] = Value::Null;
     full["errors"] = json!("NOT_FOUND,INTERNAL");

@@ -35,6 +35,7 @@ mod large_tables;
 mod lists;
 mod log;
 mod memory;
+mod metrics;
 mod missions;
 mod model;
 mod node;

@@ -63,6 +63,7 @@ fn white_space_around_a_value_is_not_part_of_it() {
             "HERO_TEAMS_JWKS" => format!("https://login.example/keys{space},{space}keys.json"),
             "HERO_TEAMS_JWT_ISSUER" => "https://login.example/realms/heroes".to_owned(),
             "HERO_TEAMS_EVENTS_URL" => "postgres://heroes@db.example/heroes".to_owned(),
+            "HERO_TEAMS_METRICS_LISTEN" => "127.0.0.1:9464".to_owned(),
             "HERO_TEAMS_READ_URLS" => format!("postgres://a.example/heroes{space},{space}postgres://b.example/heroes"),
             _ if is_flag(setting) => word.to_owned(),
             _ => match setting.get_default_values().first() {
@@ -92,7 +93,7 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "HERO_TEAMS_EVENTS" => ("maybe", "one of on, off is expected"),
             "HERO_TEAMS_POOLER" => ("session", "one of none, transaction is expected"),
             "HERO_TEAMS_READ_URLS" => ("postgres://a,b/c", ""),
-            "HERO_TEAMS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
+            "HERO_TEAMS_LISTEN" | "HERO_TEAMS_METRICS_LISTEN" => ("8000", "ADDRESS:PORT or unix:PATH is expected"),
             "HERO_TEAMS_ALLOWED_HOSTS" => ("a.example,,b.example", ""),
             "HERO_TEAMS_CORS_ORIGINS" => {
                 ("https://a.example, *", "a wildcard is not supported: list each origin, such as https://example.org")

@@ -12,6 +12,7 @@ use hero_teams::{
     config::ListenAddress,
     http,
     server::{Lifetime, Listener, serve_until},
+    telemetry::Telemetry,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -60,7 +61,9 @@ impl Served {
         let url = listener.url().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
-        let server = tokio::spawn(async move { serve_until(stopped, listener, router, &settings, &lifetime).await });
+        let server = tokio::spawn(async move {
+            serve_until(stopped, listener, router, &settings, &lifetime, &Telemetry::default()).await
+        });
         Self { url, stop, server }
     }
 
@@ -477,7 +480,11 @@ async fn requests_beyond_the_bound_are_turned_away() {
 #[tokio::test]
 async fn a_request_has_one_host() {
     let routes = small().route("/health/live", get("live"));
-    let server = Served::start(http::around(routes, &settings(&["--allowed-host", "heroes.example."])), &[]).await;
+    let server = Served::start(
+        http::around(routes, &settings(&["--allowed-host", "heroes.example."]), Telemetry::default()),
+        &[],
+    )
+    .await;
     let unclear = (400, error("BAD_USER_INPUT", "a request must have one header Host, with a host and perhaps a port"));
     let misdirected = |host: &str| {
         let message = format!(
@@ -521,7 +528,7 @@ async fn a_request_has_one_host() {
 #[tokio::test]
 async fn a_fault_leaves_its_connection_as_it_is() {
     let fails = Router::new().route("/panic", get(fails));
-    let server = Served::start(http::around(small().merge(fails), &settings(&[])), &[]).await;
+    let server = Served::start(http::around(small().merge(fails), &settings(&[]), Telemetry::default()), &[]).await;
     let mut http1 = server.connect().await;
     let failed = (500, error("INTERNAL", "the server failed to do this; its log has the reason"));
     assert_eq!(http1.get("/panic").await, failed);
@@ -589,8 +596,9 @@ async fn connections_that_have_not_been_accepted_are_answered_when_the_server_st
         clients.push(client);
     }
     // It is told to stop before it accepts anybody.
-    let server =
-        tokio::spawn(async move { serve_until(async {}, listener, small(), &settings, &Lifetime::default()).await });
+    let server = tokio::spawn(async move {
+        serve_until(async {}, listener, small(), &settings, &Lifetime::default(), &Telemetry::default()).await
+    });
     let (said, silent): (Vec<_>, Vec<_>) = clients.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
     let mut answered = Vec::new();
     for (_, mut client) in said {

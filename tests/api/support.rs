@@ -21,6 +21,7 @@ use hero_teams::{
     schema::{Api, HeroTeams},
     server::Lifetime,
     store,
+    telemetry::Telemetry,
 };
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};
@@ -269,6 +270,7 @@ pub fn db_settings(url: &str) -> DbSettings {
         is_pooled,
         // PgBouncer keeps those of a session, and of a transaction if it is new enough.
         prepared_statements: !is_pooled || std::env::var("TEST_POSTGRES").is_ok_and(|mode| mode == "session"),
+        telemetry: Telemetry::default(),
     }
 }
 

@@ -18,7 +18,10 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{fetch, key_set::KeySet};
-use crate::config::{AccessSettings, Issuer, KeySetSource};
+use crate::{
+    config::{AccessSettings, Issuer, KeySetSource},
+    telemetry::Telemetry,
+};
 
 /// A key set that is fetched, kept and renewed.
 ///
@@ -34,6 +37,7 @@ pub struct KeySource {
     max_stale: Duration,
     /// How long a document may take.
     timeout: Duration,
+    telemetry: Telemetry,
     state: Mutex<State>,
     /// Tells that a fetch has ended.
     ended: watch::Sender<()>,
@@ -84,7 +88,7 @@ impl KeySource {
     /// # Errors
     ///
     /// When a file cannot be read or is no key set.
-    pub async fn of(settings: &AccessSettings) -> anyhow::Result<Vec<Arc<Self>>> {
+    pub async fn of(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Vec<Arc<Self>>> {
         let mut places = Vec::new();
         for source in &settings.jwks {
             places.push(match source {
@@ -99,19 +103,20 @@ impl KeySource {
         }
         let mut sources = Vec::new();
         for place in places {
-            sources.push(Self::start(place, settings).await?);
+            sources.push(Self::start(place, settings, telemetry).await?);
         }
         Ok(sources)
     }
 
     /// A file is read at once. A URL is fetched in the background, as an issuer may come later than the server.
-    async fn start(place: Place, settings: &AccessSettings) -> anyhow::Result<Arc<Self>> {
+    async fn start(place: Place, settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Arc<Self>> {
         let source = Arc::new(Self {
             place,
             refresh: settings.jwks_refresh,
             cooldown: settings.jwks_cooldown,
             max_stale: settings.jwks_max_stale,
             timeout: settings.jwks_timeout,
+            telemetry: telemetry.clone(),
             state: Mutex::default(),
             ended: watch::Sender::new(()),
         });
@@ -132,6 +137,11 @@ impl KeySource {
             }
         }
         Ok(source)
+    }
+
+    /// The time since the set was fetched.
+    pub fn age(&self) -> Option<Duration> {
+        self.state().set.as_ref().map(|(_, since)| since.elapsed())
     }
 
     /// The keys that may be used now. None if they have never been fetched, or not for too long. They are renewed in
@@ -239,6 +249,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Self { source, set } = self;
         let now = Instant::now();
+        if let Some(metrics) = source.telemetry.metrics() {
+            metrics.note_key_set_fetch(if set.is_some() { "ok" } else { "error" });
+        }
         let mut state = source.state();
         state.fetch = Fetch::Ended { at: now, has_failed: set.is_none() };
         let mut number_of_new = None;

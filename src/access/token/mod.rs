@@ -6,7 +6,11 @@ mod fetch;
 mod key_set;
 mod key_source;
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -21,7 +25,7 @@ use self::{
     key_source::KeySource,
 };
 use super::{Principal, Unauthenticated};
-use crate::config::AccessSettings;
+use crate::{config::AccessSettings, telemetry::Telemetry};
 
 /// What verifies tokens.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ impl Tokens {
     /// # Errors
     ///
     /// When a setting is missing, two contradict each other, or a file of one cannot be read.
-    pub async fn new(settings: &AccessSettings) -> anyhow::Result<Option<Self>> {
+    pub async fn new(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Option<Self>> {
         check(settings)?;
         if !settings.accepts_tokens() {
             return Ok(None);
@@ -89,7 +93,7 @@ impl Tokens {
         crypto::install();
         let (keys, by_default) = match &settings.jwt_secret_file {
             Some(file) => (Keys::Secret(Arc::new(secret(file)?)), &[Algorithm::HS256][..]),
-            None => (Keys::Sources(KeySource::of(settings).await?), &BY_DEFAULT[..]),
+            None => (Keys::Sources(KeySource::of(settings, telemetry).await?), &BY_DEFAULT[..]),
         };
         let algorithms = Some(&settings.jwt_algorithms[..]).filter(|algorithms| !algorithms.is_empty());
         Ok(Some(Self {
@@ -98,6 +102,13 @@ impl Tokens {
             keys,
             accepted: Cache::new(MAX_KEPT),
         }))
+    }
+
+    /// The age of the oldest key set.
+    #[must_use]
+    pub fn key_set_age(&self) -> Option<Duration> {
+        let Keys::Sources(sources) = &self.keys else { return None };
+        sources.iter().filter_map(|source| source.age()).max()
     }
 
     /// Whose token it is.

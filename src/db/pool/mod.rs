@@ -25,6 +25,7 @@ use super::{
     connector::{Connector, Process},
     error::is_without_room,
 };
+use crate::telemetry::{Metrics, PoolSeries};
 
 /// Connections that are opened when they are first needed, up to a number.
 ///
@@ -44,6 +45,8 @@ pub struct Pool {
     came_back: Notify,
     canceller: Canceller,
     long: Arc<LongStatements>,
+    name: Box<str>,
+    series: Option<PoolSeries>,
     /// The other pool with connections to the same database.
     sibling: OnceLock<Weak<Pool>>,
 }
@@ -81,19 +84,21 @@ impl Pool {
     ///
     /// When the database cannot be reached.
     pub async fn open(
+        name: &str,
         connector: Connector,
         size: u32,
         reserved: u32,
         long: &Arc<LongStatements>,
         settings: &DbSettings,
     ) -> Result<Arc<Self>, DbErr> {
-        let pool = Self::new(connector, size, reserved, long, settings);
+        let pool = Self::new(name, connector, size, reserved, long, settings);
         drop(pool.acquire(Claim::First, None, None).await?);
         Ok(pool)
     }
 
     /// The same, without a connection yet.
     pub fn new(
+        name: &str,
         connector: Connector,
         size: u32,
         reserved: u32,
@@ -111,6 +116,8 @@ impl Pool {
             came_back: Notify::new(),
             canceller: Canceller::default(),
             long: Arc::clone(long),
+            name: name.into(),
+            series: settings.telemetry.metrics().map(|metrics| metrics.pool(name)),
             sibling: OnceLock::new(),
         })
     }
@@ -174,6 +181,9 @@ impl Pool {
         let now = Instant::now();
         let mut lease = self.take(claim, due, |connection| connection.is_fresh(now))?;
         lease.connection.as_mut()?.taken = now;
+        if let Some(series) = &self.series {
+            series.waits.observe(0.0);
+        }
         Some(lease)
     }
 
@@ -188,7 +198,8 @@ impl Pool {
         sql: Option<&str>,
         due: Option<Instant>,
     ) -> Result<PooledConnection, DbErr> {
-        let deadline = Instant::now() + self.acquire_timeout;
+        let start = Instant::now();
+        let deadline = start + self.acquire_timeout;
         let statement = sql.map(|sql| self.long.hash(sql));
         loop {
             let mut lease = match self.take(claim, due, |_| true) {
@@ -203,11 +214,21 @@ impl Pool {
                 || matches!(timeout_at(deadline.min(now + MAX_PING), connection.ping()).await, Ok(Ok(())))
             {
                 connection.taken = Instant::now();
+                if let Some(series) = &self.series {
+                    series.waits.observe((connection.taken - start).as_secs_f64());
+                }
                 return Ok(lease);
             } else {
                 lease.outdate();
             }
         }
+    }
+
+    /// Brings its metrics up to date.
+    pub fn tell_state(&self, metrics: &Metrics) {
+        let state = self.state();
+        let pending = state.waiting.len() + state.waiting_further.len();
+        metrics.set_pool(&self.name, state.in_use(), state.idle.len(), pending);
     }
 
     /// Waits for what is running, then closes all connections for good.
@@ -275,10 +296,13 @@ impl Pool {
             state.wait(claim, statement, due, sender);
             self.serve(&mut state);
         }
-        match timeout_at(deadline, receiver).await {
-            Ok(given) => given.unwrap_or_else(|_| Err(closed())),
-            Err(_) => Err(self.state().why_there_is_none()),
+        if let Ok(given) = timeout_at(deadline, receiver).await {
+            return given.unwrap_or_else(|_| Err(closed()));
         }
+        if let Some(series) = &self.series {
+            series.timeouts.inc();
+        }
+        Err(self.state().why_there_is_none())
     }
 
     /// Gives what is idle to those who wait, and opens connections for those who get none.

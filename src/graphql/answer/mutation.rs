@@ -129,7 +129,11 @@ impl Mutation {
             }
             return match result {
                 Ok(values) => Ok(values),
-                Err(StoreError::Conflict) if RequestContext::of(ctx).db.may_try_again(attempt).await => continue,
+                Err(StoreError::Conflict(sqlstate))
+                    if RequestContext::of(ctx).db.may_try_again(attempt, sqlstate).await =>
+                {
+                    continue;
+                }
                 Err(StoreError::NotFound { keys: missing, .. }) => {
                     Err(bounded(self.not_found(keys.iter().copied(), &missing)))
                 }

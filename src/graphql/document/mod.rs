@@ -3,6 +3,7 @@
 mod description;
 mod executable;
 mod faults;
+mod id;
 mod measure;
 mod nulls;
 mod root;
@@ -22,6 +23,7 @@ use async_graphql::{
 use quick_cache::{Weighter, sync::Cache};
 
 pub use self::{
+    id::DocumentId,
     measure::Shape,
     nulls::Nulls,
     root::{RootFields, has_fields},
@@ -35,12 +37,14 @@ use super::{
 use crate::{
     access::{Principal, Scopes},
     config::{GraphQlSettings, Introspection, Limits},
+    telemetry::{OperationSeries, Telemetry},
 };
 
 /// A valid document, and each of its operations ready to be executed.
 #[derive(Debug)]
 pub struct Document {
     text: Arc<str>,
+    pub id: DocumentId,
     pub valid: Valid<ExecutableDocument>,
     operations: Vec<Operation>,
 }
@@ -61,6 +65,8 @@ pub struct Operation {
     /// The scopes that it may ask for, whatever its variables are.
     scopes: Scopes,
     pub shape: Shape,
+    /// How long it takes, if that is measured.
+    pub series: Option<Arc<OperationSeries>>,
 }
 
 /// A variable that an operation declares.
@@ -81,11 +87,12 @@ pub struct Documents {
     suggest: bool,
     cache: Option<Cache<Arc<str>, Checked, Bytes>>,
     persisted: PersistedQueries,
+    telemetry: Telemetry,
 }
 
 impl Documents {
     #[must_use]
-    pub fn new(definition: Arc<Definition>, settings: &GraphQlSettings) -> Self {
+    pub fn new(definition: Arc<Definition>, settings: &GraphQlSettings, telemetry: Telemetry) -> Self {
         let bytes = settings.document_cache;
         // A cache is divided for about this many documents.
         let cache = (bytes > 0).then(|| Cache::with_weighter(1_000, bytes, Bytes));
@@ -96,6 +103,7 @@ impl Documents {
             suggest: !settings.no_suggestions && settings.introspection() == Introspection::All,
             cache,
             persisted: PersistedQueries::default(),
+            telemetry,
         }
     }
 
@@ -109,6 +117,9 @@ impl Documents {
         match params.persisted_query() {
             Ok(Some(persisted)) => {
                 let text = self.persisted.text(&persisted, params.query.as_deref());
+                if text.is_ok() && params.query.is_none() {
+                    self.note("persisted");
+                }
                 text.map_or_else(refused, |text| self.get(&text))
             }
             // An empty document is refused as one.
@@ -120,17 +131,33 @@ impl Documents {
     fn get(&self, text: &str) -> Checked {
         let Some(cache) = &self.cache else { return self.check(Arc::from(text)) };
         if let Some(checked) = cache.get(text) {
+            self.note("hit");
             return checked;
         }
+        self.note("miss");
         let text: Arc<str> = Arc::from(text);
         let checked = self.check(Arc::clone(&text));
         cache.insert(text, checked.clone());
         checked
     }
 
+    /// Brings the metrics of the cache up to date.
+    pub fn tell_state(&self) {
+        let bytes = self.cache.as_ref().map_or(0, Cache::weight);
+        if let Some(metrics) = self.telemetry.metrics() {
+            metrics.document_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn note(&self, result: &'static str) {
+        if let Some(metrics) = self.telemetry.metrics() {
+            metrics.note_document(result);
+        }
+    }
+
     fn check(&self, text: Arc<str>) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
-            Ok((valid, shapes)) => Ok(Arc::new(Document::new(&self.definition, text, valid, shapes))),
+            Ok((valid, shapes)) => Ok(Arc::new(Document::new(self, text, valid, shapes))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
                 Err(faults.into())
@@ -143,22 +170,17 @@ impl Documents {
     /// # Errors
     ///
     /// `QUERY_TOO_COMPLEX` with the estimated and the allowed value.
-    pub fn check_rows(
-        &self,
-        document: &Document,
-        operation: &Operation,
-        variables: &Variables,
-    ) -> Result<(), ApiError> {
-        let rows = document.estimated_rows(operation, variables);
-        check("rows, as estimated,", usize::try_from(rows).unwrap_or(usize::MAX), self.limits.max_rows)
+    pub fn check_rows(&self, estimated_rows: u64) -> Result<(), ApiError> {
+        let rows = usize::try_from(estimated_rows).unwrap_or(usize::MAX);
+        check("rows, as estimated,", rows, self.limits.max_rows)
     }
 }
 
 impl Document {
-    fn new(definition: &Definition, text: Arc<str>, valid: Valid<ExecutableDocument>, shapes: Vec<Shape>) -> Self {
-        let operation = |(operation, shape)| Operation::new(definition, &valid, operation, shape);
+    fn new(documents: &Documents, text: Arc<str>, valid: Valid<ExecutableDocument>, shapes: Vec<Shape>) -> Self {
+        let operation = |(operation, shape)| Operation::new(documents, &valid, operation, shape);
         let operations = valid.operations.iter().zip(shapes).map(operation).collect();
-        Self { text, valid, operations }
+        Self { id: DocumentId::of(&text), text, valid, operations }
     }
 
     /// The rows of an operation, as estimated.
@@ -247,7 +269,7 @@ impl Document {
 
 impl Operation {
     fn new(
-        definition: &Definition,
+        documents: &Documents,
         document: &ExecutableDocument,
         operation: &Node<apollo_compiler::executable::Operation>,
         shape: Shape,
@@ -257,11 +279,14 @@ impl Operation {
             ty: variable.ty.clone(),
             default: variable.default_value.as_ref().map(|value| executable::constant(value)),
         });
+        let Documents { definition, telemetry, .. } = documents;
+        let (name, ty) = (operation.name.as_ref().map(Name::new), executable::operation_type(operation));
+        let series = telemetry.metrics().map(|metrics| Arc::new(metrics.operation(ty, name.as_deref())));
         let rows = (!rows::depends_on_variables(document, operation))
             .then(|| rows::estimate(document, operation, &Variables::default()));
         Self {
-            name: operation.name.as_ref().map(Name::new),
-            ty: executable::operation_type(operation),
+            name,
+            ty,
             variables: variables.collect(),
             where_nothing_may_be_null: nulls::where_nothing_may_be_null(&definition.schema, document, operation),
             executable: executable::executable(document, operation),
@@ -269,6 +294,7 @@ impl Operation {
             rows,
             scopes: scopes::asked(definition, document, operation),
             shape,
+            series,
         }
     }
 }

@@ -53,6 +53,7 @@ use crate::{
     access::{Credential, Principal, Unauthenticated},
     graphql::Code,
     server::{Connection, OpenSocket},
+    telemetry::Counted,
 };
 
 /// The only subprotocol that is spoken.
@@ -110,7 +111,11 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     let measured = endpoint.measured(&[], &principal);
     let mut response = upgrade.on_upgrade(async move |socket| {
         let has_room = permit.is_some();
-        let mut socket = Socket { frames: socket, endpoint, _permit: permit, _open: open };
+        let counted = endpoint.telemetry.metrics().map(|metrics| metrics.socket("websocket"));
+        let mut socket = Socket { frames: socket, endpoint, _permit: permit, _open: open, _counted: counted };
+        if !has_room {
+            socket.endpoint.note_refused(Some("max_sockets"));
+        }
         let close = match protocol {
             _ if !has_room => Some(Close::new(1013, "as many WebSockets are open as may be")),
             None => Some(Close::new(4406, "Subprotocol not acceptable")),
@@ -150,6 +155,7 @@ struct Socket {
     endpoint: Arc<Endpoint>,
     _permit: Option<OwnedSemaphorePermit>,
     _open: OpenSocket,
+    _counted: Option<Counted>,
 }
 
 /// Whom the credential of an initialisation names.
@@ -255,6 +261,9 @@ impl Socket {
 
     /// Tells the client why the socket is closed, if there is a reason, and waits a moment until both sides are closed.
     async fn close(mut self, close: Option<Close>) {
+        if let Some(metrics) = self.endpoint.telemetry.metrics() {
+            metrics.note_socket_close(close.as_ref().map(|close| close.code));
+        }
         if let Some(Close { code, reason }) = close
             && self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_none()
         {

@@ -26,7 +26,10 @@ use super::protocol::Kind;
 use crate::{
     access::Principal,
     graphql::{Answer, Code, Delivery, Outcome, Params, Subscription},
-    http::{endpoint::Endpoint, log::log_operation},
+    http::{
+        endpoint::{Endpoint, TOO_MANY},
+        log::log_operation,
+    },
 };
 
 /// What the operations of a socket have in common. A clone is the same.
@@ -144,7 +147,7 @@ impl Operations {
         if request.is_subscription() {
             drop(executing);
             let (time, max_time) = (endpoint.request_timeout, endpoint.events.max_subscription_time);
-            return match endpoint.schema.subscribe(request, None, time, max_time).await {
+            return match endpoint.schema.subscribe(request, None, time, max_time, "websocket").await {
                 Ok(subscription) => Begun::Subscribed(subscription),
                 Err(answer) => Begun::Refused(self.answered(&answer)),
             };
@@ -153,7 +156,8 @@ impl Operations {
         let answer = if let Ok(_permit) = endpoint.permits.try_acquire() {
             endpoint.schema.run(request, endpoint.deadline()).await
         } else {
-            Answer::of(Code::Unavailable, "the server has as many requests as it can work on; try again in a moment")
+            endpoint.note_refused(Some("max_requests"));
+            Answer::of(Code::Unavailable, TOO_MANY)
         };
         log_operation(&endpoint.measured(std::slice::from_ref(&answer), &principal), start.elapsed());
         Begun::Answered(self.answered(&answer), executing)

@@ -1,0 +1,48 @@
+use std::{fmt, str::FromStr};
+
+use sha2::{Digest as _, Sha256};
+
+/// What tells a document from others: the SHA-256 of its text. As text it has 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DocumentId([u8; 32]);
+
+impl DocumentId {
+    /// The id of the document with this text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// The first eight digits, as the log has them.
+    #[must_use]
+    pub fn short(&self) -> String {
+        format!("{self:.8}")
+    }
+}
+
+impl FromStr for DocumentId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits: Option<Vec<u8>> = text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+        let digits = digits.filter(|digits| digits.len() == 64).ok_or(())?;
+        Ok(Self(std::array::from_fn(|byte| digits[2 * byte] << 4 | digits[2 * byte + 1])))
+    }
+}
+
+/// With a precision, so many digits of it.
+impl fmt::Display for DocumentId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]);
+        digits
+            .take(formatter.precision().unwrap_or(64))
+            .try_for_each(|digit| fmt::Write::write_char(formatter, digit.into()))
+    }
+}
+
+impl fmt::Debug for DocumentId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}

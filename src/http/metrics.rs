@@ -1,0 +1,55 @@
+//! The metrics, for Prometheus. They have a listener of their own, so nobody is asked who they are.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+
+use super::{
+    host::Hosts,
+    layers::{compression, misdirected},
+};
+use crate::{access::Access, config::ListenAddress, db::Db, graphql::Schema, telemetry::exposition};
+
+/// What metrics are about.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    pub db: Db,
+    pub schema: Schema,
+    pub access: Access,
+}
+
+/// `GET /metrics`, for a listener at this address.
+pub fn router(observed: Sources, listen: &ListenAddress) -> Router {
+    let hosts = Hosts::new(listen, &[]);
+    Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(observed)
+        .layer((from_fn_with_state(hosts, check_host), compression()))
+}
+
+/// Pages on the web must not read them by a name of their own.
+async fn check_host(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    match misdirected(&hosts, &request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    }
+}
+
+async fn metrics(State(Sources { db, schema, access }): State<Sources>, headers: HeaderMap) -> Response {
+    db.tell_state();
+    schema.tell_state();
+    access.tell_state();
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    match db.telemetry().metrics().map(|metrics| exposition(metrics, accept)) {
+        Some(Ok((content_type, text))) => ([(CONTENT_TYPE, content_type)], text).into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}

@@ -1,0 +1,26 @@
+//! Metrics as Prometheus reads them.
+
+use std::fmt;
+
+use prometheus_client::encoding::{prometheus_text, text};
+
+use super::Metrics;
+
+/// The media type of `OpenMetrics`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text of all metrics, with its media type: `OpenMetrics` for those who accept it, otherwise the older format of
+/// Prometheus, which `promtool` checks.
+///
+/// # Errors
+///
+/// None: a text can always be written to.
+pub fn exposition(metrics: &Metrics, accept: &str) -> Result<(&'static str, String), fmt::Error> {
+    let mut exposition = String::new();
+    if accept.contains("application/openmetrics-text") {
+        text::encode(&mut exposition, metrics.registry())?;
+        return Ok((OPEN_METRICS, exposition));
+    }
+    prometheus_text::encode(&mut exposition, metrics.registry())?;
+    Ok((prometheus_text::CONTENT_TYPE, exposition))
+}
