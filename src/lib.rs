@@ -21,6 +21,9 @@ pub mod telemetry;
 /// What was committed, for those who listen.
 pub mod events;
 
+/// Requests to other servers.
+mod http_client;
+
 /// One request.
 pub mod http;
 

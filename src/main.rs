@@ -82,9 +82,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
-            let db = connect(&config.database, Telemetry::new(&config.telemetry)).await?;
+            let db = connect(&config.database, Telemetry::new(&config.telemetry)?).await?;
+            let telemetry = db.telemetry().clone();
             hero_teams::serve::<HeroTeams>(db.clone(), &config).await?;
-            close(db, &config).await
+            close(db, &config).await?;
+            telemetry.stop().await;
+            Ok(())
         }
         Some(Command::Migrate) => {
             let db = migrated(&config.database).await?;

@@ -10,6 +10,7 @@ use hero_teams::{
     db::Db,
     log::{self, Log},
     store,
+    telemetry::Telemetry,
 };
 
 #[tokio::main]
@@ -18,7 +19,10 @@ async fn main() -> anyhow::Result<()> {
     let command = Config::command().mut_arg("database_url", |url| url.default_value("sqlite://missions.db"));
     let config = Config::read(command).unwrap_or_else(|error| error.exit());
     log::init(&Log::start()?, &config.log, config.database.log_sql);
-    let db = Db::connect(&config.database.store(store::migrations::<schema::Missions>())).await?;
+    let db = Db::connect(
+        &config.database.store(store::migrations::<schema::Missions>(), Telemetry::new(&config.telemetry)?),
+    )
+    .await?;
     hero_teams::serve::<schema::Missions>(db.clone(), &config).await?;
     Ok(db.close().await?)
 }

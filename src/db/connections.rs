@@ -122,7 +122,9 @@ impl Connections {
         loop {
             let mut lease = self.lease(&self.pool, Claim::First, None).await?;
             let Some(isolation) = isolation else { return Ok(begun(lease)) };
-            match self.meter.until_deadline(lease.connection()?.begin(run_on, isolation)).await? {
+            let target = Arc::clone(lease.target());
+            let begun_now = self.meter.until_deadline(lease.connection()?.begin(run_on, isolation));
+            match self.meter.told("BEGIN", &target, begun_now).await? {
                 // Nothing has been done in it.
                 Err(_) if lease.is_outdated() && std::mem::take(&mut may_repeat) => {}
                 result => return result.map(|()| begun(lease)),
@@ -200,7 +202,7 @@ impl Connections {
             let (permit, mut lease) = self.permit(pool, &statement.sql).await?;
             let connection = lease.connection()?;
             let start = connection.taken;
-            let run = reading(self.get_database_backend(), RunOn::Caller, start);
+            let run = reading(pool, RunOn::Caller, start);
             let result = self.meter.query_all(connection, run, statement).await;
             let is_outdated = lease.is_outdated();
             drop((permit, lease));
@@ -242,6 +244,7 @@ impl Transaction {
         }
         let mut lease = self.lease.into_inner();
         let end = self.meter.deadline_and(lease.commit_timeout());
+        let target = Arc::clone(lease.target());
         let connection = lease.connection()?;
         let commit = async {
             if self.is_told {
@@ -251,7 +254,7 @@ impl Transaction {
                 connection.commit(self.run_on.without_deadline()).await
             }
         };
-        let committed = timeout_at(end, commit).await;
+        let committed = timeout_at(end, self.meter.told("COMMIT", &target, commit)).await;
         committed.unwrap_or_else(|_| {
             lease.abandon();
             Err(unanswered_commit("it took too long"))
@@ -260,7 +263,7 @@ impl Transaction {
 
     fn run(&self, lease: &PooledConnection) -> Run {
         let interrupt = if self.is_implicit { lease.interrupt() } else { None };
-        Run { backend: self.backend, on: self.run_on, start: Instant::now(), interrupt }
+        Run { target: Arc::clone(lease.target()), on: self.run_on, start: Instant::now(), interrupt }
     }
 
     /// What a statement gives. When the connection to one that commits itself has ended, it may have done so.
@@ -292,7 +295,7 @@ impl ConnectionTrait for Connections {
         let (_permit, mut lease) = self.permit(&self.pool, &statement.sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        let run = reading(self.get_database_backend(), RunOn::BlockingPool, start);
+        let run = reading(&self.pool, RunOn::BlockingPool, start);
         self.meter.execute(connection, run, statement).await
     }
 
@@ -300,8 +303,9 @@ impl ConnectionTrait for Connections {
         let (_permit, mut lease) = self.permit(&self.pool, sql).await?;
         let connection = lease.connection()?;
         let start = connection.taken;
-        let run = reading(self.get_database_backend(), RunOn::BlockingPool, start);
-        self.meter.run(sql, run, connection.execute_unprepared(RunOn::BlockingPool, sql.into())).await
+        let run = reading(&self.pool, RunOn::BlockingPool, start);
+        let sql: Arc<str> = sql.into();
+        self.meter.run(&sql, run, connection.execute_unprepared(RunOn::BlockingPool, Arc::clone(&sql)), |_| 0).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -328,8 +332,8 @@ impl ConnectionTrait for Connections {
 }
 
 /// How a statement runs that the deadline cuts off.
-fn reading(backend: DbBackend, on: RunOn, start: Instant) -> Run {
-    Run { backend, on, start, interrupt: None }
+fn reading(pool: &Pool, on: RunOn, start: Instant) -> Run {
+    Run { target: Arc::clone(pool.target()), on, start, interrupt: None }
 }
 
 #[async_trait]
@@ -347,8 +351,9 @@ impl ConnectionTrait for Transaction {
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut lease = self.lease.lock().await;
         let run = self.run(&lease);
-        let executed = lease.connection()?.execute_unprepared(self.run_on, sql.into());
-        self.ended(self.meter.run(sql, run, executed).await)
+        let sql: Arc<str> = sql.into();
+        let executed = lease.connection()?.execute_unprepared(self.run_on, Arc::clone(&sql));
+        self.ended(self.meter.run(&sql, run, executed, |_| 0).await)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {

@@ -119,9 +119,47 @@ impl Connector {
         }
     }
 
+    /// What is told of the database to those who watch.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Sqlite(file) => {
+                Target { backend: DbBackend::Sqlite, namespace: file.name(), address: String::new(), port: 0 }
+            }
+            Self::Postgres(postgres) => {
+                let host = &postgres.hosts[0];
+                Target {
+                    backend: DbBackend::Postgres,
+                    namespace: host.get_database().unwrap_or(host.get_username()).to_owned(),
+                    address: host
+                        .get_socket()
+                        .map_or_else(|| host.get_host().to_owned(), |socket| socket.display().to_string()),
+                    port: host.get_port(),
+                }
+            }
+        }
+    }
+
     /// Whether a pooler is between the server and PostgreSQL.
     pub fn is_pooled(&self) -> bool {
         matches!(self, Self::Postgres(postgres) if postgres.is_pooled)
+    }
+}
+
+/// A database, as those who watch know it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub backend: DbBackend,
+    /// The name of the database, or of the file.
+    pub namespace: String,
+    /// The first host, or its folder of sockets; empty on SQLite.
+    pub address: String,
+    pub port: u16,
+}
+
+impl Target {
+    /// The name of the system (semantic conventions of OpenTelemetry, `db.system.name`).
+    pub fn system_name(&self) -> &'static str {
+        if self.backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" }
     }
 }
 

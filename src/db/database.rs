@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Connections, DatabaseUrl, Migrations, PostgresUrl, StoreError, Transaction, Usage, Written,
+    Connections, DatabaseUrl, Migrations, PostgresUrl, Ran, StoreError, Transaction, Usage, Written,
     connector::Connector,
     file::File,
     pool::Pool,
@@ -215,6 +215,17 @@ impl Db {
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.shared.telemetry
+    }
+
+    /// The statements that the request has run, those that took the longest first, if a slow operation is reported.
+    #[must_use]
+    pub fn ran(&self) -> Vec<Ran> {
+        self.meter().ran()
+    }
+
+    /// Has the statements of the request end with a comment from now on.
+    pub fn comment(&self, comment: &Arc<str>) {
+        self.meter().comment(comment);
     }
 
     /// Brings the metrics of connections and replicas up to date.

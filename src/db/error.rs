@@ -65,6 +65,22 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Its kind, in one word, for those who watch.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict(_) => "conflict",
+            Self::Timeout => "timeout",
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy(_) => "busy",
+            Self::Unanswered(_) => "unanswered",
+            Self::Database(_) => "database",
+        }
+    }
+}
+
 impl Error for StoreError {}
 
 /// For the log and for those who start the program. Clients are told less.

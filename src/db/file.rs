@@ -188,6 +188,11 @@ impl File {
         Ok(Self { path, mode: url.mode, state: Mutex::default(), is_read_only })
     }
 
+    /// The name of the file, without its folders.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Whether it could not be opened to be written.
     pub fn is_read_only(&self) -> bool {
         self.is_read_only.load(Relaxed)

@@ -8,6 +8,7 @@ mod connections;
 mod connector;
 mod database;
 mod error;
+mod explain;
 mod file;
 mod migrate;
 mod pool;
@@ -29,7 +30,7 @@ pub use self::{
     error::{SERIALIZATION_FAILURE, StoreError},
     migrate::{Migrations, SCHEMA_COMPAT},
     replica::Written,
-    statement_meter::Usage,
+    statement_meter::{Ran, Usage},
     url::{DatabaseUrl, PostgresUrl},
     write::{UnitOfWork, WriterTurn},
 };

@@ -5,13 +5,13 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value, sea_query::ArrayType};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -20,12 +20,13 @@ use tokio::{
 use super::{
     claim::{Claim, LongStatements},
     connection::Connection,
+    connector::Target,
     error::{code_of_cancelled, deadline_exceeded, response_code, unanswered_commit},
     pool::Interrupt,
     sqlite::RunOn,
     summary::Summary,
 };
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, Ended, KeyValue, Span, SpanKind, Telemetry, began};
 
 /// What the statements of one request have in common.
 #[derive(Default)]
@@ -45,12 +46,41 @@ pub struct StatementMeter {
     written: AtomicU64,
     observer: Option<Arc<Observer>>,
     telemetry: Telemetry,
+    /// Whether it is kept what has run, for a report of a slow operation.
+    is_kept: bool,
+    ran: Mutex<Vec<Ran>>,
+    /// What SQL statements end with.
+    comment: OnceLock<Arc<str>>,
 }
+
+/// Statements with the same text that a request has run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    pub sql: Arc<str>,
+    /// The types of its values on PostgreSQL, where its plan may be asked for.
+    pub types: Vec<&'static str>,
+    pub number: u32,
+    /// Their time, together.
+    pub time: Duration,
+    /// The rows that the database has answered with, or has changed, together.
+    pub rows: u64,
+}
+
+impl Ran {
+    /// What the statements do, in two words.
+    #[must_use]
+    pub fn summary(&self) -> Summary<'_> {
+        Summary::of(&self.sql)
+    }
+}
+
+/// The greatest number of texts that are kept. What further ones take is added to the last one.
+const MAX_RAN: usize = 50;
 
 /// How a statement runs.
 #[derive(Debug)]
 pub struct Run {
-    pub backend: DbBackend,
+    pub target: Arc<Target>,
     pub on: RunOn,
     pub start: Instant,
     /// What interrupts it at the deadline, when it commits itself: its answer is the only one that tells what is
@@ -90,6 +120,7 @@ impl StatementMeter {
         Self {
             deadline: Some(deadline),
             permits,
+            is_kept: self.telemetry.slow().is_some(),
             slow: self.slow,
             long: Arc::clone(&self.long),
             observer: self.observer.clone(),
@@ -153,21 +184,34 @@ impl StatementMeter {
     /// Runs a statement.
     pub async fn run<T>(
         &self,
-        sql: &str,
+        sql: &Arc<str>,
         run: Run,
         statement: impl Future<Output = Result<T, DbErr>>,
+        rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
-        let Run { backend, start, interrupt, .. } = run;
+        self.run_with(sql, Vec::new(), run, statement, rows).await
+    }
+
+    async fn run_with<T>(
+        &self,
+        sql: &Arc<str>,
+        types: Vec<&'static str>,
+        run: Run,
+        statement: impl Future<Output = Result<T, DbErr>>,
+        rows: impl FnOnce(&T) -> u64,
+    ) -> Result<T, DbErr> {
+        let Run { target, start, interrupt, .. } = run;
         if self.deadline.is_some_and(|deadline| deadline <= start) {
             return Err(deadline_exceeded());
         }
-        let mut running = Running { meter: self, sql, backend, start, is_answered: false, error: None };
+        let told = Told::begin(&self.telemetry, sql, &target, start);
+        let mut running = Running { meter: self, sql, told, start, rows: 0, types };
         let result = match interrupt {
             None => self.until_deadline(statement).await.flatten(),
             Some(interrupt) => self.until_answered(interrupt, statement).await,
         };
-        running.is_answered = true;
-        running.error = result.as_ref().err().and_then(|error| response_code(error, backend));
+        running.told.answered(&result);
+        running.rows = result.as_ref().map_or(0, rows);
         result
     }
 
@@ -217,9 +261,10 @@ impl StatementMeter {
         statement: Statement,
     ) -> Result<ExecResult, DbErr> {
         self.observe(&statement);
+        let types = self.types(&statement);
         let sql: Arc<str> = statement.sql.into();
-        let executed = connection.execute(run.on, Arc::clone(&sql), statement.values);
-        self.run(&sql, run, executed).await
+        let executed = connection.execute(run.on, self.commented(&sql), statement.values);
+        self.run_with(&sql, types, run, executed, ExecResult::rows_affected).await
     }
 
     pub async fn query_all(
@@ -229,9 +274,79 @@ impl StatementMeter {
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         self.observe(&statement);
+        let types = self.types(&statement);
         let sql: Arc<str> = statement.sql.into();
-        let queried = connection.query_all(run.on, Arc::clone(&sql), statement.values);
-        self.run(&sql, run, queried).await
+        let queried = connection.query_all(run.on, self.commented(&sql), statement.values);
+        self.run_with(&sql, types, run, queried, |rows: &Vec<_>| rows.len() as u64).await
+    }
+
+    /// Tells those who watch of something that is no statement of its own, such as a COMMIT.
+    pub async fn told<T>(
+        &self,
+        sql: &str,
+        target: &Target,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let mut told = Told::begin(&self.telemetry, sql, target, Instant::now());
+        let result = work.await;
+        told.answered(&result);
+        result
+    }
+
+    /// Has the SQL statements end with a comment from now on.
+    pub fn comment(&self, comment: &Arc<str>) {
+        // It is said once.
+        let _ = self.comment.set(Arc::clone(comment));
+    }
+
+    /// The text of a statement as it is sent.
+    fn commented(&self, sql: &Arc<str>) -> Arc<str> {
+        match self.comment.get() {
+            Some(comment) => format!("{sql} {comment}").into(),
+            None => Arc::clone(sql),
+        }
+    }
+
+    /// The types of the values of a statement, if its plan may be asked for.
+    fn types(&self, statement: &Statement) -> Vec<&'static str> {
+        let values = statement.values.iter().filter(|_| self.is_kept && self.telemetry.settings().explain_slow);
+        values.flat_map(|values| &values.0).map(type_of).collect()
+    }
+
+    fn keep(&self, new: Ran) {
+        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = ran.len() < MAX_RAN;
+        let same = ran.iter().position(|other| other.sql == new.sql);
+        match same.or((!has_room).then_some(MAX_RAN - 1)) {
+            Some(index) => {
+                ran[index].number += 1;
+                ran[index].time += new.time;
+                ran[index].rows += new.rows;
+            }
+            None => ran.push(new),
+        }
+    }
+
+    /// What has run, the text that took the longest first.
+    pub fn ran(&self) -> Vec<Ran> {
+        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ran.sort_by_key(|ran| std::cmp::Reverse(ran.time));
+        ran
+    }
+}
+
+/// The name of the type of a value on PostgreSQL.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "boolean",
+        Value::Int(_) => "integer",
+        Value::BigInt(_) | Value::BigUnsigned(_) | Value::Unsigned(_) => "bigint",
+        Value::Double(_) => "double precision",
+        Value::Json(_) => "json",
+        Value::Array(ArrayType::BigInt, _) => "bigint[]",
+        Value::Array(ArrayType::Int, _) => "integer[]",
+        Value::Array(..) => "text[]",
+        _ => "text",
     }
 }
 
@@ -251,49 +366,106 @@ impl fmt::Debug for StatementMeter {
 /// A statement while it runs. It counts also when it fails, when its time is over, and when its client goes away.
 struct Running<'a> {
     meter: &'a StatementMeter,
+    sql: &'a Arc<str>,
+    told: Told<'a>,
+    start: Instant,
+    rows: u64,
+    /// The types of its values, where its plan may be asked for.
+    types: Vec<&'static str>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let Self { meter, sql, start, rows, .. } = self;
+        let time = start.elapsed();
+        meter.statements.fetch_add(1, Ordering::Relaxed);
+        meter.long.note(sql, time);
+        meter.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if meter.is_kept {
+            meter.keep(Ran {
+                sql: Arc::clone(sql),
+                types: std::mem::take(&mut self.types),
+                time,
+                rows: *rows,
+                number: 1,
+            });
+        }
+        // The log has a setting of its own for this (`--log-sql`).
+        tracing::debug!(target: "hero_teams::sql", sql = &***sql, milliseconds = time.as_secs_f64() * 1_000.0);
+        if meter.slow.is_some_and(|slow| slow <= time) {
+            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(milliseconds, sql = &***sql, "a slow statement");
+        }
+    }
+}
+
+/// What is told of a statement to those who watch, when it has ended in whatever way.
+struct Told<'a> {
+    telemetry: &'a Telemetry,
     sql: &'a str,
-    backend: DbBackend,
+    target: &'a Target,
+    /// The span that it belongs to, if that is recorded.
+    parent: Option<Span>,
     start: Instant,
     is_answered: bool,
     /// The code of the error in its answer.
     error: Option<String>,
 }
 
-impl Running<'_> {
-    /// Tells those who watch.
-    fn tell(&mut self, time: Duration) {
-        let Some(metrics) = self.meter.telemetry.metrics() else { return };
-        let Summary { operation, table } = Summary::of(self.sql);
-        // Nobody waits for what was cut off.
-        let cut_off = || (!self.is_answered).then(|| code_of_cancelled(self.backend));
-        let statement = telemetry::Statement {
-            db_system_name: system_name(self.backend),
-            db_operation_name: operation,
-            db_collection_name: table.to_owned(),
-            db_response_status_code: self.error.take().or_else(cut_off),
-        };
-        metrics.note_statement(&statement, time);
+impl<'a> Told<'a> {
+    fn begin(telemetry: &'a Telemetry, sql: &'a str, target: &'a Target, start: Instant) -> Self {
+        let parent = telemetry.recorded().map(|(_, span)| span);
+        Self { telemetry, sql, target, parent, start, is_answered: false, error: None }
+    }
+
+    fn answered<T>(&mut self, result: &Result<T, DbErr>) {
+        self.is_answered = true;
+        self.error = result.as_ref().err().and_then(|error| response_code(error, self.target.backend));
+    }
+
+    fn span(&self, summary: Summary<'_>, code: Option<&String>) -> Ended {
+        let Target { namespace, address, port, .. } = self.target;
+        let mut attributes = vec![
+            KeyValue::new("db.system.name", self.target.system_name()),
+            KeyValue::new("db.namespace", namespace.clone()),
+            KeyValue::new("db.operation.name", summary.operation),
+            KeyValue::new("db.query.summary", summary.to_string()),
+            KeyValue::new("db.query.text", self.sql.to_owned()),
+        ];
+        if !summary.table.is_empty() {
+            attributes.push(KeyValue::new("db.collection.name", summary.table.to_owned()));
+        }
+        if !address.is_empty() {
+            attributes.push(KeyValue::new("server.address", address.clone()));
+            attributes.push(KeyValue::new("server.port", i64::from(*port)));
+        }
+        attributes.extend(code.map(|code| KeyValue::new("db.response.status_code", code.clone())));
+        let is_remote = self.target.backend == DbBackend::Postgres;
+        let kind = if is_remote { SpanKind::Client } else { SpanKind::Internal };
+        Ended { name: summary.to_string(), kind, start: began(self.start), attributes, error: code.cloned() }
     }
 }
 
-/// The name of a database (semantic conventions, `db.system.name`).
-fn system_name(backend: DbBackend) -> &'static str {
-    if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" }
-}
-
-impl Drop for Running<'_> {
+impl Drop for Told<'_> {
     fn drop(&mut self) {
-        let time = self.start.elapsed();
-        self.tell(time);
-        let Self { meter, sql, .. } = self;
-        meter.statements.fetch_add(1, Ordering::Relaxed);
-        meter.long.note(sql, time);
-        meter.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        // The log has a setting of its own for this (`--log-sql`).
-        tracing::debug!(target: "hero_teams::sql", sql, milliseconds = time.as_secs_f64() * 1_000.0);
-        if meter.slow.is_some_and(|slow| slow <= time) {
-            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(milliseconds, sql, "a slow statement");
+        let recorded = self.telemetry.tracer().zip(self.parent.as_ref());
+        if self.telemetry.metrics().is_none() && recorded.is_none() {
+            return;
+        }
+        let summary = Summary::of(self.sql);
+        // Nobody waits for what was cut off.
+        let code = if self.is_answered { self.error.take() } else { Some(code_of_cancelled(self.target.backend)) };
+        if let Some((tracer, parent)) = recorded {
+            tracer.record(parent, self.span(summary, code.as_ref()));
+        }
+        if let Some(metrics) = self.telemetry.metrics() {
+            let statement = telemetry::Statement {
+                db_system_name: self.target.system_name(),
+                db_operation_name: summary.operation,
+                db_collection_name: summary.table.to_owned(),
+                db_response_status_code: code,
+            };
+            metrics.note_statement(&statement, self.start.elapsed());
         }
     }
 }

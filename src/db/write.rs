@@ -1,6 +1,7 @@
 //! Transactions: what is written together or not at all, and whose turn it is.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +19,7 @@ use tracing::Instrument as _;
 use super::{
     Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn,
 };
+use crate::telemetry::{KeyValue, carried};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
 pub trait UnitOfWork: Send + Sync + 'static {
@@ -76,7 +78,7 @@ impl Db {
         }
         let db = self.clone();
         let attempts = async move { db.written(db.attempts(&work, RunOn::BlockingPool).await) };
-        tokio::spawn(attempts.in_current_span()).await?
+        tokio::spawn(self.carried(attempts.in_current_span())).await?
     }
 
     /// Runs `work` when those that were here before it have come to their end.
@@ -93,7 +95,7 @@ impl Db {
             }
         };
         // If the thread should have gone, the job goes with its sender, which the wait for the result tells.
-        let _ = queue.send(Box::pin(job.in_current_span()));
+        let _ = queue.send(self.carried(job.in_current_span()));
         let waited = timeout(self.write.acquire_timeout(), self.meter().until_deadline(&mut result)).await;
         let result = match waited.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)).flatten() {
             Ok(result) => result,
@@ -105,6 +107,14 @@ impl Db {
             },
         };
         result.unwrap_or_else(|_| Err(StoreError::Database(DbErr::Custom("the write gave no result".to_owned()))))
+    }
+
+    /// The same work with the span that runs, wherever it runs.
+    fn carried<T: Send>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = T> + Send>> {
+        if self.telemetry().tracer().is_some() { Box::pin(carried(work)) } else { Box::pin(work) }
     }
 
     async fn attempts<W: UnitOfWork>(&self, work: &W, run_on: RunOn) -> Result<W::Output, StoreError> {
@@ -164,6 +174,9 @@ impl Db {
             } else {
                 metrics.conflicts.inc();
             }
+        }
+        if let Some((_, span)) = self.telemetry().recorded().filter(|_| may) {
+            span.event("retry", vec![KeyValue::new("db.response.status_code", sqlstate)]);
         }
         may
     }

@@ -16,9 +16,10 @@ use super::{
     cost::{Cost, CostReport},
     definition::Definition,
     document::{self, Document, Documents, Nulls, Operation, RootFields},
-    error::{ApiError, Code, code, shortened, tell_written},
+    error::{ApiError, Code, shortened, tell_written},
     introspection,
     loaders::Loaders,
+    observe::Explained,
     request::{Answer, Outcome, Params, RequestedOperation, Timing},
     subscription::Feeds,
     types, variables,
@@ -29,7 +30,7 @@ use crate::{
     db::{Db, Written},
     events::Events,
     schema::{Api, Entity},
-    telemetry::{self, Metrics, OperationSeries, Taken},
+    telemetry::{OperationSeries, Taken},
 };
 
 type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
@@ -49,6 +50,7 @@ pub struct Schema {
     introspection: Introspection,
     events: Option<Events>,
     pub(super) feeds: Feeds,
+    pub(super) explained: Arc<Explained>,
 }
 
 impl Schema {
@@ -83,6 +85,7 @@ impl Schema {
             introspection: settings.introspection(),
             events: None,
             feeds: Feeds::default(),
+            explained: Arc::default(),
         })
     }
 
@@ -168,17 +171,16 @@ impl Schema {
         is_read_only: bool,
     ) -> Result<CheckedRequest, Box<Answer>> {
         let start = Instant::now();
-        let metrics = self.db.telemetry().metrics();
-        let name = metrics.and_then(|_| params.operation_name.clone());
+        let telemetry = self.db.telemetry();
+        let name = telemetry.metrics().and_then(|_| params.operation_name.clone());
         self.checked(start, params, principal, is_read_only).map_err(|mut answer| {
             answer.timing.check = start.elapsed();
-            if let Some(metrics) = metrics {
-                let series = match &answer.operation {
-                    Some(operation) => metrics.operation(operation.ty, operation.name.as_deref()),
-                    None => metrics.unknown_operation(name.as_deref()),
-                };
-                note(metrics, &series, &answer);
-            }
+            let series = match &answer.operation {
+                Some(operation) => telemetry.series(operation.ty, operation.name.as_deref()),
+                None => telemetry.unknown_series(name.as_deref()),
+            };
+            self.note(series.as_ref(), &answer);
+            self.record_refused(&answer);
             answer
         })
     }
@@ -253,6 +255,7 @@ impl Schema {
         };
         Ok(Prepared {
             estimated_rows,
+            comment: operation.comment.clone(),
             fields,
             introspected,
             execution: Execution { scopes: principal.scopes, executable, variables, nulls: Arc::new(nulls) },
@@ -297,23 +300,22 @@ impl Schema {
     pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
         let CheckedRequest { requested, series, start, check, .. } = &request;
         let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
-        let executed = self.executed(request, deadline).await;
+        let span = self.begin_span(&request);
+        let executing = self.executed(request, deadline);
+        let executed = match &span {
+            Some(span) => span.scope(executing).await,
+            None => executing.await,
+        };
         let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
-        let answer = Answer { operation: Some(requested), timing, ..executed };
+        let answer = Answer { operation: Some(requested), timing, span, ..executed };
         self.note(series.as_deref(), &answer);
+        self.end_span(&answer);
         answer
     }
 
-    /// Notes an answer for those who watch.
-    pub(super) fn note(&self, series: Option<&OperationSeries>, answer: &Answer) {
-        if let (Some(metrics), Some(series)) = (self.db.telemetry().metrics(), series) {
-            note(metrics, series, answer);
-        }
-    }
-
     async fn executed(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { requested, document, prepared, after, cost, .. } = request;
-        let Prepared { estimated_rows, mut fields, introspected: mut values, execution } = prepared;
+        let CheckedRequest { requested, start, check, document, prepared, after, cost, .. } = request;
+        let Prepared { estimated_rows, comment, mut fields, introspected: mut values, execution } = prepared;
         let ty = requested.ty;
         if ty == OperationType::Subscription {
             let message = "a subscription is answered over WebSocket (graphql-transport-ws) or as text/event-stream, \
@@ -336,6 +338,9 @@ impl Schema {
         } else {
             self.db.for_request(deadline)
         };
+        if let Some(comment) = &comment {
+            db.comment(comment);
+        }
         if has_fields {
             for response in self.responses(execution, &db, Occasion::None, Arc::clone(&bounds)).await {
                 if let Value::Object(executed) = response.data {
@@ -354,7 +359,10 @@ impl Schema {
         let (rows, bytes) = bounds.taken();
         let taken = Taken { rows, rows_estimated: estimated_rows, bytes };
         let written = db.written_by_request();
-        Answer { outcome, errors, usage, taken, written, cost, ..Answer::refused(Vec::new()) }
+        let timing = Timing { check, ..Timing::default() };
+        let answer = Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::refused(Vec::new()) };
+        self.report_slow(&requested, start.elapsed(), &answer, &db);
+        answer
     }
 
     /// Executes an operation, and gives what async-graphql makes of it.
@@ -369,7 +377,7 @@ impl Schema {
         let is_subscription = !matches!(occasion, Occasion::None);
         let context = RequestContext {
             entities: self.entities,
-            loaders: Loaders::new(db),
+            loaders: Loaders::new(db, self.entities),
             nulls,
             bounds,
             db: db.clone(),
@@ -416,6 +424,8 @@ impl CheckedRequest {
 #[derive(Clone)]
 pub(super) struct Prepared {
     estimated_rows: u64,
+    /// What its SQL statements end with.
+    comment: Option<Arc<str>>,
     fields: RootFields,
     /// The fields that ask for the schema.
     introspected: IndexMap<Name, Value>,
@@ -445,19 +455,6 @@ fn written<A: Api>(executor: &Executor<A>) -> String {
 fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>> {
     Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), SubscriptionRoot::default())
         .override_output_type_description::<ID>("The identity of an object among all objects. It is sent as a string.")
-}
-
-fn note(metrics: &Metrics, series: &OperationSeries, answer: &Answer) {
-    let outcome = match &answer.outcome {
-        Outcome::Executed(_) if answer.errors.is_empty() => telemetry::Outcome::Ok,
-        Outcome::Executed(_) => telemetry::Outcome::Partial,
-        _ => telemetry::Outcome::Refused,
-    };
-    series.note(outcome, answer.timing.check + answer.timing.execution);
-    if let (Outcome::Executed(_), Some(operation)) = (&answer.outcome, &answer.operation) {
-        metrics.note_taken(operation.ty, answer.taken, answer.usage.statements);
-    }
-    answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
 }
 
 /// The errors of an answer, as they are sent.

@@ -18,6 +18,7 @@ use crate::{
     db::{Db, StoreError},
     schema::{Entity, Relation},
     store::{self, Count, CountQuery, ListQuery, Page, Row},
+    telemetry::{Parent, SpanKind},
 };
 
 /// The greatest number of keys in one batch. They are one parameter, so this bounds only the memory that a batch takes.
@@ -45,6 +46,18 @@ impl Source {
         match self {
             Self::All(entity) => entity,
             Self::Related(relation) => relation.to,
+        }
+    }
+
+    /// The field, as a schema coordinate, or the object type for a list of all objects.
+    fn coordinate(self, entities: &[&Entity]) -> String {
+        match self {
+            Self::All(entity) => entity.name.to_owned(),
+            Self::Related(relation) => {
+                let table = relation.link.from.to_string();
+                let from = entities.iter().find(|entity| entity.table() == table).map_or(&*table, |entity| entity.name);
+                format!("{from}.{}", relation.field)
+            }
         }
     }
 }
@@ -104,6 +117,7 @@ impl<Q: PartialEq> ListKey<Q> {
 /// made when it is first asked.
 pub struct Loaders {
     db: Db,
+    entities: &'static [&'static Entity],
     rows: OnceLock<RowLoader>,
     pages: OnceLock<PageLoader>,
     counts: OnceLock<CountLoader>,
@@ -112,8 +126,8 @@ pub struct Loaders {
 impl Loaders {
     /// The loaders of a new request.
     #[must_use]
-    pub fn new(db: &Db) -> Self {
-        Self { db: db.clone(), rows: OnceLock::new(), pages: OnceLock::new(), counts: OnceLock::new() }
+    pub fn new(db: &Db, entities: &'static [&'static Entity]) -> Self {
+        Self { db: db.clone(), entities, rows: OnceLock::new(), pages: OnceLock::new(), counts: OnceLock::new() }
     }
 
     /// A row by its key; none when it does not exist.
@@ -122,7 +136,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn row(&self, entity: &'static Entity, key: i64) -> Loaded<Option<Row>> {
-        let loader = self.rows.get_or_init(|| loader(&self.db));
+        let loader = self.rows.get_or_init(|| loader(self));
         loader.try_load(RowKey { entity, key }).await.unwrap_or_else(no_entry)
     }
 
@@ -132,7 +146,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn rows(&self, entity: &'static Entity, keys: impl Iterator<Item = i64>) -> Loaded<Vec<Option<Row>>> {
-        let loader = self.rows.get_or_init(|| loader(&self.db));
+        let loader = self.rows.get_or_init(|| loader(self));
         load_keys(loader, keys.map(|key| RowKey { entity, key }).collect()).await
     }
 
@@ -142,7 +156,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn pages(&self, source: Source, parents: Vec<i64>, query: Arc<ListQuery>) -> Loaded<Vec<Arc<Page>>> {
-        load_many(self.pages.get_or_init(|| loader(&self.db)), source, parents, query).await
+        load_many(self.pages.get_or_init(|| loader(self)), source, parents, query).await
     }
 
     /// The numbers of rows in the lists of many parents.
@@ -151,7 +165,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn counts(&self, source: Source, parents: Vec<i64>, query: Arc<CountQuery>) -> Loaded<Vec<Count>> {
-        load_many(self.counts.get_or_init(|| loader(&self.db)), source, parents, query).await
+        load_many(self.counts.get_or_init(|| loader(self)), source, parents, query).await
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
@@ -168,13 +182,15 @@ impl Debug for Loaders {
     }
 }
 
-fn loader<K, T>(db: &Db) -> Loader<K, Loaded<T>, DbBatch>
+fn loader<K, T>(loaders: &Loaders) -> Loader<K, Loaded<T>, DbBatch>
 where
     K: Clone + Eq + Hash + Debug,
     T: Clone,
     DbBatch: BatchFn<K, Loaded<T>>,
 {
-    Loader::new(DbBatch(db.clone())).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(1)
+    Loader::new(DbBatch { db: loaders.db.clone(), entities: loaders.entities })
+        .with_max_batch_size(MAX_BATCH_SIZE)
+        .with_yield_count(1)
 }
 
 async fn clear<K, T>(loader: &OnceLock<Loader<K, T, DbBatch>>)
@@ -224,7 +240,11 @@ fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
 }
 
 /// Reads what the keys of a batch ask for.
-struct DbBatch(Db);
+struct DbBatch {
+    db: Db,
+    /// The entities of the schema, for the names of spans.
+    entities: &'static [&'static Entity],
+}
 
 impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
     async fn load(&mut self, keys: &[RowKey]) -> HashMap<RowKey, Loaded<Option<Row>>> {
@@ -236,7 +256,9 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
             }
         }
         let loaded = by_entity.into_iter().map(async |(entity, keys)| {
-            let rows = store::by_keys(&self.0, entity, &keys).await.map_err(ApiError::from);
+            let load = async { store::by_keys(&self.db, entity, &keys).await };
+            let name = || format!("load {}", entity.name);
+            let rows = traced(&self.db, name, keys.len(), Vec::len, load).await.map_err(ApiError::from);
             let rows = rows.map(|rows| rows.into_iter().map(|row| (row.key(), row)).collect::<HashMap<_, _>>());
             let row =
                 |key| (RowKey { entity, key }, rows.as_ref().map(|rows| rows.get(&key).cloned()).map_err(Clone::clone));
@@ -246,9 +268,37 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
     }
 }
 
+/// Loads a batch in a span of its own, if the request is recorded.
+async fn traced<T>(
+    db: &Db,
+    name: impl FnOnce() -> String,
+    keys: usize,
+    rows: impl FnOnce(&T) -> usize,
+    load: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let Some((tracer, _)) = db.telemetry().recorded() else { return load.await };
+    let span = tracer.begin(name().into(), SpanKind::Internal, Parent::Current, None);
+    let loaded = span.scope(load).await;
+    span.set("hero_teams.keys", count(keys));
+    match &loaded {
+        Ok(loaded) => span.set("hero_teams.rows", count(rows(loaded))),
+        Err(error) => span.fail(error.kind()),
+    }
+    span.end();
+    loaded
+}
+
+/// A number as spans have it.
+pub fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// What is asked of a list: a page of it, or how long it is.
 trait Question: Eq + Hash + Send + Sync {
     type Answer: Clone + Send + Default;
+
+    /// The number of rows in an answer.
+    fn rows(answer: &Self::Answer) -> usize;
 
     /// The answer for the list of each of these parents, unless it is that of an empty list.
     fn answers(
@@ -262,6 +312,10 @@ trait Question: Eq + Hash + Send + Sync {
 impl Question for ListQuery {
     type Answer = Arc<Page>;
 
+    fn rows(page: &Arc<Page>) -> usize {
+        page.rows.len()
+    }
+
     async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, Arc<Page>>, StoreError> {
         let pages = match source {
             Source::All(entity) => HashMap::from([(0, store::page(db, entity, self).await?)]),
@@ -273,6 +327,10 @@ impl Question for ListQuery {
 
 impl Question for CountQuery {
     type Answer = Count;
+
+    fn rows(_: &Count) -> usize {
+        1
+    }
 
     async fn answers(&self, db: &Db, source: Source, parents: &[i64]) -> Result<HashMap<i64, Count>, StoreError> {
         match source {
@@ -294,7 +352,11 @@ impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for DbBatch {
         }
         // Different questions run side by side, where the database is not in this very process.
         let answered = by_question.into_iter().map(async |(key, parents)| {
-            let mut answers = key.question.answers(&self.0, key.source, &parents).await.map_err(ApiError::from);
+            let load = async { key.question.answers(&self.db, key.source, &parents).await };
+            let name = || format!("load {}", key.source.coordinate(self.entities));
+            let rows = |answers: &HashMap<_, _>| answers.values().map(Q::rows).sum();
+            let answers = traced(&self.db, name, parents.len(), rows, load).await;
+            let mut answers = answers.map_err(ApiError::from);
             let answer = |parent| {
                 let answer = match &mut answers {
                     Ok(answers) => Ok(answers.remove(&parent).unwrap_or_default()),

@@ -9,6 +9,7 @@ mod error;
 mod execute;
 mod introspection;
 mod loaders;
+mod observe;
 mod persisted;
 mod request;
 mod subscription;
@@ -20,6 +21,7 @@ pub use self::{
     document::DocumentId,
     error::{Code, code},
     execute::{CheckedRequest, Schema, sdl},
+    observe::milliseconds,
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
     subscription::{Delivery, Subscription},
 };

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     db::{Usage, Written},
-    telemetry::Taken,
+    telemetry::{Span, Taken},
 };
 
 /// What a client asks for.
@@ -53,6 +53,8 @@ pub struct Answer {
     /// What else it has taken.
     pub taken: Taken,
     pub timing: Timing,
+    /// Its span, if traces are asked for.
+    pub span: Option<Span>,
     /// What it has written last, where replicas do not have it at once.
     pub written: Option<Written>,
     /// What it costs, if that is asked for.
@@ -191,6 +193,7 @@ impl Answer {
             usage: Usage::default(),
             taken: Taken::default(),
             timing: Timing::default(),
+            span: None,
             written: None,
             cost: None,
         }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::{Name, ServerError, Value};
+use async_graphql::{Name, ServerError, Value, parser::types::OperationType};
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep, sleep_until},
@@ -21,6 +21,8 @@ use super::{
     answer::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
     error::{ApiError, Code, code},
     execute::{CheckedRequest, Execution, Schema, finished},
+    loaders::count,
+    observe::attributes,
     request::{Answer, Outcome, Timing},
     types::ArgumentPath,
 };
@@ -28,7 +30,7 @@ use crate::{
     access::Scopes,
     events::{Batch, Interrupted, Listener},
     store::event::Position,
-    telemetry::Counted,
+    telemetry::{Counted, Parent, Span, SpanContext, SpanKind, type_name},
 };
 
 /// The greatest number of bytes of answers that a feed keeps for subscriptions that come to them later, and the
@@ -84,6 +86,8 @@ struct Feed {
     watch: Watch,
     /// How long the execution for a batch may take.
     time: Duration,
+    /// The span of the subscription that came first, to which those of the batches are linked.
+    origin: Option<SpanContext>,
     answered: Mutex<VecDeque<Answered>>,
 }
 
@@ -111,13 +115,20 @@ impl Schema {
     ) -> Result<Subscription, Answer> {
         let (requested, series, start, check) =
             (request.requested.clone(), request.series.clone(), request.start, request.check);
-        let opened = self.open(request, last_event_id, time).await;
+        let span = self.begin_span(&request);
+        let opening = self.open(request, last_event_id, time);
+        let opened = match &span {
+            Some(span) => span.scope(opening).await,
+            None => opening.await,
+        };
         let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
-        let described = |answer| Answer { operation: Some(requested), timing, ..answer };
+        let described = |answer| Answer { operation: Some(requested), timing, span, ..answer };
         match opened {
             Ok((feed, listener)) => {
                 let outcome = Outcome::Executed(Value::Null);
-                self.note(series.as_deref(), &described(Answer { outcome, ..Answer::refused(Vec::new()) }));
+                let answer = described(Answer { outcome, ..Answer::refused(Vec::new()) });
+                self.note(series.as_deref(), &answer);
+                self.end_span(&answer);
                 let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
                 let counted = self.db.telemetry().metrics().map(|metrics| metrics.subscription(transport));
                 Ok(Subscription { feed, listener, current: None, end, _counted: counted })
@@ -125,6 +136,7 @@ impl Schema {
             Err(answer) => {
                 let answer = described(answer);
                 self.note(series.as_deref(), &answer);
+                self.end_span(&answer);
                 Err(answer)
             }
         }
@@ -177,8 +189,9 @@ impl Schema {
         if let Some(feed) = feeds.get(&key).and_then(Weak::upgrade) {
             return feed;
         }
-        let feed =
-            Arc::new(Feed { key: key.clone(), schema: self.clone(), request, watch, time, answered: Mutex::default() });
+        let origin = self.db.telemetry().tracer().and_then(|_| Span::current()).map(|span| span.context());
+        let (schema, answered) = (self.clone(), Mutex::default());
+        let feed = Arc::new(Feed { key: key.clone(), schema, request, watch, time, origin, answered });
         feeds.insert(key, Arc::downgrade(&feed));
         feed
     }
@@ -268,8 +281,22 @@ impl Feed {
         }
     }
 
-    /// Executes the operation for a batch, until the database answers.
+    /// Executes the operation for a batch, in a trace of its own, until the database answers.
     async fn execute(&self, batch: &Batch) -> Deliveries {
+        let Some(tracer) = self.schema.db.telemetry().tracer() else { return self.deliveries(batch).await };
+        let parent = Parent::None(self.origin.clone());
+        let name = type_name(OperationType::Subscription);
+        let span = tracer.begin(name.into(), SpanKind::Internal, parent, None);
+        if span.is_recorded() {
+            attributes(&self.request.requested).into_iter().for_each(|attribute| span.set_attribute(attribute));
+        }
+        let deliveries = span.scope(self.deliveries(batch)).await;
+        span.set("hero_teams.events", count(deliveries.len()));
+        span.end();
+        deliveries
+    }
+
+    async fn deliveries(&self, batch: &Batch) -> Deliveries {
         let occurrences = loop {
             let db = self.schema.db_for_request(Instant::now() + self.time);
             match self.watch.occurrences(&db, &batch.events).await {

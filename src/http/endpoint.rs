@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -19,6 +19,7 @@ use super::{
     media_type::{MediaType, is_json},
     params::{self, Parsed},
     refusal::{refusal, unavailable},
+    server_timing::{self, SERVER_TIMING, server_timing},
     session::Session,
     websocket,
 };
@@ -76,7 +77,7 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
     }
     let headers = request.headers();
     let media_type = MediaType::accepted(headers).ok_or_else(not_acceptable)?;
-    let client = endpoint.client(media_type, headers).await?;
+    let client = endpoint.client(media_type, headers, request.extensions()).await?;
     let _permit = endpoint.permits.try_acquire().map_err(|_| client.noted(&endpoint, endpoint.too_many(media_type)))?;
     let params = params::of_query(request.uri().query().unwrap_or_default());
     let params =
@@ -90,9 +91,9 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
 ///
 /// The answer to a request that is not one of GraphQL, or not allowed.
 pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
-    let (Parts { headers, version, .. }, body) = request.into_parts();
+    let (Parts { headers, version, extensions, .. }, body) = request.into_parts();
     let media_type = MediaType::accepted(&headers).ok_or_else(not_acceptable)?;
-    let client = endpoint.client(media_type, &headers).await?;
+    let client = endpoint.client(media_type, &headers, &extensions).await?;
     let noted = |response| client.noted(&endpoint, response);
     if !is_json(&headers) {
         let message = "the content type must be application/json, in UTF-8";
@@ -127,7 +128,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
-        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client.principal, &headers).await),
+        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client, &headers).await),
     }
 }
 
@@ -137,7 +138,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
 ///
 /// The answer to a request that is not allowed.
 pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Result<Response, Response> {
-    let client = endpoint.client(MediaType::Json, &headers).await?;
+    let client = endpoint.client(MediaType::Json, &headers, &Extensions::new()).await?;
     endpoint.schema.check_introspection(&client.principal, "schema.graphql").map_err(|error| {
         let (code, message) = (error.code, error.message.clone());
         let outcome = Answer::from(error).outcome;
@@ -153,9 +154,17 @@ pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> R
 struct Client<'a> {
     credential: Option<Credential<'a>>,
     principal: Principal,
+    /// Whether it is told how long its request took.
+    is_timed: bool,
 }
 
 impl Client<'_> {
+    /// Tells how long its request took, if it may know.
+    fn tell_time(&self, response: &mut Response, answers: &[Answer]) {
+        let timing = server_timing(answers).filter(|_| self.is_timed);
+        response.headers_mut().extend(timing.map(|timing| (SERVER_TIMING, timing)));
+    }
+
     /// A response to this client, for the log.
     fn noted(&self, endpoint: &Endpoint, mut response: Response) -> Response {
         response.extensions_mut().insert(endpoint.measured(&[], &self.principal));
@@ -182,11 +191,17 @@ impl Endpoint {
         of_type(media_type, unavailable(TOO_MANY))
     }
 
-    async fn client<'a>(&self, media_type: MediaType, headers: &'a HeaderMap) -> Result<Client<'a>, Response> {
+    async fn client<'a>(
+        &self,
+        media_type: MediaType,
+        headers: &'a HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Client<'a>, Response> {
         let refused = |response| of_type(media_type, response);
         let credential = credential(&self.access, headers).map_err(refused)?;
         let principal = authenticate(&self.access, credential, self.request_timeout).await.map_err(refused)?;
-        Ok(Client { credential, principal })
+        let is_timed = server_timing::is_wanted(headers, extensions.get(), &principal);
+        Ok(Client { credential, principal, is_timed })
     }
 
     /// Answers a request.
@@ -228,6 +243,7 @@ impl Endpoint {
         };
         response.headers_mut().extend(header_of(&answer.outcome));
         tell_written(&mut response, &answer);
+        client.tell_time(&mut response, std::slice::from_ref(&answer));
         response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), &client.principal));
         response
     }
@@ -258,7 +274,7 @@ impl Endpoint {
         &self,
         media_type: MediaType,
         batch: Vec<Params>,
-        principal: &Principal,
+        client: &Client<'_>,
         headers: &HeaderMap,
     ) -> Response {
         let deadline = self.deadline();
@@ -268,14 +284,15 @@ impl Endpoint {
             // What was written before in the batch is there as well, if replicas do not have it at once.
             let written = answers.iter().rev().find_map(|answer| answer.written);
             let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
-            answers.push(self.schema.execute(Params { after, ..params }, principal, false, deadline).await);
+            answers.push(self.schema.execute(Params { after, ..params }, &client.principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
         let mut response = response(media_type, StatusCode::OK, [b"[", &body[..], b"]"].concat());
         if let Some(answer) = answers.iter().rev().find(|answer| answer.written.is_some()) {
             tell_written(&mut response, answer);
         }
-        response.extensions_mut().insert(self.measured(&answers, principal));
+        client.tell_time(&mut response, &answers);
+        response.extensions_mut().insert(self.measured(&answers, &client.principal));
         response
     }
 
@@ -285,6 +302,7 @@ impl Endpoint {
         let mut measured = Measured { principal, ..Measured::default() };
         for answer in answers {
             measured.operation = measured.operation.or_else(|| answer.operation.clone());
+            measured.span = measured.span.or_else(|| answer.span.clone());
             measured.rows += answer.taken.rows;
             measured.bytes += answer.taken.bytes;
             measured.statements += answer.usage.statements;

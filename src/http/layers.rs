@@ -41,7 +41,12 @@ use super::{
     observed::Observed,
     refusal::refusal,
 };
-use crate::{config::ServeSettings, graphql::Code, server::UnclearHost, telemetry::Telemetry};
+use crate::{
+    config::ServeSettings,
+    graphql::Code,
+    server::UnclearHost,
+    telemetry::{Span, Telemetry},
+};
 
 /// What tells a request from all others, in its answer and in the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -104,14 +109,21 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
     let client = state.proxies.client(&request);
     let asked = Asked::new(&request, client.address);
     // An id is visible ASCII. The span exists whatever the level, so that an error names its request.
-    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
-    let observed = state.telemetry.metrics().map(|metrics| Observed::new(metrics, &request));
+    let observed = Observed::new(&state.telemetry, &request);
+    let traced = observed.as_ref().and_then(Observed::span).cloned();
+    let ids = traced.as_ref().map(Span::ids);
+    let span = tracing::error_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        trace_id = ids.map(|(trace, _)| tracing::field::display(trace)),
+        span_id = ids.map(|(_, span)| tracing::field::display(span)),
+    );
     let misdirected = misdirected(&state.hosts, &request);
     if let Some(metrics) = state.telemetry.metrics().filter(|_| misdirected.is_some()) {
         metrics.note_refused("host");
     }
     let refused = unclear(&request).or(misdirected).or_else(|| not_acceptable(&mut request));
-    async {
+    let answer = async {
         state.warn_of_plain_http(client, request.headers());
         let mut response = match refused {
             Some(refusal) => refusal,
@@ -131,8 +143,11 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
         headers.insert(X_REQUEST_ID, id);
         response
     }
-    .instrument(span)
-    .await
+    .instrument(span);
+    match traced {
+        Some(traced) => traced.scope(answer).await,
+        None => answer.await,
+    }
 }
 
 /// The id that the client has given its request, or another.

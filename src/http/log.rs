@@ -7,7 +7,8 @@ use axum::http::{Method, Request, StatusCode};
 use super::health::is_probe;
 use crate::{
     access::Principal,
-    graphql::{Code, RequestedOperation},
+    graphql::{Code, RequestedOperation, milliseconds},
+    telemetry::Span,
 };
 
 /// The greatest number of characters of a path that are logged.
@@ -29,6 +30,8 @@ pub struct Measured {
     pub replica: Option<u32>,
     /// The codes of the errors in the answer.
     pub error_codes: Vec<String>,
+    /// The span of an operation that came over a WebSocket. A request has one around its line.
+    pub span: Option<Span>,
     /// Who asked, if that is asked.
     pub principal: Option<Principal>,
     /// Why the credential was refused, if it was.
@@ -89,6 +92,7 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
     let principal = measured.and_then(|measured| measured.principal.as_ref());
     let asked = request.map(|(asked, _)| asked);
     let operation = measured.and_then(|measured| measured.operation.as_ref());
+    let trace_id = measured.filter(|_| request.is_none()).and_then(|measured| measured.span.as_ref());
     tracing::info!(
         protocol = request.is_none().then_some("graphql-transport-ws"),
         method = asked.map(|asked| tracing::field::display(&asked.method)),
@@ -104,14 +108,10 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
         statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
         replica = measured.and_then(|measured| measured.replica),
         errors = codes,
+        trace_id = trace_id.map(|span| tracing::field::display(span.ids().0)),
         principal = principal.and_then(|principal| principal.name.as_deref()),
         scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
         credential_refused = measured.and_then(|measured| measured.refused),
         "answered"
     );
-}
-
-/// With two digits after the point.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 100_000.0).round() / 100.0
 }

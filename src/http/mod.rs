@@ -18,6 +18,7 @@ mod params;
 mod playground;
 mod refusal;
 mod router;
+mod server_timing;
 mod session;
 mod websocket;
 

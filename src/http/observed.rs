@@ -1,4 +1,4 @@
-//! A request of HTTP, as metrics have it (semantic conventions of OpenTelemetry for HTTP servers).
+//! A request of HTTP, as those who watch have it (semantic conventions of OpenTelemetry for HTTP servers).
 
 use std::time::Duration;
 
@@ -7,45 +7,90 @@ use axum::{
     http::{Method, Request, StatusCode, Version},
 };
 
-use crate::telemetry::{Counted, HttpRequest, Metrics};
+use crate::telemetry::{Counted, HttpRequest, Parent, Span, SpanKind, Telemetry};
+
+/// The greatest number of bytes of a path that are told.
+const MAX_PATH: usize = 200;
 
 /// A request that is worked on.
 #[derive(Debug)]
-pub struct Observed<'a> {
-    metrics: &'a Metrics,
+pub struct Observed {
+    telemetry: Telemetry,
     method: &'static str,
     route: Option<String>,
     version: &'static str,
-    _active: Counted,
+    span: Option<Span>,
+    _active: Option<Counted>,
 }
 
-impl<'a> Observed<'a> {
-    /// A request that has come.
+impl Observed {
+    /// A request that has come; none when nobody watches.
     #[must_use]
-    pub fn new<B>(metrics: &'a Metrics, request: &Request<B>) -> Self {
+    pub fn new<B>(telemetry: &Telemetry, request: &Request<B>) -> Option<Self> {
+        if telemetry.metrics().is_none() && telemetry.tracer().is_none() {
+            return None;
+        }
         let method = method(request.method());
         let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-        Self { metrics, method, route, version: version(request.version()), _active: metrics.active_request(method) }
+        let version = version(request.version());
+        let span = telemetry.tracer().map(|tracer| {
+            let verb = if method == OTHER { "HTTP" } else { method };
+            let name = route.as_ref().map_or(verb.into(), |route| format!("{verb} {route}").into());
+            tracer.begin(name, SpanKind::Server, Parent::Headers(request.headers()), None)
+        });
+        if let Some(span) = span.as_ref().filter(|span| span.is_recorded()) {
+            span.set("http.request.method", method);
+            if method == OTHER {
+                span.set("http.request.method_original", shortened(request.method().as_str()));
+            }
+            if let Some(route) = &route {
+                span.set("http.route", route.clone());
+            }
+            span.set("url.path", shortened(request.uri().path()));
+            // TLS ends before this server.
+            span.set("url.scheme", "http");
+            span.set("network.protocol.version", version);
+        }
+        let active = telemetry.metrics().map(|metrics| metrics.active_request(method));
+        Some(Self { telemetry: telemetry.clone(), method, route, version, span, _active: active })
+    }
+
+    /// Its span, if traces are asked for.
+    #[must_use]
+    pub fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
     }
 
     /// Notes its answer.
     pub fn answered(self, status: StatusCode, time: Duration) {
-        let Self { metrics, method, route, version, .. } = self;
-        let request = HttpRequest {
-            http_request_method: method,
-            http_route: route,
-            http_response_status_code: status.as_u16(),
-            network_protocol_version: version,
-            error_type: status.is_server_error().then(|| status.as_u16()),
-        };
-        metrics.note_http_request(&request, time);
+        let Self { telemetry, method, route, version, span, .. } = self;
+        if let Some(span) = span {
+            span.set("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_server_error() {
+                span.fail(status.as_str().to_owned());
+            }
+            span.end();
+        }
+        if let Some(metrics) = telemetry.metrics() {
+            let request = HttpRequest {
+                http_request_method: method,
+                http_route: route,
+                http_response_status_code: status.as_u16(),
+                network_protocol_version: version,
+                error_type: status.is_server_error().then(|| status.as_u16()),
+            };
+            metrics.note_http_request(&request, time);
+        }
     }
 }
 
-/// The name of a method. Those that are not known have one name.
+/// The name of all methods that are not known.
+const OTHER: &str = "_OTHER";
+
+/// The name of a method.
 fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
 }
 
 fn version(version: Version) -> &'static str {
@@ -54,4 +99,8 @@ fn version(version: Version) -> &'static str {
         Version::HTTP_2 => "2",
         _ => "1.1",
     }
+}
+
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_PATH)].to_owned()
 }

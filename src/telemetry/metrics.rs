@@ -3,13 +3,7 @@
 //! A label has few values whatever clients send: each is from a list that the program has, except for the names of
 //! operations, which are bounded by a setting.
 
-use std::{
-    borrow::Cow,
-    collections::HashSet,
-    fmt,
-    sync::{PoisonError, RwLock, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, sync::atomic::AtomicU64, time::Duration};
 
 use async_graphql::parser::types::OperationType;
 use prometheus_client::{
@@ -36,10 +30,6 @@ const ROWS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 2.5e5, 1e6];
 const STATEMENTS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 const BYTES: &[f64] = &[256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 33_554_432.0];
 
-/// The operation name of an operation that has none.
-const ANONYMOUS: &str = "none";
-/// The operation name of all operations beyond the bound.
-const OTHER: &str = "other";
 /// The commit that the program was built from, if the build says so.
 const COMMIT: &str = match option_env!("HERO_TEAMS_COMMIT") {
     Some(commit) => commit,
@@ -55,7 +45,6 @@ type Seconds = Gauge<f64, AtomicU64>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    names: OperationNames,
     operations: Histograms<Operation>,
     taken: [TakenSeries; 3],
     http_requests: Histograms<HttpRequest>,
@@ -195,18 +184,9 @@ impl Drop for Counted {
     }
 }
 
-/// The names of operations that metrics tell apart: the first ones that came.
-#[derive(Debug)]
-struct OperationNames {
-    max: usize,
-    known: RwLock<HashSet<String>>,
-}
-
-impl Metrics {
-    /// Metrics that tell this number of operations apart by name.
-    #[must_use]
+impl Default for Metrics {
     #[expect(clippy::too_many_lines, reason = "one entry for each metric")]
-    pub fn new(max_operations: usize) -> Self {
+    fn default() -> Self {
         let mut registry = Registry::default();
         let r = &mut registry;
         let info = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)];
@@ -232,7 +212,6 @@ impl Metrics {
             })
         };
         Self {
-            names: OperationNames { max: max_operations, known: RwLock::default() },
             taken,
             operations: seconds(
                 r,
@@ -331,24 +310,15 @@ impl Metrics {
             registry,
         }
     }
+}
 
+impl Metrics {
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// What is measured of the operations with a name in a valid document.
-    #[must_use]
-    pub fn operation(&self, ty: OperationType, name: Option<&str>) -> OperationSeries {
-        self.series(type_name(ty), self.names.note(name))
-    }
-
-    /// What is measured of an operation that comes with this name, before its document is known to be valid.
-    #[must_use]
-    pub fn unknown_operation(&self, name: Option<&str>) -> OperationSeries {
-        self.series("unknown", self.names.known(name))
-    }
-
-    fn series(&self, graphql_operation_type: &'static str, name: &str) -> OperationSeries {
+    /// What is measured of the operations of a type with a name.
+    pub(super) fn operation(&self, graphql_operation_type: &'static str, name: &str) -> OperationSeries {
         let of = |outcome| {
             let graphql_operation_name = name.to_owned();
             let labels = Operation { graphql_operation_type, graphql_operation_name, outcome };
@@ -477,26 +447,6 @@ impl OperationSeries {
             Outcome::Refused => &self.refused,
         };
         series.observe(time.as_secs_f64());
-    }
-}
-
-impl OperationNames {
-    /// The name as metrics have it. One that is new is known from now on, if there is room.
-    fn note<'a>(&self, name: Option<&'a str>) -> &'a str {
-        let known = self.known(name);
-        let Some(name) = name.filter(|_| known == OTHER) else { return known };
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= self.max && !all.contains(name) {
-            return OTHER;
-        }
-        all.insert(name.to_owned());
-        name
-    }
-
-    fn known<'a>(&self, name: Option<&'a str>) -> &'a str {
-        let Some(name) = name else { return ANONYMOUS };
-        let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if all.contains(name) { name } else { OTHER }
     }
 }
 

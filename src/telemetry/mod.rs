@@ -3,15 +3,33 @@
 
 mod exposition;
 mod metrics;
+mod otlp;
 mod process;
+mod trace;
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use async_graphql::parser::types::OperationType;
+pub use opentelemetry::{
+    KeyValue,
+    trace::{SpanContext, SpanKind},
+};
 
 pub use self::{
     exposition::exposition,
     metrics::{Counted, HttpRequest, Metrics, OperationSeries, Outcome, PoolSeries, Statement, Taken, type_name},
+    trace::{Ended, Parent, Span, Tracer, began, carried},
 };
 use crate::config::TelemetrySettings;
+
+/// The operation name of an operation that has none.
+const ANONYMOUS: &str = "none";
+/// The operation name of all operations beyond the bound.
+const OTHER: &str = "other";
 
 /// What is told. A clone is the same; the default tells nothing.
 #[derive(Clone, Debug, Default)]
@@ -19,20 +37,108 @@ pub struct Telemetry(Arc<Parts>);
 
 #[derive(Debug, Default)]
 struct Parts {
+    names: OperationNames,
     metrics: Option<Metrics>,
+    tracer: Option<Tracer>,
+    settings: TelemetrySettings,
 }
 
+/// The names of operations that are told apart: the first ones that came.
+#[derive(Debug, Default)]
+struct OperationNames(RwLock<HashSet<String>>);
+
 impl Telemetry {
-    /// What these settings ask for.
-    #[must_use]
-    pub fn new(settings: &TelemetrySettings) -> Self {
-        let metrics = settings.metrics_listen.is_some().then(|| Metrics::new(settings.metrics_operations));
-        Self(Arc::new(Parts { metrics }))
+    /// What these settings, and the variables of OpenTelemetry, ask for. It must be called in the runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a variable has a value that is not possible.
+    pub fn new(settings: &TelemetrySettings) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Parts {
+            names: OperationNames::default(),
+            metrics: settings.metrics_listen.is_some().then(Metrics::default),
+            tracer: Tracer::start()?,
+            settings: settings.clone(),
+        })))
     }
 
     /// The metrics, if they are asked for.
     #[must_use]
     pub fn metrics(&self) -> Option<&Metrics> {
         self.0.metrics.as_ref()
+    }
+
+    /// What records traces, if they are asked for.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.as_ref()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &TelemetrySettings {
+        &self.0.settings
+    }
+
+    /// The time from which on an operation is slow; none when nobody wants to know.
+    #[must_use]
+    pub fn slow(&self) -> Option<Duration> {
+        Some(self.settings().slow_operation).filter(|time| !time.is_zero())
+    }
+
+    /// The span that runs, if it is recorded.
+    #[must_use]
+    pub fn recorded(&self) -> Option<(&Tracer, Span)> {
+        let tracer = self.tracer()?;
+        Some((tracer, Span::recorded()?))
+    }
+
+    /// The name by which an operation of a valid document is told from others: its own, unless there are too many.
+    #[must_use]
+    pub fn operation_name<'a>(&self, name: Option<&'a str>) -> &'a str {
+        self.0.names.note(name, self.settings().metrics_operations)
+    }
+
+    /// What is measured of an operation of a valid document.
+    #[must_use]
+    pub fn series(&self, ty: OperationType, name: Option<&str>) -> Option<OperationSeries> {
+        Some(self.metrics()?.operation(type_name(ty), self.operation_name(name)))
+    }
+
+    /// What is measured of an operation that comes with this name, before its document is known to be valid.
+    #[must_use]
+    pub fn unknown_series(&self, name: Option<&str>) -> Option<OperationSeries> {
+        Some(self.metrics()?.operation("unknown", self.0.names.known(name)))
+    }
+
+    /// Sends what is still to be sent.
+    pub async fn stop(&self) {
+        let telemetry = self.clone();
+        if self.tracer().is_some() {
+            // It waits for the runtime, whose thread must not wait for it.
+            let stopping = tokio::task::spawn_blocking(move || telemetry.tracer().map(Tracer::stop));
+            // A panic is in the log.
+            let _ = stopping.await;
+        }
+    }
+}
+
+impl OperationNames {
+    /// The name that is told. One that is new is told from now on, if there is room.
+    fn note<'a>(&self, name: Option<&'a str>, max: usize) -> &'a str {
+        let known = self.known(name);
+        let Some(name) = name.filter(|_| known == OTHER) else { return known };
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= max && !all.contains(name) {
+            return OTHER;
+        }
+        all.insert(name.to_owned());
+        name
+    }
+
+    fn known<'a>(&self, name: Option<&'a str>) -> &'a str {
+        let Some(name) = name else { return ANONYMOUS };
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if all.contains(name) { name } else { OTHER }
     }
 }

@@ -33,7 +33,7 @@ const TIMES: [(&str, &str); 6] = [
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hero-teams"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HERO_TEAMS_") {
+        if ["HERO_TEAMS_", "OTEL_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -50,7 +50,8 @@ fn series(text: &str) -> BTreeMap<String, f64> {
 /// A telemetry with metrics that tell so many operations apart.
 pub fn telemetry(metrics_operations: usize) -> Telemetry {
     let metrics_listen = Some("127.0.0.1:0".parse().expect("an address"));
-    Telemetry::new(&TelemetrySettings { metrics_listen, metrics_operations, ..TelemetrySettings::default() })
+    let settings = TelemetrySettings { metrics_listen, metrics_operations, ..TelemetrySettings::default() };
+    Telemetry::new(&settings).expect("the settings are right")
 }
 
 async fn app(database: TestDatabase, telemetry: &Telemetry) -> TestApp {

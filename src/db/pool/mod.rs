@@ -22,7 +22,7 @@ use super::{
     cancel::Canceller,
     claim::{Claim, LongStatements, TextHash},
     connection::Connection,
-    connector::{Connector, Process},
+    connector::{Connector, Process, Target},
     error::is_without_room,
 };
 use crate::telemetry::{Metrics, PoolSeries};
@@ -46,6 +46,7 @@ pub struct Pool {
     canceller: Canceller,
     long: Arc<LongStatements>,
     name: Box<str>,
+    target: Arc<Target>,
     series: Option<PoolSeries>,
     /// The other pool with connections to the same database.
     sibling: OnceLock<Weak<Pool>>,
@@ -107,6 +108,7 @@ impl Pool {
     ) -> Arc<Self> {
         let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Arc::new(Self {
+            target: Arc::new(connector.target()),
             connector,
             size: number(size),
             max_further: number(size.saturating_sub(reserved)),
@@ -130,6 +132,11 @@ impl Pool {
 
     pub fn connector(&self) -> &Connector {
         &self.connector
+    }
+
+    /// The database, as those who watch know it.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
     }
 
     /// How long a connection is waited for.
@@ -410,6 +417,11 @@ impl PooledConnection {
     /// How long a commit is waited for past the deadline of its request.
     pub fn commit_timeout(&self) -> Duration {
         self.pool.commit_timeout
+    }
+
+    /// The database, as those who watch know it.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.pool.target
     }
 
     /// What interrupts a statement in the connection; none on SQLite.

@@ -4,6 +4,7 @@ mod description;
 mod executable;
 mod faults;
 mod id;
+mod literals;
 mod measure;
 mod nulls;
 mod root;
@@ -24,6 +25,7 @@ use quick_cache::{Weighter, sync::Cache};
 
 pub use self::{
     id::DocumentId,
+    literals::without_literals,
     measure::Shape,
     nulls::Nulls,
     root::{RootFields, has_fields},
@@ -67,6 +69,8 @@ pub struct Operation {
     pub shape: Shape,
     /// How long it takes, if that is measured.
     pub series: Option<Arc<OperationSeries>>,
+    /// What its SQL statements end with, if that is asked for.
+    pub comment: Option<Arc<str>>,
 }
 
 /// A variable that an operation declares.
@@ -281,7 +285,10 @@ impl Operation {
         });
         let Documents { definition, telemetry, .. } = documents;
         let (name, ty) = (operation.name.as_ref().map(Name::new), executable::operation_type(operation));
-        let series = telemetry.metrics().map(|metrics| Arc::new(metrics.operation(ty, name.as_deref())));
+        let series = telemetry.series(ty, name.as_deref()).map(Arc::new);
+        // A GraphQL name has nothing that ends a comment.
+        let comment = || format!("/*operation='{}'*/", telemetry.operation_name(name.as_deref())).into();
+        let comment = telemetry.settings().sql_comments.then(comment);
         let rows = (!rows::depends_on_variables(document, operation))
             .then(|| rows::estimate(document, operation, &Variables::default()));
         Self {
@@ -295,6 +302,7 @@ impl Operation {
             scopes: scopes::asked(definition, document, operation),
             shape,
             series,
+            comment,
         }
     }
 }

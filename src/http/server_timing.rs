@@ -1,0 +1,48 @@
+//! How long the parts of a request took, for administrators and for whoever is on this machine (`Server-Timing`).
+
+use std::{fmt::Write as _, time::Duration};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+
+use crate::{
+    access::{Principal, Scope},
+    graphql::Answer,
+    server::Peer,
+};
+
+/// Whether the client wants to know the times.
+const WANTED: HeaderName = HeaderName::from_static("x-hero-teams-timing");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The header with the times.
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Whether a client asks for the times of its request, and may know them.
+#[must_use]
+pub fn is_wanted(headers: &HeaderMap, peer: Option<&Peer>, principal: &Principal) -> bool {
+    let is_asked = headers.get(WANTED).is_some_and(|value| value == "1");
+    // What comes through a proxy on this machine comes from somewhere else.
+    let is_here = || {
+        let is_proxied = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
+        !is_proxied && peer.is_none_or(|Peer(address)| address.to_canonical().is_loopback())
+    };
+    is_asked && (principal.scopes.allow(Scope::Admin) || is_here())
+}
+
+/// The times of answers, together, in milliseconds: `parse`, which is all that comes before the execution, `execute`,
+/// and the statements in it, `db`.
+#[must_use]
+pub fn server_timing(answers: &[Answer]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    let parts: [(&str, fn(&Answer) -> Duration); 3] = [
+        ("parse", |answer| answer.timing.check),
+        ("execute", |answer| answer.timing.execution),
+        ("db", |answer| answer.usage.time),
+    ];
+    for (name, time) in parts {
+        let time: Duration = answers.iter().map(time).sum();
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{name};dur={:.3}", time.as_secs_f64() * 1_000.0);
+    }
+    HeaderValue::try_from(text).ok()
+}

@@ -1,0 +1,274 @@
+//! Traces, sent over OTLP to where the variables `OTEL_*` say.
+//!
+//! Spans are made by the API of OpenTelemetry and not out of those of `tracing`: whether a request is recorded is known
+//! before its first span, and what is not recorded costs next to nothing.
+
+use std::{
+    borrow::Cow,
+    env,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use opentelemetry::{
+    Context, KeyValue, Value,
+    context::{FutureExt as _, WithContext},
+    propagation::TextMapPropagator as _,
+    trace::{
+        Link, Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _,
+        TracerProvider as _,
+    },
+};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
+};
+use tokio::{runtime::Handle, time::Instant};
+
+use super::otlp::OtlpClient;
+
+/// How long the end of the program waits for the last spans to be sent.
+const MAX_FLUSH: Duration = Duration::from_secs(2);
+/// The name of the service, unless a variable says another one.
+const SERVICE: &str = "hero-teams";
+/// The part of the requests that are recorded, unless a variable says another one, or the client has decided.
+const RATIO: f64 = 0.01;
+
+/// What records traces.
+#[derive(Debug)]
+pub struct Tracer {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+    propagator: TraceContextPropagator,
+}
+
+/// A span that has begun. A clone is the same one. It ends when it is said to, or all its clones are dropped.
+#[derive(Clone, Debug)]
+pub struct Span(Context);
+
+/// Where the parent of a span is.
+#[derive(Debug)]
+pub enum Parent<'a> {
+    /// The span that runs.
+    Current,
+    /// In the headers of a request, if they have one.
+    Headers(&'a axum::http::HeaderMap),
+    /// Nowhere: it begins a trace. It may be linked to a span of another one.
+    None(Option<SpanContext>),
+}
+
+impl Tracer {
+    /// Begins to send, if the variables say where to. It must be called in the runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a variable has a value that is not possible.
+    pub fn start() -> anyhow::Result<Option<Self>> {
+        let endpoint = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or(variable("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let Some(endpoint) = endpoint.filter(|_| !is_off) else { return Ok(None) };
+        match variable("OTEL_TRACES_EXPORTER").as_deref() {
+            None | Some("otlp") => {}
+            Some("none") => return Ok(None),
+            Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
+        }
+        let url: Option<url::Url> = endpoint.parse().ok();
+        ensure!(
+            url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
+            "OTEL_EXPORTER_OTLP_ENDPOINT: a URL such as http://localhost:4318 is expected"
+        );
+        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+            let is_known = variable(name).is_none_or(|protocol| protocol == "http/protobuf");
+            ensure!(is_known, "{name}: http/protobuf is expected, which collectors take at port 4318");
+        }
+        let sampler = sampler()?;
+        let client = OtlpClient::new(Handle::current(), timeout()?);
+        let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(sampler)
+            .with_resource(resource())
+            .with_batch_exporter(exporter.context("cannot send traces")?)
+            .build();
+        let tracer = provider.tracer(SERVICE);
+        Ok(Some(Self { provider, tracer, propagator: TraceContextPropagator::new() }))
+    }
+
+    /// Begins a span, which may have begun a moment ago. It has a place in a trace also when it is not recorded.
+    #[must_use]
+    pub fn begin(&self, name: Cow<'static, str>, kind: SpanKind, parent: Parent<'_>, start: Option<Instant>) -> Span {
+        let mut builder = self.tracer.span_builder(name).with_kind(kind);
+        builder.start_time = start.map(began);
+        let parent = match parent {
+            Parent::Current => Context::current(),
+            Parent::Headers(headers) if headers.contains_key("traceparent") => {
+                self.propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+            }
+            Parent::Headers(_) => Context::new(),
+            Parent::None(link) => {
+                builder = builder.with_links(link.into_iter().map(Link::with_context).collect());
+                Context::new()
+            }
+        };
+        Span(Context::new().with_span(self.tracer.build_with_context(builder, &parent)))
+    }
+
+    /// Records a span that has ended, below a span that is recorded.
+    pub fn record(&self, parent: &Span, span: Ended) {
+        let Ended { name, kind, start, attributes, error } = span;
+        let builder = self.tracer.span_builder(name).with_kind(kind).with_start_time(start);
+        let mut span = self.tracer.build_with_context(builder.with_attributes(attributes), &parent.0);
+        if let Some(error) = error {
+            span.set_attribute(KeyValue::new("error.type", error));
+            span.set_status(Status::error(""));
+        }
+        span.end();
+    }
+
+    /// Sends what has been recorded, and ends.
+    pub fn stop(&self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(MAX_FLUSH) {
+            tracing::warn!(%error, "the last spans could not be sent");
+        }
+    }
+}
+
+/// A span that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub name: String,
+    pub kind: SpanKind,
+    pub start: SystemTime,
+    pub attributes: Vec<KeyValue>,
+    pub error: Option<String>,
+}
+
+impl Ended {
+    /// A span that has ended now.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: SpanKind, start: SystemTime) -> Self {
+        Self { name: name.into(), kind, start, attributes: Vec::new(), error: None }
+    }
+}
+
+impl Span {
+    /// The span that runs, if there is one.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Context::map_current(|context| context.has_active_span().then(|| Self(context.clone())))
+    }
+
+    /// The same, if it is recorded.
+    #[must_use]
+    pub fn recorded() -> Option<Self> {
+        Context::map_current(|context| {
+            (context.has_active_span() && context.span().is_recording()).then(|| Self(context.clone()))
+        })
+    }
+
+    /// Whether it is recorded.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.0.span().is_recording()
+    }
+
+    /// Sets an attribute.
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        self.set_attribute(KeyValue::new(key, value));
+    }
+
+    /// The same.
+    pub fn set_attribute(&self, attribute: KeyValue) {
+        self.0.span().set_attribute(attribute);
+    }
+
+    /// Notes that something happened.
+    pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
+        self.0.span().add_event(name, attributes);
+    }
+
+    /// Notes that what it stands for has failed.
+    pub fn fail(&self, error: impl Into<Value>) {
+        self.set("error.type", error);
+        self.0.span().set_status(Status::error(""));
+    }
+
+    /// Ends it.
+    pub fn end(&self) {
+        self.0.span().end();
+    }
+
+    /// Runs a future with this as the span that runs.
+    pub fn scope<F: Future>(&self, future: F) -> WithContext<F> {
+        future.with_context(self.0.clone())
+    }
+
+    /// What tells it from all others.
+    #[must_use]
+    pub fn context(&self) -> SpanContext {
+        self.0.span().span_context().clone()
+    }
+
+    /// The ids of its trace and its own, in hexadecimal digits.
+    #[must_use]
+    pub fn ids(&self) -> (TraceId, SpanId) {
+        let context = self.0.span().span_context().clone();
+        (context.trace_id(), context.span_id())
+    }
+}
+
+/// Carries the span that runs into a future that is to run elsewhere.
+pub fn carried<F: Future>(future: F) -> WithContext<F> {
+    future.with_current_context()
+}
+
+/// When something began that has taken this time.
+#[must_use]
+pub fn began(start: Instant) -> SystemTime {
+    SystemTime::now() - start.elapsed()
+}
+
+/// The value of a variable, unless it is empty.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+fn sampler() -> anyhow::Result<Sampler> {
+    let name = variable("OTEL_TRACES_SAMPLER");
+    let argument = variable("OTEL_TRACES_SAMPLER_ARG");
+    let ratio = || -> anyhow::Result<f64> {
+        let default = if name.is_some() { 1.0 } else { RATIO };
+        let ratio = argument.as_deref().map_or(Ok(default), str::parse).ok();
+        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
+        ratio.context("OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1 is expected")
+    };
+    let based = |root| Sampler::ParentBased(Box::new(root));
+    Ok(match name.as_deref() {
+        Some("always_on") => Sampler::AlwaysOn,
+        Some("always_off") => Sampler::AlwaysOff,
+        Some("traceidratio") => Sampler::TraceIdRatioBased(ratio()?),
+        Some("parentbased_always_on") => based(Sampler::AlwaysOn),
+        Some("parentbased_always_off") => based(Sampler::AlwaysOff),
+        None | Some("parentbased_traceidratio") => based(Sampler::TraceIdRatioBased(ratio()?)),
+        Some(_) => bail!(
+            "OTEL_TRACES_SAMPLER: one of always_on, always_off, traceidratio, parentbased_always_on, \
+             parentbased_always_off, parentbased_traceidratio is expected"
+        ),
+    })
+}
+
+/// How long a batch of spans may take to be sent.
+fn timeout() -> anyhow::Result<Duration> {
+    let milliseconds = variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or(variable("OTEL_EXPORTER_OTLP_TIMEOUT"));
+    let milliseconds = milliseconds.map_or(Ok(10_000), |milliseconds| milliseconds.parse());
+    Ok(Duration::from_millis(milliseconds.ok().context("OTEL_EXPORTER_OTLP_TIMEOUT: milliseconds are expected")?))
+}
+
+fn resource() -> Resource {
+    let named = variable("OTEL_SERVICE_NAME").is_some()
+        || variable("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="));
+    let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    if named { builder.build() } else { builder.with_service_name(SERVICE).build() }
+}

@@ -1,0 +1,231 @@
+//! Traces, as a collector of OpenTelemetry receives them.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Output,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{KeyValue, any_value::Value as Any},
+    trace::v1::{Span, span::SpanKind},
+};
+use prost::Message;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    command_line::{Server, command, refusal, request_at},
+    databases::TestDatabase,
+    support::until,
+};
+
+/// A collector on this machine.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+impl Collector {
+    /// Starts one, and gives where it listens.
+    async fn start() -> (Self, String) {
+        let collector = Self::default();
+        let router = Router::new().route("/v1/traces", post(receive)).with_state(collector.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (collector, format!("http://{address}"))
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        let received = self.0.lock().expect("no test has panicked");
+        let resources = received.iter().flat_map(|request| &request.resource_spans);
+        resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
+    }
+
+    /// The attributes of what sends.
+    fn resource(&self) -> BTreeMap<String, Value> {
+        let received = self.0.lock().expect("no test has panicked");
+        let resource = received[0].resource_spans[0].resource.as_ref().expect("it has one");
+        attributes(&resource.attributes)
+    }
+
+    /// Waits for a trace with so many spans, by one of which it is known.
+    async fn trace(&self, number: usize, is_it: impl Fn(&Span) -> bool) -> Vec<Span> {
+        let mut trace = Vec::new();
+        until(async || {
+            let spans = self.spans();
+            let id = spans.iter().find(|span| is_it(span)).map(|span| span.trace_id.clone());
+            trace = spans.into_iter().filter(|span| Some(&span.trace_id) == id.as_ref()).collect();
+            trace.len() >= number
+        })
+        .await;
+        trace
+    }
+}
+
+async fn receive(State(collector): State<Collector>, body: Bytes) -> StatusCode {
+    let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
+    collector.0.lock().expect("no test has panicked").push(request);
+    StatusCode::OK
+}
+
+fn attributes(attributes: &[KeyValue]) -> BTreeMap<String, Value> {
+    let value = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Any::StringValue(text)) => json!(text),
+        Some(Any::IntValue(number)) => json!(number),
+        Some(Any::BoolValue(value)) => json!(value),
+        other => panic!("{other:?}"),
+    };
+    attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
+}
+
+/// The spans of a trace as a tree: names, and those below. A check is there only when it took a millisecond.
+fn tree(spans: &[Span], parent: &[u8]) -> Value {
+    let is_below = |span: &&Span| span.parent_span_id == parent && span.name != "check";
+    let mut below: Vec<_> = spans.iter().filter(is_below).collect();
+    below.sort_by_key(|span| span.start_time_unix_nano);
+    let mut entries = Vec::new();
+    for span in below {
+        entries.push(json!(span.name));
+        let below = tree(spans, &span.span_id);
+        if below != json!([]) {
+            entries.push(below);
+        }
+    }
+    entries.into()
+}
+
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
+}
+
+fn server(folder: &Path, collector: &str, flags: &[&str], variables: &[(&str, &str)]) -> Server {
+    let mut command = command(folder, &[flags, &["--listen", "127.0.0.1:0"]].concat());
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    command.envs(variables.iter().copied());
+    Server::spawn(command)
+}
+
+const CREATE: &str = r#"mutation Create($secret: String!) {
+    createHero(input: {name: "Nameless", secretName: $secret, teams: {connectOrCreate: [
+        {name: "Teamless", headquarters: "Nowhere"}]}}) { hero { teams { name } } } }"#;
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_receives_what_a_request_does() {
+    for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collector, address) = Collector::start().await;
+        let flags = ["--database-url", &database.url, "--trace-documents"];
+        let server = server(folder.path(), &address, &flags, &[("OTEL_TRACES_SAMPLER", "always_off")]);
+        server.graphql("{ heroes { id } }", json!({})).await.expect("it answers");
+        server.stopped().await;
+        assert_eq!(collector.spans().len(), 0);
+
+        // A client decides for its requests.
+        let server = self::server(folder.path(), &address, &flags, &[("OTEL_SERVICE_NAME", "heroes")]);
+        let body = json!({"query": CREATE, "variables": {"secret": "Sesame"}}).to_string();
+        let lines = format!("traceparent: {PARENT}\r\n");
+        let (status, answer) =
+            request_at(server.address(), "POST", "/graphql", &lines, &body).await.expect("it answers");
+        assert_eq!((status, answer.contains("Teamless")), (StatusCode::OK, true), "{answer}");
+        let line = server.logged(&["answered"]);
+        assert!(line.contains("trace_id=0af7651916cd43dd8448eb211c80319c"), "{line}");
+
+        let trace = collector.trace(9, |span| span.name == "POST /graphql").await;
+        let parent = [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31];
+        assert_eq!(trace[0].trace_id[..3], [0x0a, 0xf7, 0x65]);
+        let (insert, load) = ("INSERT hero", json!(["load Hero.teams", ["SELECT team"]]));
+        let mutation =
+            json!(["BEGIN", "SELECT team", "INSERT team", insert, "INSERT hero_team_link", "INSERT event", "COMMIT"]);
+        let below: Vec<_> =
+            [mutation, load].iter().flat_map(|part| part.as_array().cloned().expect("a list")).collect();
+        assert_eq!(tree(&trace, &parent), json!(["POST /graphql", ["mutation", below]]));
+
+        let request = named(&trace, "POST /graphql");
+        assert_eq!(request.kind(), SpanKind::Server);
+        let expected = json!({"http.request.method": "POST", "http.response.status_code": 200, "http.route": "/graphql",
+            "network.protocol.version": "1.1", "url.path": "/graphql", "url.scheme": "http"});
+        assert_eq!(json!(attributes(&request.attributes)), expected);
+        let mut operation = attributes(&named(&trace, "mutation").attributes);
+        let document = operation.remove("graphql.document").expect("it is asked for");
+        let document = document.as_str().expect("it is text");
+        assert!(document.contains("name: ?") && document.contains("secretName: $secret"), "{document}");
+        assert_eq!(operation.remove("graphql.document.id").expect("it has one").as_str().map(str::len), Some(64));
+        let expected = json!({"graphql.operation.name": "Create", "graphql.operation.type": "mutation",
+            "hero_teams.rows": 1, "hero_teams.rows.estimated": operation["hero_teams.rows.estimated"], "hero_teams.statements": 6});
+        assert_eq!(json!(operation), expected);
+        assert_eq!(
+            json!(attributes(&named(&trace, "load Hero.teams").attributes)),
+            json!({"hero_teams.keys": 1, "hero_teams.rows": 1})
+        );
+        let statement = named(&trace, insert);
+        let kind = if database.is_postgres() { SpanKind::Client } else { SpanKind::Internal };
+        assert_eq!(statement.kind(), kind);
+        let statement = attributes(&statement.attributes);
+        let system = if database.is_postgres() { "postgresql" } else { "sqlite" };
+        assert_eq!((&statement["db.system.name"], &statement["db.operation.name"]), (&json!(system), &json!("INSERT")));
+        assert_eq!(
+            (&statement["db.collection.name"], &statement["db.query.summary"]),
+            (&json!("hero"), &json!(insert))
+        );
+        assert!(statement["db.query.text"].as_str().is_some_and(|sql| sql.starts_with("INSERT INTO \"hero\"")));
+        assert!(statement["db.namespace"].as_str().is_some_and(|name| !name.is_empty() && !name.contains('/')));
+        assert_eq!(statement.contains_key("server.port"), database.is_postgres());
+        // Nothing of a variable, a literal or a row.
+        let all = format!("{:?}", collector.spans());
+        for value in ["Sesame", "Nameless", "Teamless", "Nowhere"] {
+            assert!(!all.contains(value), "{value}");
+        }
+        let resource = collector.resource();
+        assert_eq!((&resource["service.name"], &resource["service.version"]), (&json!("heroes"), &json!("0.1.0")));
+        server.stopped().await;
+        database.remove().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_and_refusals_have_spans_and_the_last_ones_are_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (collector, address) = Collector::start().await;
+    let flags = ["--trace-operation-names"];
+    let server = server(folder.path(), &address, &flags, &[("OTEL_TRACES_SAMPLER", "parentbased_always_on")]);
+    server
+        .graphql(r#"mutation Gone { deleteHero(input: {id: "Hero:9"}) { hero { id } } }"#, json!({}))
+        .await
+        .expect("an answer");
+    server.graphql("query Large { heroes(limit: 1000) { teams(limit: 1000) { id } } }", json!({})).await.expect("one");
+    let (status, _) = request_at(server.address(), "BREW", "/nowhere", "", "").await.expect("it answers");
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // What is not sent yet is sent at the end.
+    server.stopped().await;
+    let spans = collector.spans();
+    let error = |name: &str| attributes(&named(&spans, name).attributes).remove("error.type");
+    assert_eq!(error("mutation Gone"), Some(json!("NOT_FOUND")));
+    assert_eq!(error("query Large"), Some(json!("QUERY_TOO_COMPLEX")));
+    let unknown = attributes(&named(&spans, "HTTP").attributes);
+    assert_eq!((&unknown["http.request.method"], unknown.contains_key("http.route")), (&json!("_OTHER"), false));
+}
+
+#[test]
+fn variables_that_are_not_possible_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |variables: &[(&str, &str)]| -> Output {
+        let mut command = command(folder.path(), &["--listen", "unix:s"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1").envs(variables.iter().copied());
+        command.output().expect("the binary runs")
+    };
+    for (name, value, expected) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "a URL such as http://localhost:4318 is expected"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf is expected, which collectors take at port 4318"),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "one of always_on, always_off, traceidratio, parentbased_always_on, "),
+        ("OTEL_TRACES_SAMPLER_ARG", "7", "a number from 0 to 1 is expected"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none is expected"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "milliseconds are expected"),
+    ] {
+        let said = refusal(&run(&[(name, value)]));
+        assert!(said.starts_with(&format!("error: {name}: {expected}")), "{said}");
+    }
+}
