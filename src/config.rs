@@ -1,13 +1,14 @@
 //! Every setting: flag, variable, default, unit, meaning.
 
 mod access;
+mod documents;
 mod events;
 mod host_name;
 mod listen_address;
 mod origin;
 mod telemetry;
 
-use std::{env, ffi::OsStr, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{env, ffi::OsStr, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
     Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind,
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 
 pub use self::{
     access::{AccessSettings, Issuer, KeySetSource},
+    documents::{DocumentSettings, DocumentsMode},
     events::{EventSettings, Switch},
     host_name::HostName,
     listen_address::ListenAddress,
@@ -79,9 +81,25 @@ pub enum Command {
     Seed,
     /// Print the schema in the schema definition language
     Schema,
+    /// Check trusted documents
+    #[command(subcommand)]
+    Documents(DocumentsCommand),
     /// Make, list and revoke the API keys of the database, which --api-keys accepts
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DocumentsCommand {
+    /// Check that documents are valid and within the limits, as the server does when it starts; print each fault
+    Check {
+        /// Manifest, or folder of .graphql files
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Schema in the schema definition language to check them against; the one of this program if absent
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +109,7 @@ pub enum KeyCommand {
         /// Name of the key, of 1 to 100 characters
         #[arg(long, value_name = "NAME", value_parser = Setting(key_name))]
         name: String,
-        /// Scopes of the key, with commas: read, read:secrets, write, admin
+        /// Scopes of the key, with commas: read, read:secrets, write, documents:bypass, admin
         #[arg(
             long,
             required = true,
@@ -296,6 +314,8 @@ pub struct GraphQlSettings {
     /// Suggest no names in errors about unknown names
     #[arg(long, global = true, env = "HERO_TEAMS_NO_SUGGESTIONS", value_parser = Setting(flag))]
     pub no_suggestions: bool,
+    #[command(flatten)]
+    pub documents: DocumentSettings,
 }
 
 /// Bytes that documents may take which are kept, when nothing else is said.
@@ -310,6 +330,7 @@ impl Default for GraphQlSettings {
             introspection: Introspection::All,
             no_introspection: false,
             no_suggestions: false,
+            documents: DocumentSettings::default(),
         }
     }
 }

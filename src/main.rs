@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use hero_teams::{
     access::{self, ApiKeys},
-    config::{Command, Config, DatabaseSettings, KeyCommand},
+    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand},
     db::Db,
     graphql,
     log::{self, Log},
@@ -100,6 +100,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
             print(&format!("{heroes} heroes created\n"))
         }
         Some(Command::Schema) => print(&graphql::sdl::<HeroTeams>()),
+        Some(Command::Documents(DocumentsCommand::Check { paths, against })) => {
+            let (number, faults) = graphql::check_documents::<HeroTeams>(paths, against.as_ref(), &config.graphql)?;
+            for fault in &faults {
+                print(&format!("{fault}\n"))?;
+            }
+            anyhow::ensure!(faults.is_empty(), "{number} documents have {} faults", faults.len());
+            print(&format!("{number} documents are valid\n"))
+        }
         Some(Command::Key(command)) => {
             let db = migrated(&config.database).await?;
             let said = key(&ApiKeys::new(&db), command).await?;

@@ -51,6 +51,7 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
+    let documents = schema.clone();
     let sources = Sources { db: db.clone(), schema: schema.clone(), access: access.clone() };
     let watching = async {
         let Some((address, listener)) = metrics else { return pending().await };
@@ -66,6 +67,7 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     tokio::select! {
         served = serving => served.context("cannot serve"),
         served = watching => served.context("cannot serve metrics"),
+        () = documents.follow_documents() => Ok(()),
         () = happening.tell(), if happening.are_written() => Ok(()),
     }
 }

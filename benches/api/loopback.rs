@@ -15,6 +15,7 @@ use hero_teams::{
     http,
     schema::HeroTeams,
     server::{Lifetime, Listener, serve_until},
+    telemetry::Telemetry,
 };
 use ring::{
     rand::SystemRandom,
@@ -92,7 +93,9 @@ async fn serve(data: &Data, flags: &[&str]) -> String {
     let (db, lifetime) = (data.db.clone(), Lifetime::default());
     let (serve, graphql, events) = (&settings, &graphql, &events);
     let router = http::router(http::Parts { db, schema, access, serve, graphql, events, lifetime: &lifetime });
-    tokio::spawn(async move { serve_until(std::future::pending(), listener, router, &settings, &lifetime).await });
+    tokio::spawn(async move {
+        serve_until(std::future::pending(), listener, router, &settings, &lifetime, &Telemetry::default()).await
+    });
     address
 }
 

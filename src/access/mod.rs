@@ -60,6 +60,13 @@ impl Principal {
     pub const fn anonymous(scopes: Scopes) -> Self {
         Self { is_anonymous: true, name: None, scopes, expires_at: None }
     }
+
+    /// Whether they may have documents executed that are not trusted. Whoever may do everything because nobody is asked
+    /// who they are may not.
+    #[must_use]
+    pub const fn may_bypass_documents(&self) -> bool {
+        self.scopes.has(Scope::DocumentsBypass) || (self.scopes.has(Scope::Admin) && !self.is_anonymous)
+    }
 }
 
 /// Why a credential is not accepted.

@@ -9,6 +9,8 @@ pub enum Scope {
     ReadSecrets,
     /// Mutations, with their payloads.
     Write,
+    /// Documents that are not trusted, where only trusted ones are executed.
+    DocumentsBypass,
     /// What the others allow, and what is for administrators.
     Admin,
 }
@@ -19,7 +21,7 @@ pub struct Scopes(u8);
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Read, Self::ReadSecrets, Self::Write, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Read, Self::ReadSecrets, Self::Write, Self::DocumentsBypass, Self::Admin];
 
     /// The name, as in tokens, settings and the schema: `read:secrets`.
     #[must_use]
@@ -28,6 +30,7 @@ impl Scope {
             Self::Read => "read",
             Self::ReadSecrets => "read:secrets",
             Self::Write => "write",
+            Self::DocumentsBypass => "documents:bypass",
             Self::Admin => "admin",
         }
     }
@@ -36,7 +39,7 @@ impl Scope {
 impl Scopes {
     /// No scopes.
     pub const NONE: Self = Self(0);
-    /// Every scope.
+    /// What everybody may do on a server that asks nobody who they are.
     pub const ALL: Self = Self::NONE.with(Scope::Read).with(Scope::ReadSecrets).with(Scope::Write).with(Scope::Admin);
 
     /// The same scopes and this one.
@@ -63,6 +66,12 @@ impl Scopes {
         asked.iter().all(|scope| self.allow(scope))
     }
 
+    /// Whether the set has this scope itself.
+    #[must_use]
+    pub const fn has(self, scope: Scope) -> bool {
+        self.0 & 1 << scope as u8 != 0
+    }
+
     /// Whether it has no scope.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -71,7 +80,7 @@ impl Scopes {
 
     /// The scopes in the set.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.0 & 1 << *scope as u8 != 0)
+        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
     }
 }
 

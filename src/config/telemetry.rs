@@ -7,6 +7,7 @@ use clap::Args;
 use super::{ListenAddress, Setting, flag, number, parsed, seconds};
 
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetrySettings {
     /// Address and port for metrics, which are at /metrics there, or unix:PATH for a socket file; none if absent

@@ -12,16 +12,15 @@ impl Db {
     ///
     /// When the database has none for it, or does not answer.
     pub async fn explain(&self, ran: &Ran) -> Result<Vec<String>, StoreError> {
-        let rows = match self.read.get_database_backend() {
-            DbBackend::Postgres => self.explained_by_postgres(ran).await?,
+        let (rows, column) = match self.read.get_database_backend() {
+            DbBackend::Postgres => (self.explained_by_postgres(ran).await?, "QUERY PLAN"),
             backend => {
                 let mut statement = Statement::from_string(backend, format!("EXPLAIN QUERY PLAN {}", ran.sql));
                 statement.values = Some(Values(vec![Value::String(None); ran.types.len()]));
-                self.read.query_all_raw(statement).await?
+                (self.read.query_all_raw(statement).await?, "detail")
             }
         };
-        let column = if self.read.get_database_backend() == DbBackend::Postgres { 0 } else { 3 };
-        Ok(rows.iter().map(|row| row.try_get_by_index(column)).collect::<Result<_, DbErr>>()?)
+        Ok(rows.iter().map(|row| row.try_get("", column)).collect::<Result<_, DbErr>>()?)
     }
 
     /// PostgreSQL plans it for any values, as it does for a prepared statement.

@@ -30,6 +30,8 @@ pub enum Code {
     Unauthenticated,
     /// The credential does not allow the request.
     Forbidden,
+    /// The document is none of those that the server executes.
+    DocumentNotTrusted,
     /// The events after a cursor are not kept any more: the objects are to be read anew.
     EventsGone,
     /// A subscription was too slow to take its events. It may go on after its last cursor.
@@ -53,6 +55,7 @@ impl Code {
             Self::PayloadUnavailable => "PAYLOAD_UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
+            Self::DocumentNotTrusted => "DOCUMENT_NOT_TRUSTED",
             Self::EventsGone => "EVENTS_GONE",
             Self::SlowConsumer => "SLOW_CONSUMER",
             Self::Internal => "INTERNAL",

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use async_graphql::{
     ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
     futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture},
@@ -15,7 +16,7 @@ use super::{
     context::RequestContext,
     cost::{Cost, CostReport},
     definition::Definition,
-    document::{self, Document, Documents, Nulls, Operation, RootFields},
+    document::{self, Document, Documents, Nulls, Operation, Requested, RootFields},
     error::{ApiError, Code, shortened, tell_written},
     introspection,
     loaders::Loaders,
@@ -35,6 +36,8 @@ use crate::{
 
 type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
 
+/// The schema in the schema definition language, as errors name it.
+pub const SDL: &str = "schema.graphql";
 /// The greatest number of errors in one answer.
 const MAX_ERRORS: usize = 1_000;
 
@@ -65,6 +68,8 @@ impl Schema {
         let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
         let definition = Definition::new(written(&executor));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
+        let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
+        documents.trusted.load(&documents).context("the trusted documents are not right")?;
         Ok(Self {
             executor: Arc::new(move |request, is_subscription| {
                 let executor = executor.clone();
@@ -79,7 +84,7 @@ impl Schema {
                 .boxed()
             }),
             entities: A::entities(),
-            documents: Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone())),
+            documents,
             definition,
             db,
             introspection: settings.introspection(),
@@ -127,6 +132,9 @@ impl Schema {
     ///
     /// `FORBIDDEN` or `UNAUTHENTICATED` when somebody else may, `BAD_USER_INPUT` when nobody may.
     pub fn check_introspection(&self, principal: &Principal, coordinate: &str) -> Result<(), ApiError> {
+        if coordinate == SDL && self.documents.trusted.is_enforced_for(principal) {
+            return Err(ApiError::denied(Code::denied(principal), Scope::DocumentsBypass, coordinate));
+        }
         match self.introspection {
             Introspection::All => Ok(()),
             Introspection::Authenticated if !principal.is_anonymous => Ok(()),
@@ -152,6 +160,11 @@ impl Schema {
             Ok(request) => self.run(request, deadline).await,
             Err(answer) => *answer,
         }
+    }
+
+    /// Reads the trusted documents again when they change. It never ends.
+    pub async fn follow_documents(&self) {
+        self.documents.trusted.follow(&self.documents).await;
     }
 
     /// Brings the metrics of the cache of documents up to date.
@@ -196,8 +209,7 @@ impl Schema {
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
             return Err(Box::new(ApiError::new(Code::Unauthenticated, "a credential is required").into()));
         }
-        let document =
-            self.documents.requested(&params).map_err(|errors| Box::new(Answer::refused(errors.to_vec())))?;
+        let Requested { document, is_by_id } = self.documents.requested(&params, principal)?;
         let operation = document.operation(params.operation_name.as_deref()).map_err(|error| Box::new(error.into()))?;
         let requested = RequestedOperation { ty: operation.ty, name: operation.name.clone(), document: document.id };
         let named = |answer: Answer| Box::new(Answer { operation: Some(requested.clone()), ..answer });
@@ -215,7 +227,7 @@ impl Schema {
                 });
                 let series = operation.series.clone();
                 let check = start.elapsed();
-                Ok(CheckedRequest { requested, series, start, check, document, prepared, after, cost })
+                Ok(CheckedRequest { requested, is_by_id, series, start, check, document, prepared, after, cost })
             }
             Err(errors) => {
                 let mut refused = Answer::from(errors);
@@ -300,6 +312,7 @@ impl Schema {
     pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
         let CheckedRequest { requested, series, start, check, .. } = &request;
         let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
+        let is_by_id = request.is_by_id && requested.ty == OperationType::Query;
         let span = self.begin_span(&request);
         let executing = self.executed(request, deadline);
         let executed = match &span {
@@ -307,7 +320,7 @@ impl Schema {
             None => executing.await,
         };
         let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
-        let answer = Answer { operation: Some(requested), timing, span, ..executed };
+        let answer = Answer { operation: Some(requested), timing, is_by_id, span, ..executed };
         self.note(series.as_deref(), &answer);
         self.end_span(&answer);
         answer
@@ -395,6 +408,8 @@ impl Schema {
 #[expect(missing_debug_implementations, reason = "a document has none that helps")]
 pub struct CheckedRequest {
     pub(super) requested: RequestedOperation,
+    /// Whether it was asked for by the id of a trusted document.
+    is_by_id: bool,
     /// How long such operations take, if that is measured.
     pub(super) series: Option<Arc<OperationSeries>>,
     /// When it came, and how long it took to check it.

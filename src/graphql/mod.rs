@@ -13,6 +13,7 @@ mod observe;
 mod persisted;
 mod request;
 mod subscription;
+mod trusted;
 mod types;
 mod variables;
 
@@ -20,8 +21,9 @@ pub use self::{
     cost::CostReport,
     document::DocumentId,
     error::{Code, code},
-    execute::{CheckedRequest, Schema, sdl},
+    execute::{CheckedRequest, SDL, Schema, sdl},
     observe::milliseconds,
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
     subscription::{Delivery, Subscription},
+    trusted::check_documents,
 };

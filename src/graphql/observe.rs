@@ -58,7 +58,7 @@ impl Schema {
         let CheckedRequest { requested, start, check, document, .. } = request;
         let span = tracer.begin(self.span_name(requested).into(), kind, parent, Some(*start));
         if span.is_recorded() {
-            attributes(requested).into_iter().for_each(|attribute| span.set_attribute(attribute));
+            span.set_all(attributes(requested));
             if self.db.telemetry().settings().trace_documents {
                 span.set("graphql.document", without_literals(&document.valid));
             }

@@ -23,9 +23,15 @@ pub struct Params {
     /// The text of the document. It may be left out when the server knows it already, by its hash in the extensions.
     pub query: Option<String>,
     pub operation_name: Option<String>,
+    /// The id of a trusted document, in the place of its text. Relay names it `doc_id`.
+    #[serde(alias = "doc_id")]
+    pub document_id: Option<String>,
     pub variables: Option<IndexMap<Name, Value>>,
     /// What is asked for beyond the specification.
     pub extensions: Option<IndexMap<String, serde_json::Value>>,
+    /// The name that the client gives itself.
+    #[serde(skip)]
+    pub client: Option<String>,
     /// What the client has written, as it was told, besides what the extensions say.
     #[serde(skip)]
     pub after: Vec<String>,
@@ -53,6 +59,8 @@ pub struct Answer {
     /// What else it has taken.
     pub taken: Taken,
     pub timing: Timing,
+    /// Whether it is a query that was asked for by the id of a trusted document.
+    pub is_by_id: bool,
     /// Its span, if traces are asked for.
     pub span: Option<Span>,
     /// What it has written last, where replicas do not have it at once.
@@ -193,6 +201,7 @@ impl Answer {
             usage: Usage::default(),
             taken: Taken::default(),
             timing: Timing::default(),
+            is_by_id: false,
             span: None,
             written: None,
             cost: None,
@@ -220,7 +229,7 @@ impl From<Vec<ApiError>> for Answer {
         let has = |code| errors.iter().any(|error| error.code == code);
         let outcome = if has(Code::Unauthenticated) {
             Outcome::Unauthenticated
-        } else if has(Code::Forbidden) {
+        } else if has(Code::Forbidden) || has(Code::DocumentNotTrusted) {
             Outcome::Forbidden
         } else {
             Outcome::Refused

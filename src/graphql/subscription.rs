@@ -288,7 +288,7 @@ impl Feed {
         let name = type_name(OperationType::Subscription);
         let span = tracer.begin(name.into(), SpanKind::Internal, parent, None);
         if span.is_recorded() {
-            attributes(&self.request.requested).into_iter().for_each(|attribute| span.set_attribute(attribute));
+            span.set_all(attributes(&self.request.requested));
         }
         let deliveries = span.scope(self.deliveries(batch)).await;
         span.set("hero_teams.events", count(deliveries.len()));

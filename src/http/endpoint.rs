@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts},
     response::{IntoResponse, Response},
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     access::{Access, Credential, Principal},
     config::{EventSettings, Origin},
-    graphql::{self, Answer, CheckedRequest, Code, CostReport, Outcome, Params, Schema},
+    graphql::{self, Answer, CheckedRequest, Code, CostReport, DocumentId, Outcome, Params, SDL, Schema},
     server::Lifetime,
     telemetry::Telemetry,
 };
@@ -35,6 +36,9 @@ use crate::{
 const COST: HeaderName = HeaderName::from_static("graphql-cost");
 /// The cursor of the last event that a client has (Server-Sent Events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The greatest number of characters of the name of a client that are logged.
+const MAX_CLIENT_NAME: usize = 100;
 
 /// What a client is told when as many requests as may be are being worked on.
 pub const TOO_MANY: &str = "the server has as many requests as it can work on; try again in a moment";
@@ -82,7 +86,8 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
     let params = params::of_query(request.uri().query().unwrap_or_default());
     let params =
         params.map_err(|message| client.noted(&endpoint, refused(media_type, StatusCode::BAD_REQUEST, &message)))?;
-    Ok(endpoint.answered(media_type, params, client, headers, true).await)
+    let response = endpoint.answered(media_type, params, client, headers, true).await;
+    Ok(unless_known(response, request.headers()))
 }
 
 /// `POST /graphql`.
@@ -124,7 +129,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     })?;
     let wrong = |message: &str| noted(refused(media_type, StatusCode::BAD_REQUEST, message));
     match params::of_body(&body, endpoint.max_batch).map_err(|message| wrong(&message))? {
-        Parsed::One(params) => Ok(endpoint.answered(media_type, params, client, &headers, false).await),
+        Parsed::One(params) => Ok(endpoint.answered(media_type, *params, client, &headers, false).await),
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
@@ -139,7 +144,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
 /// The answer to a request that is not allowed.
 pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Result<Response, Response> {
     let client = endpoint.client(MediaType::Json, &headers, &Extensions::new()).await?;
-    endpoint.schema.check_introspection(&client.principal, "schema.graphql").map_err(|error| {
+    endpoint.schema.check_introspection(&client.principal, SDL).map_err(|error| {
         let (code, message) = (error.code, error.message.clone());
         let outcome = Answer::from(error).outcome;
         let mut response = refusal(status(&outcome, MediaType::GraphQlResponse), code, &message);
@@ -221,7 +226,7 @@ impl Endpoint {
                 return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message));
             }
         };
-        let params = Params { after: after(headers), cost, ..params };
+        let params = Params { after: after(headers), cost, client: client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
         // Whoever asks for events takes them as they come, or not at all.
@@ -239,7 +244,12 @@ impl Endpoint {
         let mut response = if is_stream && !is_refused {
             event_stream::answered(&answer)
         } else {
-            response(media_type, status(&answer.outcome, media_type), answer.to_json())
+            let body = answer.to_json();
+            let etag = is_read_only && answer.is_by_id && answer.errors.is_empty();
+            let etag = etag.then(|| etag_of(&body)).flatten();
+            let mut response = response(media_type, status(&answer.outcome, media_type), body);
+            response.headers_mut().extend(etag.into_iter().flatten());
+            response
         };
         response.headers_mut().extend(header_of(&answer.outcome));
         tell_written(&mut response, &answer);
@@ -316,6 +326,34 @@ impl Endpoint {
         }
         measured
     }
+}
+
+/// What lets a client keep the answer to a query, and ask whether it is still the same (RFC 9110, 8.8.3).
+fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let etag = HeaderValue::try_from(format!("\"{}\"", DocumentId::of_bytes(body))).ok()?;
+    Some([(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
+}
+
+/// The answer, or that it is still the one that the client has (RFC 9110, 13.1.2).
+fn unless_known(response: Response, request: &HeaderMap) -> Response {
+    let Some(etag) = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()) else { return response };
+    let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let mut known = known.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    if !known.any(|tag| tag == etag || tag == "*") {
+        return response;
+    }
+    let (mut head, _) = response.into_parts();
+    head.status = StatusCode::NOT_MODIFIED;
+    head.headers.remove(header::CONTENT_TYPE);
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::empty())
+}
+
+/// The name that a client gives itself, shortened.
+fn client_name(headers: &HeaderMap) -> Option<String> {
+    const NAMES: [&str; 2] = ["apollographql-client-name", "graphql-client-name"];
+    let name = NAMES.iter().find_map(|name| headers.get(*name)?.to_str().ok())?;
+    Some(name.chars().take(MAX_CLIENT_NAME).collect())
 }
 
 /// What a client has written, as it was told: one value, or several with commas.

@@ -9,13 +9,13 @@ use serde_json::{Value, value::RawValue};
 
 use crate::graphql::Params;
 
-const PARAMETERS: [&str; 4] = ["query", "operationName", "variables", "extensions"];
+const PARAMETERS: [&str; 6] = ["query", "operationName", "documentId", "doc_id", "variables", "extensions"];
 const EXAMPLE: &str = r#"{"query": "{ heroes { name } }", "variables": {}}"#;
 
 /// What a body asks for.
 #[derive(Debug)]
 pub enum Parsed {
-    One(Params),
+    One(Box<Params>),
     Batch(Vec<Params>),
 }
 
@@ -27,7 +27,7 @@ pub enum Parsed {
 pub fn of_body(body: &[u8], max_batch: usize) -> Result<Parsed, String> {
     let body = without_bom(body);
     match body.trim_ascii_start().first() {
-        Some(b'{') => of_object(body).map(Parsed::One),
+        Some(b'{') => of_object(body).map(Box::new).map(Parsed::One),
         Some(b'[') if max_batch == 0 => {
             Err("batches are not allowed on this server: send one request at a time".into())
         }
@@ -70,6 +70,7 @@ pub fn of_query(query: &str) -> Result<Params, String> {
             _ if value.is_empty() => {}
             "query" => params.query = Some(value),
             "operationName" => params.operation_name = Some(value),
+            "documentId" | "doc_id" => params.document_id = Some(value),
             "variables" => params.variables = Some(json_object(name, &value)?),
             _ => params.extensions = Some(json_object(name, &value)?),
         }
@@ -112,7 +113,7 @@ fn no_json(error: &serde_json::Error) -> String {
 /// The parameters, when they name a document.
 fn with_document(params: Params) -> Result<Params, String> {
     let is_persisted = params.extensions.as_ref().is_some_and(|extensions| extensions.contains_key("persistedQuery"));
-    if params.query.is_none() && !is_persisted {
+    if params.query.is_none() && params.document_id.is_none() && !is_persisted {
         return Err(format!("the parameter `query` must be given: it is the text of the document, as in {EXAMPLE}"));
     }
     Ok(params)
@@ -139,7 +140,7 @@ fn what_is_wrong(body: &[u8], error: &serde_json::Error) -> String {
     };
     for name in PARAMETERS {
         let (is_expected, expected) = match name {
-            "query" | "operationName" => (Value::is_string as fn(&Value) -> bool, "a string"),
+            "query" | "operationName" | "documentId" | "doc_id" => (Value::is_string as fn(&Value) -> bool, "a string"),
             _ => (Value::is_object as fn(&Value) -> bool, "an object"),
         };
         if params.get(name).is_some_and(|value| !value.is_null() && !is_expected(value)) {

@@ -41,7 +41,7 @@ const RATIO: f64 = 0.01;
 #[derive(Debug)]
 pub struct Tracer {
     provider: SdkTracerProvider,
-    tracer: SdkTracer,
+    spans: SdkTracer,
     propagator: TraceContextPropagator,
 }
 
@@ -92,14 +92,14 @@ impl Tracer {
             .with_resource(resource())
             .with_batch_exporter(exporter.context("cannot send traces")?)
             .build();
-        let tracer = provider.tracer(SERVICE);
-        Ok(Some(Self { provider, tracer, propagator: TraceContextPropagator::new() }))
+        let spans = provider.tracer(SERVICE);
+        Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new() }))
     }
 
     /// Begins a span, which may have begun a moment ago. It has a place in a trace also when it is not recorded.
     #[must_use]
     pub fn begin(&self, name: Cow<'static, str>, kind: SpanKind, parent: Parent<'_>, start: Option<Instant>) -> Span {
-        let mut builder = self.tracer.span_builder(name).with_kind(kind);
+        let mut builder = self.spans.span_builder(name).with_kind(kind);
         builder.start_time = start.map(began);
         let parent = match parent {
             Parent::Current => Context::current(),
@@ -112,14 +112,14 @@ impl Tracer {
                 Context::new()
             }
         };
-        Span(Context::new().with_span(self.tracer.build_with_context(builder, &parent)))
+        Span(Context::new().with_span(self.spans.build_with_context(builder, &parent)))
     }
 
     /// Records a span that has ended, below a span that is recorded.
     pub fn record(&self, parent: &Span, span: Ended) {
         let Ended { name, kind, start, attributes, error } = span;
-        let builder = self.tracer.span_builder(name).with_kind(kind).with_start_time(start);
-        let mut span = self.tracer.build_with_context(builder.with_attributes(attributes), &parent.0);
+        let builder = self.spans.span_builder(name).with_kind(kind).with_start_time(start);
+        let mut span = self.spans.build_with_context(builder.with_attributes(attributes), &parent.0);
         if let Some(error) = error {
             span.set_attribute(KeyValue::new("error.type", error));
             span.set_status(Status::error(""));
@@ -176,12 +176,12 @@ impl Span {
 
     /// Sets an attribute.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
-        self.set_attribute(KeyValue::new(key, value));
+        self.0.span().set_attribute(KeyValue::new(key, value));
     }
 
-    /// The same.
-    pub fn set_attribute(&self, attribute: KeyValue) {
-        self.0.span().set_attribute(attribute);
+    /// Sets several attributes.
+    pub fn set_all(&self, attributes: Vec<KeyValue>) {
+        self.0.span().set_attributes(attributes);
     }
 
     /// Notes that something happened.

@@ -58,5 +58,6 @@ mod standby;
 mod story;
 mod tokens;
 mod traces;
+mod trusted_documents;
 mod update;
 mod websocket;

@@ -64,6 +64,7 @@ fn white_space_around_a_value_is_not_part_of_it() {
             "HERO_TEAMS_JWT_ISSUER" => "https://login.example/realms/heroes".to_owned(),
             "HERO_TEAMS_EVENTS_URL" => "postgres://heroes@db.example/heroes".to_owned(),
             "HERO_TEAMS_METRICS_LISTEN" => "127.0.0.1:9464".to_owned(),
+            "HERO_TEAMS_DOCUMENTS" => format!("a.json{space},{space}b.json"),
             "HERO_TEAMS_READ_URLS" => format!("postgres://a.example/heroes{space},{space}postgres://b.example/heroes"),
             _ if is_flag(setting) => word.to_owned(),
             _ => match setting.get_default_values().first() {
@@ -100,7 +101,7 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             }
             "HERO_TEAMS_TRUSTED_PROXIES" => ("10.0.0.0/33", "a network is expected, such as 10.0.0.0/8 or 192.0.2.1"),
             "HERO_TEAMS_INTROSPECTION" => ("some", "one of all, authenticated, admin, none is expected"),
-            "HERO_TEAMS_ANONYMOUS" => ("read,root", "one of read, read:secrets, write, admin is expected"),
+            "HERO_TEAMS_ANONYMOUS" => ("read,root", "one of read, read:secrets, write, documents:bypass, admin is expected"),
             "HERO_TEAMS_JWT_ISSUER" => ("login.example", "the URL of an issuer is expected, such as "),
             "HERO_TEAMS_JWT_ALGORITHMS" => ("none", "one of RS256, RS384, "),
             "HERO_TEAMS_JWT_SCOPES" => ("scope", "a JSON pointer is expected, such as /scope"),
@@ -108,7 +109,8 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "HERO_TEAMS_JWKS" => ("ftp://login.example", "https://HOST/PATH or the path of a file is expected"),
             "HERO_TEAMS_JWT_AUDIENCE" => ("a,,b", "text is expected"),
             // Any text names a file.
-            "HERO_TEAMS_JWT_SECRET_FILE" => continue,
+            "HERO_TEAMS_JWT_SECRET_FILE" | "HERO_TEAMS_DOCUMENTS" => continue,
+            "HERO_TEAMS_DOCUMENTS_MODE" => ("maybe", "one of off, log, enforce is expected"),
             "HERO_TEAMS_LOG_LEVEL" => ("loud", "one of error, warn, info, debug, trace is expected"),
             "HERO_TEAMS_LOG_FORMAT" => ("xml", "one of text, json is expected"),
             "HERO_TEAMS_READ_CONNECTIONS" | "HERO_TEAMS_WRITE_CONNECTIONS" => {

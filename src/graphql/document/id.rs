@@ -13,6 +13,12 @@ impl DocumentId {
         Self(Sha256::digest(text).into())
     }
 
+    /// The SHA-256 of other bytes, such as of an answer.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// The first eight digits, as the log has them.
     #[must_use]
     pub fn short(&self) -> String {

@@ -50,7 +50,7 @@ fn mask_selections(selections: &mut SelectionSet) {
 }
 
 fn mask_directives(directives: &mut DirectiveList) {
-    for directive in directives.0.iter_mut() {
+    for directive in &mut directives.0 {
         directive.make_mut().arguments.iter_mut().for_each(|argument| mask(&mut argument.make_mut().value));
     }
 }

@@ -1,5 +1,6 @@
 //! Documents: checked once, and kept for the next request with the same text.
 
+mod canonical;
 mod description;
 mod executable;
 mod faults;
@@ -14,7 +15,10 @@ mod suggestion;
 mod validate;
 mod values;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
 use async_graphql::{
@@ -24,6 +28,7 @@ use async_graphql::{
 use quick_cache::{Weighter, sync::Cache};
 
 pub use self::{
+    canonical::canonical,
     id::DocumentId,
     literals::without_literals,
     measure::Shape,
@@ -34,7 +39,8 @@ use super::{
     definition::Definition,
     error::{ApiError, Code, quoted},
     persisted::PersistedQueries,
-    request::Params,
+    request::{Answer, Params},
+    trusted::{TrustedDocuments, not_trusted, unknown_id},
 };
 use crate::{
     access::{Principal, Scopes},
@@ -49,6 +55,8 @@ pub struct Document {
     pub id: DocumentId,
     pub valid: Valid<ExecutableDocument>,
     operations: Vec<Operation>,
+    max_tokens: usize,
+    canonical: OnceLock<Option<DocumentId>>,
 }
 
 /// An operation of a valid document.
@@ -92,6 +100,15 @@ pub struct Documents {
     cache: Option<Cache<Arc<str>, Checked, Bytes>>,
     persisted: PersistedQueries,
     telemetry: Telemetry,
+    pub trusted: TrustedDocuments,
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub struct Requested {
+    pub document: Arc<Document>,
+    /// Whether it was asked for by the id of a trusted document.
+    pub is_by_id: bool,
 }
 
 impl Documents {
@@ -108,39 +125,87 @@ impl Documents {
             cache,
             persisted: PersistedQueries::default(),
             telemetry,
+            trusted: TrustedDocuments::new(&settings.documents),
         }
     }
 
-    /// The document that a request asks for.
+    /// The document that a principal asks for.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or that its hash is not known.
-    pub fn requested(&self, params: &Params) -> Checked {
-        let refused = |error: ApiError| Err([error.at(None)].into());
-        match params.persisted_query() {
-            Ok(Some(persisted)) => {
-                let text = self.persisted.text(&persisted, params.query.as_deref());
-                if text.is_ok() && params.query.is_none() {
-                    self.note("persisted");
-                }
-                text.map_or_else(refused, |text| self.get(&text))
+    /// The answer that says what is wrong with it, that its id or its hash is not known, or that it is not trusted.
+    pub fn requested(&self, params: &Params, principal: &Principal) -> Result<Requested, Box<Answer>> {
+        let refused = |error: ApiError| Box::new(Answer::from(error));
+        let persisted = params.persisted_query().map_err(refused)?;
+        // Libraries that insist on a text send an empty one with an id.
+        let has_id = params.document_id.is_some() || persisted.is_some();
+        let text = params.query.as_deref().filter(|text| !has_id || !text.is_empty());
+        let id = match (&params.document_id, &persisted) {
+            (Some(_), _) if text.is_some() => {
+                let message = "`documentId` stands for a document, so `query` must be left out";
+                return Err(refused(ApiError::new(Code::BadUserInput, message)));
             }
-            // An empty document is refused as one.
-            Ok(None) => self.get(params.query.as_deref().unwrap_or_default()),
-            Err(error) => refused(error),
+            (Some(id), _) => Some(&**id),
+            (None, Some(persisted)) if text.is_none() => Some(&*persisted.sha256_hash),
+            _ => None,
+        };
+        if let Some(document) = id.and_then(|id| self.trusted.by_id(id)) {
+            self.note("trusted");
+            return Ok(Requested { document, is_by_id: true });
         }
+        let is_enforced = self.trusted.is_enforced_for(principal);
+        if params.document_id.is_some() || (id.is_some() && is_enforced) {
+            return Err(refused(unknown_id()));
+        }
+        if is_enforced {
+            // Nothing else is looked at any further, and nothing of it is kept.
+            let document = self.trusted_text(text.unwrap_or_default()).ok_or_else(|| refused(not_trusted()))?;
+            return Ok(Requested { document, is_by_id: false });
+        }
+        // An empty document is refused as one.
+        let text: Arc<str> = match &persisted {
+            Some(persisted) => self.persisted.text(persisted, text).map_err(refused)?,
+            None => text.unwrap_or_default().into(),
+        };
+        if id.is_some() {
+            self.note("persisted");
+        }
+        let checked = self.get(&text);
+        self.trusted.note_other(params, checked.as_deref().ok(), &text, principal);
+        let document = checked.map_err(|errors| Box::new(Answer::refused(errors.to_vec())))?;
+        Ok(Requested { document, is_by_id: false })
+    }
+
+    /// The document with a text, if that is trusted: nothing else is looked at any further.
+    fn trusted_text(&self, text: &str) -> Option<Arc<Document>> {
+        if self.trusted.requires_id() {
+            return None;
+        }
+        self.trusted.by_canonical(DocumentId::of(&canonical(text, self.limits.max_tokens)?))
+    }
+
+    /// A document that is to be trusted.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn trusted(&self, text: &str) -> Checked {
+        let document = self.check(Arc::from(text), true)?;
+        for rows in document.operations.iter().filter_map(|operation| operation.rows) {
+            self.check_rows(rows).map_err(|error| Arc::from([error.at(None)]))?;
+        }
+        Ok(document)
     }
 
     fn get(&self, text: &str) -> Checked {
-        let Some(cache) = &self.cache else { return self.check(Arc::from(text)) };
+        let Some(cache) = &self.cache else { return self.check(Arc::from(text), false) };
         if let Some(checked) = cache.get(text) {
             self.note("hit");
             return checked;
         }
         self.note("miss");
         let text: Arc<str> = Arc::from(text);
-        let checked = self.check(Arc::clone(&text));
+        let checked = self.check(Arc::clone(&text), false);
         cache.insert(text, checked.clone());
         checked
     }
@@ -159,9 +224,9 @@ impl Documents {
         }
     }
 
-    fn check(&self, text: Arc<str>) -> Checked {
+    fn check(&self, text: Arc<str>, is_trusted: bool) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
-            Ok((valid, shapes)) => Ok(Arc::new(Document::new(self, text, valid, shapes))),
+            Ok((valid, shapes)) => Ok(Arc::new(Document::new(self, text, valid, shapes, is_trusted))),
             Err(mut faults) => {
                 locate(&text, &mut faults);
                 Err(faults.into())
@@ -181,10 +246,18 @@ impl Documents {
 }
 
 impl Document {
-    fn new(documents: &Documents, text: Arc<str>, valid: Valid<ExecutableDocument>, shapes: Vec<Shape>) -> Self {
-        let operation = |(operation, shape)| Operation::new(documents, &valid, operation, shape);
+    fn new(
+        documents: &Documents,
+        text: Arc<str>,
+        valid: Valid<ExecutableDocument>,
+        shapes: Vec<Shape>,
+        is_trusted: bool,
+    ) -> Self {
+        let id = DocumentId::of(&text);
+        let trusted = is_trusted.then_some(id);
+        let operation = |(operation, shape)| Operation::new(documents, &valid, operation, shape, trusted);
         let operations = valid.operations.iter().zip(shapes).map(operation).collect();
-        Self { id: DocumentId::of(&text), text, valid, operations }
+        Self { id, text, valid, operations, max_tokens: documents.limits.max_tokens, canonical: OnceLock::new() }
     }
 
     /// The rows of an operation, as estimated.
@@ -241,6 +314,12 @@ impl Document {
         })
     }
 
+    /// The hash of its text as it is printed, by which it is known to be the same as another one.
+    #[must_use]
+    pub fn canonical(&self) -> Option<DocumentId> {
+        *self.canonical.get_or_init(|| canonical(&self.text, self.max_tokens).map(|text| DocumentId::of(&text)))
+    }
+
     /// The text.
     #[must_use]
     pub fn text(&self) -> Arc<str> {
@@ -277,6 +356,7 @@ impl Operation {
         document: &ExecutableDocument,
         operation: &Node<apollo_compiler::executable::Operation>,
         shape: Shape,
+        trusted: Option<DocumentId>,
     ) -> Self {
         let variables = operation.variables.iter().map(|variable| Variable {
             name: Name::new(&variable.name),
@@ -285,9 +365,15 @@ impl Operation {
         });
         let Documents { definition, telemetry, .. } = documents;
         let (name, ty) = (operation.name.as_ref().map(Name::new), executable::operation_type(operation));
+        if let Some(name) = name.as_ref().filter(|_| trusted.is_some()) {
+            telemetry.trust_operation_name(name);
+        }
         let series = telemetry.series(ty, name.as_deref()).map(Arc::new);
         // A GraphQL name has nothing that ends a comment.
-        let comment = || format!("/*operation='{}'*/", telemetry.operation_name(name.as_deref())).into();
+        let comment = || {
+            let document = trusted.map(|id| format!(",document='{}'", id.short())).unwrap_or_default();
+            format!("/*operation='{}'{document}*/", telemetry.operation_name(name.as_deref())).into()
+        };
         let comment = telemetry.settings().sql_comments.then(comment);
         let rows = (!rows::depends_on_variables(document, operation))
             .then(|| rows::estimate(document, operation, &Variables::default()));

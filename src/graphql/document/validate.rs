@@ -35,9 +35,7 @@ pub fn checked(
     limits: &Limits,
     suggest: bool,
 ) -> Result<(Valid<ExecutableDocument>, Vec<Shape>), Vec<ServerError>> {
-    // The parser counts blank space, once before each token and before the end, and the end itself.
-    let token_limit = limits.max_tokens.saturating_mul(2).saturating_add(2);
-    let mut parser = Parser::new().token_limit(token_limit).recursion_limit(MAX_NESTING);
+    let mut parser = parser(limits.max_tokens);
     let text = &*without_descriptions(text);
     let parsed = parser.parse_ast(text, "request");
     check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
@@ -53,6 +51,12 @@ pub fn checked(
         faults.note(format!("`{}` can be asked for in queries alone", field.name), field.location());
     }
     if faults.is_empty() { Ok((valid, shapes)) } else { Err(faults.into_errors()) }
+}
+
+/// A parser that stops when there are more tokens, or brackets are nested too deep.
+pub fn parser(max_tokens: usize) -> Parser {
+    // It counts blank space, once before each token and before the end, and the end itself.
+    Parser::new().token_limit(max_tokens.saturating_mul(2).saturating_add(2)).recursion_limit(MAX_NESTING)
 }
 
 /// Checks the number of tokens, comments and commas among them, and how deep brackets are nested.
