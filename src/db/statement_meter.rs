@@ -26,7 +26,7 @@ use super::{
     sqlite::RunOn,
     summary::Summary,
 };
-use crate::telemetry::{self, Ended, KeyValue, Span, SpanKind, Telemetry, began};
+use crate::telemetry::{Ended, KeyValue, Span, SpanKind, Telemetry, began};
 
 /// What the statements of one request have in common.
 #[derive(Default)]
@@ -459,13 +459,8 @@ impl Drop for Told<'_> {
             tracer.record(parent, self.span(summary, code.as_ref()));
         }
         if let Some(metrics) = self.telemetry.metrics() {
-            let statement = telemetry::Statement {
-                db_system_name: self.target.system_name(),
-                db_operation_name: summary.operation,
-                db_collection_name: summary.table.to_owned(),
-                db_response_status_code: code,
-            };
-            metrics.note_statement(&statement, self.start.elapsed());
+            let Summary { operation, table } = summary;
+            metrics.note_statement(self.target.system_name(), operation, table, code, self.start.elapsed());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a request is answered, step by step.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_graphql::{
@@ -162,6 +162,12 @@ impl Schema {
         }
     }
 
+    /// Whether documents that are not trusted are logged.
+    #[must_use]
+    pub fn logs_documents(&self) -> bool {
+        self.documents.trusted.are_others_logged()
+    }
+
     /// Reads the trusted documents again when they change. It never ends.
     pub async fn follow_documents(&self) {
         self.documents.trusted.follow(&self.documents).await;
@@ -314,7 +320,7 @@ impl Schema {
         let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
         let is_by_id = request.is_by_id && requested.ty == OperationType::Query;
         let span = self.begin_span(&request);
-        let executing = self.executed(request, deadline);
+        let executing = pin!(self.executed(request, deadline));
         let executed = match &span {
             Some(span) => span.scope(executing).await,
             None => executing.await,

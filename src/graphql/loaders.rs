@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Debug},
     hash::{Hash, Hasher},
+    pin::pin,
     sync::{Arc, OnceLock},
 };
 
@@ -256,13 +257,13 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
             }
         }
         let loaded = by_entity.into_iter().map(async |(entity, keys)| {
-            let load = async { store::by_keys(&self.db, entity, &keys).await };
+            let load = pin!(async { store::by_keys(&self.db, entity, &keys).await });
             let name = || format!("load {}", entity.name);
             let rows = traced(&self.db, name, keys.len(), Vec::len, load).await.map_err(ApiError::from);
             let rows = rows.map(|rows| rows.into_iter().map(|row| (row.key(), row)).collect::<HashMap<_, _>>());
             let row =
                 |key| (RowKey { entity, key }, rows.as_ref().map(|rows| rows.get(&key).cloned()).map_err(Clone::clone));
-            keys.into_iter().map(row).collect::<Vec<_>>()
+            keys.iter().copied().map(row).collect::<Vec<_>>()
         });
         join_all(loaded).await.into_iter().flatten().collect()
     }
@@ -352,7 +353,7 @@ impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for DbBatch {
         }
         // Different questions run side by side, where the database is not in this very process.
         let answered = by_question.into_iter().map(async |(key, parents)| {
-            let load = async { key.question.answers(&self.db, key.source, &parents).await };
+            let load = pin!(key.question.answers(&self.db, key.source, &parents));
             let name = || format!("load {}", key.source.coordinate(self.entities));
             let rows = |answers: &HashMap<_, _>| answers.values().map(Q::rows).sum();
             let answers = traced(&self.db, name, parents.len(), rows, load).await;
@@ -364,7 +365,7 @@ impl<Q: Question> BatchFn<ListKey<Q>, Loaded<Q::Answer>> for DbBatch {
                 };
                 (ListKey { parent, ..key.clone() }, answer)
             };
-            parents.into_iter().map(answer).collect::<Vec<_>>()
+            parents.iter().copied().map(answer).collect::<Vec<_>>()
         });
         join_all(answered).await.into_iter().flatten().collect()
     }

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -116,7 +117,7 @@ impl Schema {
         let (requested, series, start, check) =
             (request.requested.clone(), request.series.clone(), request.start, request.check);
         let span = self.begin_span(&request);
-        let opening = self.open(request, last_event_id, time);
+        let opening = pin!(self.open(request, last_event_id, time));
         let opened = match &span {
             Some(span) => span.scope(opening).await,
             None => opening.await,

@@ -37,6 +37,9 @@ const COST: HeaderName = HeaderName::from_static("graphql-cost");
 /// The cursor of the last event that a client has (Server-Sent Events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// The headers with the name that a client gives itself.
+const CLIENT_NAMES: [HeaderName; 2] =
+    [HeaderName::from_static("apollographql-client-name"), HeaderName::from_static("graphql-client-name")];
 /// The greatest number of characters of the name of a client that are logged.
 const MAX_CLIENT_NAME: usize = 100;
 
@@ -166,8 +169,9 @@ struct Client<'a> {
 impl Client<'_> {
     /// Tells how long its request took, if it may know.
     fn tell_time(&self, response: &mut Response, answers: &[Answer]) {
-        let timing = server_timing(answers).filter(|_| self.is_timed);
-        response.headers_mut().extend(timing.map(|timing| (SERVER_TIMING, timing)));
+        if self.is_timed {
+            response.headers_mut().extend(server_timing(answers).map(|timing| (SERVER_TIMING, timing)));
+        }
     }
 
     /// A response to this client, for the log.
@@ -209,6 +213,15 @@ impl Endpoint {
         Ok(Client { credential, principal, is_timed })
     }
 
+    /// The name that a client gives itself, shortened, where the log has it.
+    fn client_name(&self, headers: &HeaderMap) -> Option<String> {
+        if !self.schema.logs_documents() {
+            return None;
+        }
+        let name = CLIENT_NAMES.iter().find_map(|name| headers.get(name)?.to_str().ok())?;
+        Some(name.chars().take(MAX_CLIENT_NAME).collect())
+    }
+
     /// Answers a request.
     async fn answered(
         &self,
@@ -226,7 +239,7 @@ impl Endpoint {
                 return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message));
             }
         };
-        let params = Params { after: after(headers), cost, client: client_name(headers), ..params };
+        let params = Params { after: after(headers), cost, client: self.client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
         // Whoever asks for events takes them as they come, or not at all.
@@ -347,13 +360,6 @@ fn unless_known(response: Response, request: &HeaderMap) -> Response {
     head.headers.remove(header::CONTENT_TYPE);
     head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, Body::empty())
-}
-
-/// The name that a client gives itself, shortened.
-fn client_name(headers: &HeaderMap) -> Option<String> {
-    const NAMES: [&str; 2] = ["apollographql-client-name", "graphql-client-name"];
-    let name = NAMES.iter().find_map(|name| headers.get(*name)?.to_str().ok())?;
-    Some(name.chars().take(MAX_CLIENT_NAME).collect())
 }
 
 /// What a client has written, as it was told: one value, or several with commas.

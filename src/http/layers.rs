@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -123,27 +124,29 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
         metrics.note_refused("host");
     }
     let refused = unclear(&request).or(misdirected).or_else(|| not_acceptable(&mut request));
-    let answer = async {
-        state.warn_of_plain_http(client, request.headers());
-        let mut response = match refused {
-            Some(refusal) => refusal,
-            None => next.run(request).await,
-        };
-        if let Some(observed) = observed {
-            observed.answered(response.status(), start.elapsed());
+    let answer = pin!(
+        async {
+            state.warn_of_plain_http(client, request.headers());
+            let mut response = match refused {
+                Some(refusal) => refusal,
+                None => next.run(request).await,
+            };
+            if let Some(observed) = observed {
+                observed.answered(response.status(), start.elapsed());
+            }
+            let measured = response.extensions_mut().remove::<Measured>();
+            if let Some(asked) = asked {
+                asked.log(response.status(), start.elapsed(), measured.as_ref());
+            }
+            let headers = response.headers_mut();
+            for (name, value) in HEADERS {
+                headers.entry(name).or_insert(value);
+            }
+            headers.insert(X_REQUEST_ID, id);
+            response
         }
-        let measured = response.extensions_mut().remove::<Measured>();
-        if let Some(asked) = asked {
-            asked.log(response.status(), start.elapsed(), measured.as_ref());
-        }
-        let headers = response.headers_mut();
-        for (name, value) in HEADERS {
-            headers.entry(name).or_insert(value);
-        }
-        headers.insert(X_REQUEST_ID, id);
-        response
-    }
-    .instrument(span);
+        .instrument(span)
+    );
     match traced {
         Some(traced) => traced.scope(answer).await,
         None => answer.await,

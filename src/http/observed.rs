@@ -7,7 +7,7 @@ use axum::{
     http::{Method, Request, StatusCode, Version},
 };
 
-use crate::telemetry::{Counted, HttpRequest, Parent, Span, SpanKind, Telemetry};
+use crate::telemetry::{Counted, Parent, Span, SpanKind, Telemetry};
 
 /// The greatest number of bytes of a path that are told.
 const MAX_PATH: usize = 200;
@@ -17,7 +17,7 @@ const MAX_PATH: usize = 200;
 pub struct Observed {
     telemetry: Telemetry,
     method: &'static str,
-    route: Option<String>,
+    route: Option<MatchedPath>,
     version: &'static str,
     span: Option<Span>,
     _active: Option<Counted>,
@@ -31,11 +31,11 @@ impl Observed {
             return None;
         }
         let method = method(request.method());
-        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let route = request.extensions().get::<MatchedPath>().cloned();
         let version = version(request.version());
         let span = telemetry.tracer().map(|tracer| {
             let verb = if method == OTHER { "HTTP" } else { method };
-            let name = route.as_ref().map_or(verb.into(), |route| format!("{verb} {route}").into());
+            let name = route.as_ref().map_or(verb.into(), |route| format!("{verb} {}", route.as_str()).into());
             tracer.begin(name, SpanKind::Server, Parent::Headers(request.headers()), None)
         });
         if let Some(span) = span.as_ref().filter(|span| span.is_recorded()) {
@@ -44,7 +44,7 @@ impl Observed {
                 span.set("http.request.method_original", shortened(request.method().as_str()));
             }
             if let Some(route) = &route {
-                span.set("http.route", route.clone());
+                span.set("http.route", route.as_str().to_owned());
             }
             span.set("url.path", shortened(request.uri().path()));
             // TLS ends before this server.
@@ -72,14 +72,7 @@ impl Observed {
             span.end();
         }
         if let Some(metrics) = telemetry.metrics() {
-            let request = HttpRequest {
-                http_request_method: method,
-                http_route: route,
-                http_response_status_code: status.as_u16(),
-                network_protocol_version: version,
-                error_type: status.is_server_error().then(|| status.as_u16()),
-            };
-            metrics.note_http_request(&request, time);
+            metrics.note_http_request(method, route.as_ref().map(MatchedPath::as_str), status, version, time);
         }
     }
 }

@@ -3,9 +3,15 @@
 //! A label has few values whatever clients send: each is from a list that the program has, except for the names of
 //! operations, which are bounded by a setting.
 
-use std::{borrow::Cow, fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
+};
 
 use async_graphql::parser::types::OperationType;
+use axum::http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -48,12 +54,14 @@ pub struct Metrics {
     operations: Histograms<Operation>,
     taken: [TakenSeries; 3],
     http_requests: Histograms<HttpRequest>,
+    latest_http_requests: Latest<HttpRequest>,
     active_requests: By<&'static str, Gauge>,
     pub connections: Gauge,
     errors: By<String, Counter>,
-    documents: By<&'static str, Counter>,
+    documents: [(&'static str, Counter); DOCUMENTS.len()],
     pub document_bytes: Gauge,
     statements: Histograms<Statement>,
+    latest_statements: Latest<Statement>,
     pool_connections: Family<PoolState, Gauge>,
     pool_pending: By<String, Gauge>,
     pool_waits: Histograms<[(&'static str, String); 1]>,
@@ -85,26 +93,62 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
+/// The series that came first, which are those of almost all that comes. They are found by comparing: there are few, and
+/// to hash the texts of their labels takes longer.
+#[derive(Debug)]
+struct Latest<L>(RwLock<Vec<(L, Histogram)>>);
+
+/// The greatest number of series that are found by comparing.
+const MAX_LATEST: usize = 32;
+
+impl<L: EncodeLabelSet + Clone + std::hash::Hash + Eq> Latest<L> {
+    fn observe(&self, all: &Histograms<L>, is_it: impl Fn(&L) -> bool, labels: impl FnOnce() -> L, time: Duration) {
+        let seconds = time.as_secs_f64();
+        {
+            let latest = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, series)) = latest.iter().find(|(labels, _)| is_it(labels)) {
+                return series.observe(seconds);
+            }
+        }
+        let labels = labels();
+        let series = all.get_or_create_owned(&labels);
+        series.observe(seconds);
+        let mut latest = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if latest.len() < MAX_LATEST && !latest.iter().any(|(other, _)| *other == labels) {
+            latest.push((labels, series));
+        }
+    }
+}
+
+impl<L> Default for Latest<L> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+/// What can come of the look for a document.
+const DOCUMENTS: [&str; 4] = ["hit", "miss", "persisted", "trusted"];
+
 /// A request of HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct HttpRequest {
-    pub http_request_method: &'static str,
+struct HttpRequest {
+    http_request_method: &'static str,
     /// None when no route is for it.
-    pub http_route: Option<String>,
-    pub http_response_status_code: u16,
-    pub network_protocol_version: &'static str,
+    http_route: Option<String>,
+    http_response_status_code: u16,
+    network_protocol_version: &'static str,
     /// The status, if it is a fault of the server.
-    pub error_type: Option<u16>,
+    error_type: Option<u16>,
 }
 
 /// A statement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Statement {
-    pub db_system_name: &'static str,
-    pub db_operation_name: &'static str,
-    pub db_collection_name: String,
+struct Statement {
+    db_system_name: &'static str,
+    db_operation_name: &'static str,
+    db_collection_name: String,
     /// The SQLSTATE, or the result code of SQLite; none after success.
-    pub db_response_status_code: Option<String>,
+    db_response_status_code: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -225,16 +269,19 @@ impl Default for Metrics {
                 "Time of HTTP requests, until the head of the answer",
                 REQUEST_SECONDS,
             ),
+            latest_http_requests: Latest::default(),
             active_requests: new(r, "http_server_active_requests", "HTTP requests that are worked on"),
             connections: new(r, "http_server_connections", "Open connections of clients"),
             errors: new(r, "graphql_server_errors", "Errors in answers"),
-            documents: new(
-                r,
-                "graphql_server_document_cache",
-                "Documents that were asked for: hit and miss in the cache by text, persisted and trusted by id",
-            ),
+            documents: {
+                let help =
+                    "Documents that were asked for: hit and miss in the cache by text, persisted and trusted by id";
+                let documents: By<&str, Counter> = new(r, "graphql_server_document_cache", help);
+                DOCUMENTS.map(|result| (result, documents.get_or_create_owned(&[("result", result)])))
+            },
             document_bytes: new(r, "graphql_server_document_cache_bytes", "Bytes of the cache of documents"),
             statements: seconds(r, "db_client_operation_duration", "Time of SQL statements", STATEMENT_SECONDS),
+            latest_statements: Latest::default(),
             pool_connections: new(r, "db_client_connections", "Connections to the database"),
             pool_pending: new(
                 r,
@@ -344,12 +391,35 @@ impl Metrics {
 
     /// Notes a document that was asked for: `hit`, `miss`, `persisted` or `trusted`.
     pub fn note_document(&self, result: &'static str) {
-        self.documents.get_or_create(&[("result", result)]).inc();
+        if let Some((_, counter)) = self.documents.iter().find(|(name, _)| *name == result) {
+            counter.inc();
+        }
     }
 
     /// Notes a request and its time.
-    pub fn note_http_request(&self, request: &HttpRequest, time: Duration) {
-        self.http_requests.get_or_create(request).observe(time.as_secs_f64());
+    pub fn note_http_request(
+        &self,
+        method: &'static str,
+        route: Option<&str>,
+        status: StatusCode,
+        version: &'static str,
+        time: Duration,
+    ) {
+        let code = status.as_u16();
+        let is_it = |labels: &HttpRequest| {
+            labels.http_response_status_code == code
+                && labels.http_request_method == method
+                && labels.http_route.as_deref() == route
+                && labels.network_protocol_version == version
+        };
+        let labels = || HttpRequest {
+            http_request_method: method,
+            http_route: route.map(str::to_owned),
+            http_response_status_code: code,
+            network_protocol_version: version,
+            error_type: status.is_server_error().then_some(code),
+        };
+        self.latest_http_requests.observe(&self.http_requests, is_it, labels, time);
     }
 
     /// Counts a request while it is worked on.
@@ -359,8 +429,27 @@ impl Metrics {
     }
 
     /// Notes a statement and its time.
-    pub fn note_statement(&self, statement: &Statement, time: Duration) {
-        self.statements.get_or_create(statement).observe(time.as_secs_f64());
+    pub fn note_statement(
+        &self,
+        system: &'static str,
+        operation: &'static str,
+        table: &str,
+        code: Option<String>,
+        time: Duration,
+    ) {
+        let is_it = |labels: &Statement| {
+            labels.db_collection_name == table
+                && labels.db_operation_name == operation
+                && labels.db_response_status_code == code
+                && labels.db_system_name == system
+        };
+        let labels = || Statement {
+            db_system_name: system,
+            db_operation_name: operation,
+            db_collection_name: table.to_owned(),
+            db_response_status_code: code.clone(),
+        };
+        self.latest_statements.observe(&self.statements, is_it, labels, time);
     }
 
     /// What is measured of a pool.

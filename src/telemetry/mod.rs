@@ -21,7 +21,7 @@ pub use opentelemetry::{
 
 pub use self::{
     exposition::exposition,
-    metrics::{Counted, HttpRequest, Metrics, OperationSeries, Outcome, PoolSeries, Statement, Taken, type_name},
+    metrics::{Counted, Metrics, OperationSeries, Outcome, PoolSeries, Taken, type_name},
     trace::{Ended, Parent, Span, Tracer, began, carried},
 };
 use crate::config::TelemetrySettings;

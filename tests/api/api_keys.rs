@@ -369,7 +369,10 @@ fn keys_by_the_command_line() {
     for (arguments, expected) in [
         (&["--scopes", "read"][..], "the following required arguments were not provided:   --name <NAME>"),
         (&["--name", "x"], "the following required arguments were not provided:   --scopes <SCOPE>"),
-        (&["--name", "x", "--scopes", "root"], "--scopes: one of read, read:secrets, write, documents:bypass, admin is expected"),
+        (
+            &["--name", "x", "--scopes", "root"],
+            "--scopes: one of read, read:secrets, write, documents:bypass, admin is expected",
+        ),
         (&["--name", "", "--scopes", "read"], "--name: 1 to 100 characters are expected, in one line"),
         (&["--name", "x", "--scopes", "read", "--expires", "1y"], "--expires: a time with its unit is expected"),
         (&["--name", "x", "--scopes", "read", "--expires", "0d"], "--expires: a time with its unit is expected"),

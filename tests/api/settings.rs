@@ -101,7 +101,9 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             }
             "HERO_TEAMS_TRUSTED_PROXIES" => ("10.0.0.0/33", "a network is expected, such as 10.0.0.0/8 or 192.0.2.1"),
             "HERO_TEAMS_INTROSPECTION" => ("some", "one of all, authenticated, admin, none is expected"),
-            "HERO_TEAMS_ANONYMOUS" => ("read,root", "one of read, read:secrets, write, documents:bypass, admin is expected"),
+            "HERO_TEAMS_ANONYMOUS" => {
+                ("read,root", "one of read, read:secrets, write, documents:bypass, admin is expected")
+            }
             "HERO_TEAMS_JWT_ISSUER" => ("login.example", "the URL of an issuer is expected, such as "),
             "HERO_TEAMS_JWT_ALGORITHMS" => ("none", "one of RS256, RS384, "),
             "HERO_TEAMS_JWT_SCOPES" => ("scope", "a JSON pointer is expected, such as /scope"),

@@ -2,6 +2,8 @@ use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// What tells a document from others: the SHA-256 of its text. As text it has 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DocumentId([u8; 32]);
@@ -22,7 +24,8 @@ impl DocumentId {
     /// The first eight digits, as the log has them.
     #[must_use]
     pub fn short(&self) -> String {
-        format!("{self:.8}")
+        let digit = |digit: u8| char::from(DIGITS[usize::from(digit)]);
+        self.0[..4].iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 
@@ -36,14 +39,13 @@ impl FromStr for DocumentId {
     }
 }
 
-/// With a precision, so many digits of it.
 impl fmt::Display for DocumentId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]);
-        digits
-            .take(formatter.precision().unwrap_or(64))
-            .try_for_each(|digit| fmt::Write::write_char(formatter, digit.into()))
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        formatter.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 

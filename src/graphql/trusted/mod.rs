@@ -72,6 +72,12 @@ impl TrustedDocuments {
         self.settings.mode == DocumentsMode::Enforce && !principal.may_bypass_documents()
     }
 
+    /// Whether documents that are not trusted are logged.
+    #[must_use]
+    pub fn are_others_logged(&self) -> bool {
+        self.settings.mode == DocumentsMode::Log
+    }
+
     /// Whether a text must not stand for a document that is trusted.
     #[must_use]
     pub fn requires_id(&self) -> bool {
@@ -110,7 +116,7 @@ impl TrustedDocuments {
 
     /// Logs a document that is not trusted, once a minute, where that is asked for.
     pub fn note_other(&self, params: &Params, document: Option<&Document>, text: &str, principal: &Principal) {
-        if self.settings.mode != DocumentsMode::Log || principal.may_bypass_documents() {
+        if !self.are_others_logged() || principal.may_bypass_documents() {
             return;
         }
         let canonical = document.and_then(Document::canonical);
