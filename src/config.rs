@@ -16,6 +16,7 @@ use clap::{
 };
 
 use ipnet::IpNet;
+use url::Url;
 
 pub use self::{
     access::{AccessSettings, Issuer, KeySetSource},
@@ -79,14 +80,53 @@ pub enum Command {
     Migrate,
     /// Load the tutorial's three heroes and two teams; heroes and teams that exist stay as they are
     Seed,
-    /// Print the schema in the schema definition language
-    Schema,
+    /// Print the schema in the schema definition language, or compare it with another one
+    Schema {
+        #[command(subcommand)]
+        command: Option<SchemaCommand>,
+    },
+    /// Write a backup of the SQLite database, which may be in use, to a file that does not exist
+    Backup {
+        /// File to write
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+    /// Ask a server whether it is ready; exit with 1 if not
+    Health {
+        /// Address of the server; the one of --listen if absent
+        #[arg(value_name = "URL", value_parser = Setting(parsed::<Url>))]
+        url: Option<Url>,
+    },
+    /// Copy everything from another database into this one, which must be empty: all of it, or nothing
+    Copy {
+        #[arg(
+            long,
+            help = "Database to read, which stays as it is: one of this program, or the file of the SQLModel tutorial",
+            value_name = "URL",
+            value_parser = Setting(parsed::<DatabaseUrl>)
+        )]
+        from: DatabaseUrl,
+        /// What becomes of rows that are not possible here, such as blank names: nothing is copied (stop), or all but
+        /// them (skip)
+        #[arg(long, default_value = "stop", value_name = "HOW", value_parser = Setting(one_of::<OnError>))]
+        on_error: OnError,
+    },
     /// Check trusted documents
     #[command(subcommand)]
     Documents(DocumentsCommand),
     /// Make, list and revoke the API keys of the database, which --api-keys accepts
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// Print what has changed since another version of the schema; exit with 1 if a change breaks clients
+    Check {
+        /// The other version, in the schema definition language
+        #[arg(value_name = "OLD.graphql")]
+        old: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -608,6 +648,15 @@ pub struct DatabaseSettings {
     /// Log each SQL statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
+}
+
+/// What becomes of rows that are not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Nothing is written
+    Stop,
+    /// They are left out
+    Skip,
 }
 
 /// What is between the server and PostgreSQL.

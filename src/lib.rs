@@ -32,7 +32,7 @@ pub mod server;
 
 /// The life of the program that serves.
 mod serve;
-pub use serve::serve;
+pub use serve::{check_health, serve};
 
 /// What clients see.
 pub mod graphql;

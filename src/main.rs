@@ -1,20 +1,21 @@
 use std::{
     hint::black_box,
     io::{ErrorKind, Write as _, stderr, stdout},
+    path::Path,
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use hero_teams::{
     access::{self, ApiKeys},
-    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand},
-    db::Db,
-    graphql,
+    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand},
+    db::{self, DatabaseUrl, Db},
+    graphql::{self, Verdict},
     log::{self, Log},
-    schema::HeroTeams,
-    store::{self, seed},
+    schema::{Api as _, HeroTeams},
+    store::{self, Copied, seed},
     telemetry::Telemetry,
 };
 use httpdate::fmt_http_date;
@@ -99,7 +100,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
             close(db, &config).await?;
             print(&format!("{heroes} heroes created\n"))
         }
-        Some(Command::Schema) => print(&graphql::sdl::<HeroTeams>()),
+        Some(Command::Schema { command: None }) => print(&graphql::sdl::<HeroTeams>()),
+        Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema(old),
+        Some(Command::Backup { path }) => {
+            let bytes = db::backup(&config.database.database_url, path)?;
+            print(&format!("{bytes} bytes written to {}\n", path.display()))
+        }
+        Some(Command::Health { url }) => {
+            hero_teams::check_health(url.as_ref(), &config.serve.listen).await?;
+            print("ready\n")
+        }
+        Some(Command::Copy { from, on_error }) => {
+            let db = migrated(&config.database).await?;
+            let said = copy(&db, from, *on_error).await;
+            close(db, &config).await?;
+            print(&said?)
+        }
         Some(Command::Documents(DocumentsCommand::Check { paths, against })) => {
             let (number, faults) = graphql::check_documents::<HeroTeams>(paths, against.as_ref(), &config.graphql)?;
             for fault in &faults {
@@ -113,6 +129,35 @@ async fn run(config: Config) -> anyhow::Result<()> {
             let said = key(&ApiKeys::new(&db), command).await?;
             close(db, &config).await?;
             print(&said)
+        }
+    }
+}
+
+/// Prints what has changed since another version of the schema.
+fn check_schema(old: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(old).with_context(|| format!("cannot read {}", old.display()))?;
+    let changes = graphql::schema_changes(&text, &graphql::sdl::<HeroTeams>()).map_err(anyhow::Error::msg)?;
+    for change in &changes {
+        print(&format!("{change}\n"))?;
+    }
+    let breaking = changes.iter().filter(|change| change.verdict == Verdict::Breaking).count();
+    anyhow::ensure!(breaking == 0, "{breaking} changes break clients");
+    Ok(())
+}
+
+/// Copies another database, and gives what it prints.
+async fn copy(db: &Db, from: &DatabaseUrl, on_error: OnError) -> anyhow::Result<String> {
+    let copied = store::copy(db, HeroTeams::entities(), from, on_error == OnError::Skip).await;
+    match copied.context("cannot copy")? {
+        Copied::All { rows, skipped: 0 } => Ok(format!("{rows} rows copied\n")),
+        Copied::All { rows, skipped } => Ok(format!("{rows} rows copied, {skipped} left out\n")),
+        Copied::Wrong { rows } => {
+            bail!("{rows} rows are not possible here, and nothing was copied; --on-error skip leaves them out")
+        }
+        Copied::NotEmpty => bail!("the database has rows already; copy into one that is empty"),
+        Copied::NoTables => bail!("the database to copy has none of the tables"),
+        Copied::Different { table } => {
+            bail!("what was written to the table {table} is not what was read; nothing was copied")
         }
     }
 }

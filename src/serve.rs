@@ -1,17 +1,24 @@
 //! From an open database to a server that answers, until it is stopped.
 
-use std::{future::pending, io};
+use std::{
+    future::pending,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use crate::{
     access::{Access, Scope},
-    config::{AccessSettings, Config, Introspection, ServeSettings},
+    config::{AccessSettings, Config, Introspection, ListenAddress, ServeSettings},
     db::Db,
     events::Events,
     graphql::Schema,
     http::{Parts, Sources, metrics_router, router},
+    http_client,
     schema::Api,
     server::{Lifetime, Listener, serve_until},
     telemetry::Telemetry,
@@ -70,6 +77,36 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
         () = documents.follow_documents() => Ok(()),
         () = happening.tell(), if happening.are_written() => Ok(()),
     }
+}
+
+/// How long a server may take to say whether it is ready.
+const MAX_HEALTH: Duration = Duration::from_secs(10);
+
+/// Asks a server whether it is ready: at a URL, or where this one listens.
+///
+/// # Errors
+///
+/// When it is not, or does not answer.
+pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::Result<()> {
+    let mut url = match (url, listen) {
+        (Some(url), _) => url.clone(),
+        (None, ListenAddress::Tcp(address)) => {
+            let ip = match address.ip() {
+                // Any address of this machine is one of it.
+                IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
+                ip => ip,
+            };
+            format!("http://{}", SocketAddr::new(ip, address.port())).parse()?
+        }
+        (None, ListenAddress::Unix(_)) => anyhow::bail!("a server on a socket file is asked by a URL"),
+    };
+    url.set_path("/health/ready");
+    let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
+    let answer = http_client::send(&url, request, MAX_HEALTH).await.context("the server does not answer")?;
+    let said = String::from_utf8_lossy(answer.body()).into_owned();
+    anyhow::ensure!(answer.status() == hyper::StatusCode::OK, "the server is not ready: {said}");
+    Ok(())
 }
 
 /// Checks that a server which other machines can reach asks them who they are.

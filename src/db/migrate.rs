@@ -116,7 +116,8 @@ impl Found {
         }
         if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
             let tables = list(&self.tables);
-            return Err(format!("has tables that this program did not make ({tables}); {elsewhere}"));
+            let copy = "`hero-teams copy --from URL` copies what it has, for example of the tutorial";
+            return Err(format!("has tables that this program did not make ({tables}); {elsewhere}; {copy}"));
         }
         if self.pending(expected).is_empty()
             && let Some(table) = expected.tables.iter().find(|table| !self.tables.contains(table))

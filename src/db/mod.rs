@@ -1,5 +1,6 @@
 //! How the database is reached: connections, transactions, and what a request may take of them. It knows no table.
 
+mod backup;
 mod cancel;
 mod channel;
 mod claim;
@@ -24,6 +25,7 @@ mod url;
 mod write;
 
 pub use self::{
+    backup::backup,
     channel::Channel,
     connections::{Connections, Transaction},
     database::{Db, DbSettings},

@@ -12,6 +12,7 @@ mod loaders;
 mod observe;
 mod persisted;
 mod request;
+mod schema_changes;
 mod subscription;
 mod trusted;
 mod types;
@@ -24,6 +25,7 @@ pub use self::{
     execute::{CheckedRequest, SDL, Schema, sdl},
     observe::milliseconds,
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
+    schema_changes::{SchemaChange, Verdict, schema_changes},
     subscription::{Delivery, Subscription},
     trusted::check_documents,
 };

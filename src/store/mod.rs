@@ -1,6 +1,7 @@
 //! What the database holds: rows in and out. Every query is here.
 
 pub mod api_key;
+mod copy;
 mod create;
 mod delete;
 mod dialect;
@@ -17,6 +18,7 @@ mod tables;
 mod update;
 
 pub use self::{
+    copy::{Copied, copy},
     create::{Create, Creation},
     delete::PendingDelete,
     filter::{Filter, IntTest, Quantifier, TextTest},

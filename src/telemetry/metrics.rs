@@ -130,6 +130,7 @@ impl<L> Default for Latest<L> {
 const DOCUMENTS: [&str; 4] = ["hit", "miss", "persisted", "trusted"];
 
 /// A request of HTTP.
+#[expect(clippy::struct_field_names, reason = "they are the names of the labels")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HttpRequest {
     http_request_method: &'static str,
@@ -142,6 +143,7 @@ struct HttpRequest {
 }
 
 /// A statement.
+#[expect(clippy::struct_field_names, reason = "they are the names of the labels")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Statement {
     db_system_name: &'static str,

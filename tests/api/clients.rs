@@ -82,7 +82,7 @@ async fn gql_of_python() {
 
 /// A Python with the packages that `requirements.txt` names, which are installed once. None where there is no Python
 /// that could have them.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let requirements = node::folder("clients").join("requirements.txt");
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(&requirements).expect("they are there"));

@@ -112,6 +112,11 @@ impl TestDatabase {
         matches!(self.kind, Kind::PostgreSQL { .. } | Kind::Same { is_postgres: true })
     }
 
+    /// One that somebody else has made and removes.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), kind: Kind::Same { is_postgres: url.starts_with("postgres") } }
+    }
+
     /// The same one, for another server.
     pub fn again(&self) -> Self {
         Self { url: self.url.clone(), kind: Kind::Same { is_postgres: self.is_postgres() } }

@@ -1,0 +1,198 @@
+//! Another database, read as it is at one moment, and never written to.
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::futures_util::TryStreamExt as _;
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use sea_orm::{
+    DbErr, RuntimeErr,
+    sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow},
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::table::{ColumnKind, Table};
+use crate::db::{DatabaseUrl, StoreError};
+
+/// Rows that are read at once.
+const BATCH: usize = 2_000;
+/// Batches that are read ahead.
+const AHEAD: usize = 2;
+/// How long a SQLite file that is in use is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A value as it is found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raw {
+    Null,
+    Int(i64),
+    Text(String),
+    /// Of a type that no column has.
+    Other(&'static str),
+}
+
+/// What is read, in this order: for each table its rows, then the sums of all tables.
+#[derive(Debug)]
+pub enum Read {
+    Rows(usize, Vec<Vec<Raw>>),
+    /// The numbers of [`Table::sums`].
+    Sums(Vec<Vec<i64>>),
+}
+
+pub type Reads = mpsc::Receiver<Result<Read, StoreError>>;
+
+/// Reads the tables of a database in one snapshot. Gives also those that exist, by the names that they have there.
+///
+/// # Errors
+///
+/// When the database cannot be opened.
+pub async fn read(url: &DatabaseUrl, wanted: Vec<Table>) -> Result<(Vec<Table>, Reads), StoreError> {
+    let (sender, reads) = mpsc::channel(AHEAD);
+    match url {
+        DatabaseUrl::Sqlite(url) => {
+            let path = url.path.clone();
+            let opened = spawn_blocking(move || {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let connection = Connection::open_with_flags(path, flags)?;
+                connection.busy_timeout(BUSY)?;
+                connection.execute_batch("BEGIN")?;
+                let names = {
+                    let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+                    let names = names.query_map([], |row| row.get(0))?;
+                    names.collect::<rusqlite::Result<Vec<String>>>()?
+                };
+                Ok((connection, names))
+            });
+            let (connection, names) = opened.await?.map_err(of_sqlite)?;
+            let tables = existing(wanted, &names);
+            let there = tables.clone();
+            spawn_blocking(move || {
+                if let Err(error) = read_sqlite(&connection, &there, &sender) {
+                    // Nobody may be left to tell.
+                    let _ = sender.blocking_send(Err(of_sqlite(error)));
+                }
+            });
+            Ok((tables, reads))
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut connection = PgConnection::connect_with(&url.hosts[0]).await.map_err(of_postgres)?;
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+            connection.execute(begin).await.map_err(of_postgres)?;
+            let names = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)";
+            let names = connection.fetch_all(names).await.map_err(of_postgres)?;
+            let names = names.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>();
+            let tables = existing(wanted, &names.map_err(of_postgres)?);
+            let there = tables.clone();
+            tokio::spawn(async move {
+                if let Err(error) = read_postgres(&mut connection, &there, &sender).await {
+                    let _ = sender.send(Err(of_postgres(error))).await;
+                }
+            });
+            Ok((tables, reads))
+        }
+    }
+}
+
+/// The tables that exist. The tutorial writes the names of its link tables in one word.
+fn existing(wanted: Vec<Table>, names: &[String]) -> Vec<Table> {
+    let found = |mut table: Table| {
+        let is_it = |name: &&String| **name == table.name || **name == table.name.replace('_', "");
+        table.source = names.iter().find(is_it)?.clone();
+        Some(table)
+    };
+    wanted.into_iter().filter_map(found).collect()
+}
+
+fn read_sqlite(
+    connection: &Connection,
+    tables: &[Table],
+    sender: &mpsc::Sender<Result<Read, StoreError>>,
+) -> rusqlite::Result<()> {
+    for (number, table) in tables.iter().enumerate() {
+        let columns = table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ");
+        let mut select = connection.prepare(&format!("SELECT {columns} FROM \"{}\" ORDER BY 1, 2", table.source))?;
+        let mut rows = select.query([])?;
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(row) = rows.next()? {
+            let value = |index| {
+                Ok(match row.get_ref(index)? {
+                    ValueRef::Null => Raw::Null,
+                    ValueRef::Integer(number) => Raw::Int(number),
+                    ValueRef::Text(text) => str::from_utf8(text)
+                        .map_or(Raw::Other("text that is not UTF-8"), |text| Raw::Text(text.to_owned())),
+                    ValueRef::Real(_) => Raw::Other("a number with a fraction"),
+                    ValueRef::Blob(_) => Raw::Other("a blob"),
+                })
+            };
+            batch.push((0..table.columns.len()).map(value).collect::<rusqlite::Result<Vec<_>>>()?);
+            if batch.len() == BATCH && sender.blocking_send(Ok(Read::Rows(number, std::mem::take(&mut batch)))).is_err()
+            {
+                return Ok(());
+            }
+        }
+        if !batch.is_empty() && sender.blocking_send(Ok(Read::Rows(number, batch))).is_err() {
+            return Ok(());
+        }
+    }
+    let sums = tables.iter().map(|table| {
+        let number = table.sums_sqlite().len();
+        let sql = format!("SELECT {} FROM \"{}\"", table.sums_sqlite().join(", "), table.source);
+        connection.query_row(&sql, [], |row| (0..number).map(|index| row.get(index)).collect::<Result<Vec<i64>, _>>())
+    });
+    let sums = sums.collect::<rusqlite::Result<Vec<_>>>()?;
+    let _ = sender.blocking_send(Ok(Read::Sums(sums)));
+    Ok(())
+}
+
+async fn read_postgres(
+    connection: &mut PgConnection,
+    tables: &[Table],
+    sender: &mpsc::Sender<Result<Read, StoreError>>,
+) -> Result<(), sqlx::Error> {
+    for (number, table) in tables.iter().enumerate() {
+        let column = |column: &super::table::Column| {
+            let ty = if matches!(column.kind, ColumnKind::Text { .. }) { "text" } else { "bigint" };
+            format!("\"{}\"::{ty}", column.name)
+        };
+        let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT {columns} FROM \"{}\" ORDER BY 1, 2", table.source);
+        let mut rows = connection.fetch(AssertSqlSafe(sql));
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(row) = rows.try_next().await? {
+            batch.push(of_row(&row, table)?);
+            if batch.len() == BATCH && sender.send(Ok(Read::Rows(number, std::mem::take(&mut batch)))).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !batch.is_empty() && sender.send(Ok(Read::Rows(number, batch))).await.is_err() {
+            return Ok(());
+        }
+    }
+    let mut sums = Vec::new();
+    for table in tables {
+        let sql = format!("SELECT {} FROM \"{}\"", table.sums_postgres().join(", "), table.source);
+        let row = connection.fetch_one(AssertSqlSafe(sql)).await?;
+        let number = table.sums_postgres().len();
+        sums.push((0..number).map(|index| row.try_get(index)).collect::<Result<Vec<i64>, _>>()?);
+    }
+    let _ = sender.send(Ok(Read::Sums(sums))).await;
+    Ok(())
+}
+
+fn of_row(row: &PgRow, table: &Table) -> Result<Vec<Raw>, sqlx::Error> {
+    let value = |(index, column): (usize, &super::table::Column)| {
+        Ok(if matches!(column.kind, ColumnKind::Text { .. }) {
+            row.try_get::<Option<String>, _>(index)?.map_or(Raw::Null, Raw::Text)
+        } else {
+            row.try_get::<Option<i64>, _>(index)?.map_or(Raw::Null, Raw::Int)
+        })
+    };
+    table.columns.iter().enumerate().map(value).collect()
+}
+
+fn of_sqlite(error: rusqlite::Error) -> StoreError {
+    StoreError::Database(DbErr::Custom(format!("the source cannot be read: {error}")))
+}
+
+fn of_postgres(error: sqlx::Error) -> StoreError {
+    StoreError::from(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
+}

@@ -1,0 +1,185 @@
+//! `hero-teams copy`: from the tutorial's file, and between SQLite and PostgreSQL.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    clients::python,
+    command_line::{refusal, run, stdout},
+    databases::{TestDatabase, skip},
+    node,
+    support::TestApp,
+};
+
+/// A folder with the `database.db` that the program of the tutorial writes.
+fn tutorial(arguments: &[&str]) -> Option<TempDir> {
+    let Some(python) = python() else {
+        skip("the tutorial needs Python 3.10 or newer with its module venv");
+        return None;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(python);
+    command.arg(node::folder("clients").join("tutorial.py")).args(arguments).current_dir(folder.path());
+    let output = command.output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(folder)
+}
+
+fn copy(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    run(folder, &[&["copy", "--log-format", "json"], arguments].concat())
+}
+
+async fn rows(url: &str) -> Value {
+    let database = TestDatabase::at(url);
+    let app = TestApp::new(database).await;
+    let rows = app.rows().await;
+    app.close().await;
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_of_the_tutorial() {
+    let Some(folder) = tutorial(&[]) else { return };
+    let folder = folder.path();
+    let before = fs::read(folder.join("database.db")).expect("it is there");
+    // A server that is told of it names the command.
+    let refused = refusal(&run(folder, &["--database-url", "sqlite://database.db"]));
+    assert!(refused.contains("`hero-teams copy --from URL`"), "{refused}");
+    let mut targets = vec![format!("sqlite://{}", folder.join("new.db").display())];
+    let postgres = TestDatabase::empty_postgres().await;
+    targets.extend(postgres.as_ref().map(|database| database.url.clone()));
+    for url in targets {
+        let arguments = ["--from", "sqlite://database.db", "--database-url", &url];
+        assert_eq!(stdout(&copy(folder, &arguments)), "9 rows copied\n");
+        let team = |id: &str| json!({"id": id});
+        let both = json!({"heroes": [
+            {"id": "Hero:1", "name": "Deadpond", "secretName": "Dive Wilson", "age": null, "teams": [team("Team:1"), team("Team:2")]},
+            {"id": "Hero:2", "name": "Rusty-Man", "secretName": "Tommy Sharp", "age": 48, "teams": [team("Team:2")]},
+            {"id": "Hero:3", "name": "Spider-Boy", "secretName": "Pedro Parqueador", "age": null, "teams": [team("Team:2")]},
+        ], "teams": [
+            {"id": "Team:1", "name": "Z-Force", "headquarters": "Sister Margaret's Bar", "heroes": [{"id": "Hero:1"}]},
+            {"id": "Team:2", "name": "Preventers", "headquarters": "Sharp Tower",
+             "heroes": [{"id": "Hero:1"}, {"id": "Hero:2"}, {"id": "Hero:3"}]},
+        ]});
+        assert_eq!(rows(&url).await, both, "{url}");
+        let again = refusal(&copy(folder, &arguments));
+        assert_eq!(again, "error: the database has rows already; copy into one that is empty");
+    }
+    assert_eq!(fs::read(folder.join("database.db")).expect("it is there"), before);
+    if let Some(postgres) = postgres {
+        postgres.remove().await;
+    }
+}
+
+/// The lines of a log about rows that are not possible: table, key and fault.
+fn faults(output: &std::process::Output) -> Vec<String> {
+    let said = String::from_utf8(output.stderr.clone()).expect("it is text");
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines =
+        lines.map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == "a row is not possible here");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    lines.map(|line| format!("{} {}: {}", text(&line["table"]), text(&line["key"]), text(&line["fault"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_tutorial_lets_in_is_reported_row_by_row() {
+    let Some(folder) = tutorial(&["wrong"]) else { return };
+    let folder = folder.path();
+    let url = format!("sqlite://{}", folder.join("new.db").display());
+    let arguments = ["--from", "sqlite://database.db", "--database-url", &url];
+    let expected = [
+        "hero 4: name is blank",
+        "hero 5: name has 300 characters, and at most 200 are possible",
+        "hero 6: age is 3000000000, and 0 to 1000000 is possible",
+        "hero 7: age is text",
+        "hero 8: name is a blob",
+        "heroteamlink 4, 1: hero_id is 4, and there is no such hero",
+        "heroteamlink 77, 1: hero_id is 77, and there is no such hero",
+        "heroteamlink 1, 9: team_id is 9, and there is no such team",
+    ];
+    let stopped = copy(folder, &arguments);
+    let mut said = faults(&stopped);
+    said.sort();
+    let mut sorted = expected.to_vec();
+    sorted.sort_unstable();
+    assert_eq!(said, sorted);
+    let error = "error: 8 rows are not possible here, and nothing was copied; --on-error skip leaves them out";
+    let last = String::from_utf8_lossy(&stopped.stderr).lines().last().map(str::to_owned);
+    assert_eq!((stopped.status.code(), last.as_deref()), (Some(1), Some(error)));
+    assert_eq!(rows(&url).await, json!({"heroes": [], "teams": []}));
+
+    let skipped = copy(folder, &[&arguments[..], &["--on-error", "skip"]].concat());
+    assert_eq!((stdout(&skipped), faults(&skipped).len()), ("9 rows copied, 8 left out\n".to_owned(), 8));
+    assert_eq!(rows(&url).await["heroes"].as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_sqlite_to_postgresql_and_back_while_the_source_is_served() {
+    let (source, Some(postgres)) = (TestApp::new(TestDatabase::sqlite()).await, TestDatabase::empty_postgres().await)
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let heroes: Vec<_> = (0..2_500)
+        .map(|number| json!({"name": format!("Hero {number} é🦸"), "secretName": "S", "age": number % 100}))
+        .collect();
+    for part in heroes.chunks(500) {
+        let create = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        source.data(create, json!({"input": part})).await;
+    }
+    // Holes in the numbers.
+    source.execute("DELETE FROM hero WHERE id % 7 = 0 OR id > 2490").await;
+    let create = r#"mutation { createTeam(input: {name: "T", headquarters: "H",
+        heroes: {connect: ["Hero:1", "Hero:2", "Hero:2489"]}}) { team { id } } }"#;
+    source.data(create, json!({})).await;
+    let key = run(
+        folder.path(),
+        &["key", "create", "--name", "ci", "--scopes", "read", "--database-url", &source.database.url],
+    );
+    assert!(stdout(&key).starts_with("ht_"));
+    let all = source.count("SELECT COUNT(*) FROM hero").await + 1 + 3 + 1;
+
+    let said = stdout(&copy(folder.path(), &["--from", &source.database.url, "--database-url", &postgres.url]));
+    assert_eq!(said, format!("{all} rows copied\n"));
+    let back = format!("sqlite://{}", folder.path().join("back.db").display());
+    let said = stdout(&copy(folder.path(), &["--from", &postgres.url, "--database-url", &back]));
+    assert_eq!(said, format!("{all} rows copied\n"));
+    let wanted = source.rows().await;
+    for url in [&postgres.url, &back] {
+        assert_eq!(rows(url).await, wanted);
+        let keys = stdout(&run(folder.path(), &["key", "list", "--database-url", url]));
+        assert!(keys.contains(" ci "), "{keys}");
+        // Keys go on after those that were copied.
+        let app = TestApp::new(TestDatabase::at(url)).await;
+        let created = app
+            .data(r#"mutation { createHero(input: {name: "N", secretName: "S"}) { hero { id } } }"#, json!({}))
+            .await;
+        let id = created["createHero"]["hero"]["id"].as_str().expect("an id").to_owned();
+        assert!(
+            id.strip_prefix("Hero:").and_then(|key| key.parse::<i64>().ok()).is_some_and(|key| key > 2_489),
+            "{id}"
+        );
+        app.close().await;
+    }
+    source.close().await;
+    postgres.remove().await;
+}
+
+#[test]
+fn what_cannot_be_copied_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |from: &str| refusal(&copy(folder.path(), &["--from", from]));
+    let refused = said("sqlite://missing.db");
+    assert!(refused.starts_with("error: cannot copy: the source cannot be read: "), "{refused}");
+    fs::write(folder.path().join("empty.db"), "").expect("it is written");
+    assert_eq!(said("sqlite://empty.db"), "error: the database to copy has none of the tables");
+    fs::write(folder.path().join("text.db"), "x".repeat(5_000)).expect("it is written");
+    let refused = said("sqlite://text.db");
+    assert!(refused.starts_with("error: cannot copy: the source cannot be read: "), "{refused}");
+    let refused = said("postgres://127.0.0.1:1/x");
+    assert!(refused.starts_with("error: cannot copy: "), "{refused}");
+    let output = run(folder.path(), &["copy"]);
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -1,0 +1,71 @@
+//! `hero-teams schema check`: what it says of changes is what GraphQL Inspector says.
+
+use std::{collections::BTreeSet, fs};
+
+use hero_teams::{graphql, schema::HeroTeams};
+use serde_json::Value;
+
+use crate::{
+    command_line::{run, stdout},
+    node,
+};
+
+/// Other versions of the schema, by what is replaced in it.
+const CHANGES: [(&str, &str); 19] = [
+    // A field that is there now, and one that was there.
+    ("  headquarters: String!\n", ""),
+    ("type Team implements Node {\n", "type Team implements Node {\n  motto: String\n"),
+    // Types of fields.
+    ("  age: Int\n", "  age: Int!\n"),
+    ("  age: Int\n", "  age: String\n"),
+    ("  headquarters: String!\n", "  headquarters: String\n"),
+    ("heroes(", "heroes(since: Int, "),
+    // Arguments, their types and defaults.
+    ("(id: ID!)", "(id: ID)"),
+    ("(id: ID!)", "(id: ID!, strict: Boolean! = true)"),
+    ("limit: Int", "limit: Int!"),
+    // Types.
+    ("type Team implements Node {", "interface Named { id: ID! }\ntype Team implements Node & Named {"),
+    ("enum HeroOrderField {\n", "enum HeroOrderField {\n  SHOE_SIZE\n"),
+    ("input CreateTeamInput {\n", "input CreateTeamInput {\n  motto: String\n"),
+    ("input CreateTeamInput {\n", "input CreateTeamInput {\n  motto: String!\n"),
+    ("type Query {", "type Old { id: ID! }\ntype Query {\n  old: Old!"),
+    ("type Query {", "union Both = Hero | Team\ntype Query {\n  both: Both!"),
+    ("type Query {", "scalar Url\ntype Query {\n  url: Url"),
+    ("type Query {", "directive @old(a: Int) on FIELD\ntype Query {"),
+    ("  age: Int\n", "  age: Int @deprecated(reason: \"old\")\n"),
+    ("  age: Int\n", "  age(unit: String = \"y\"): Int\n"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_judged_as_graphql_inspector_does() {
+    let scripts = node::folder("clients");
+    if !node::is_ready(&scripts) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let sdl = graphql::sdl::<HeroTeams>();
+    let new = folder.path().join("new.graphql");
+    fs::write(&new, &sdl).expect("it is written");
+    let output = run(folder.path(), &["schema", "check", "new.graphql"]);
+    assert_eq!(stdout(&output), "");
+    let script = scripts.join("diff.mjs");
+    for (number, (from, to)) in CHANGES.into_iter().enumerate() {
+        assert!(sdl.contains(from), "{from}");
+        let old = folder.path().join("old.graphql");
+        fs::write(&old, sdl.replacen(from, to, 1)).expect("it is written");
+        let arguments = [script.as_os_str(), old.as_os_str(), new.as_os_str()];
+        let inspector = node::output_of("node".as_ref(), &arguments).await;
+        let inspector: BTreeSet<String> =
+            inspector.as_array().expect("a list").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let output = run(folder.path(), &["schema", "check", "old.graphql"]);
+        let said = String::from_utf8(output.stdout.clone()).expect("it is text");
+        let ours = said.lines().filter(|line| !line.starts_with("safe: "));
+        let ours: BTreeSet<String> =
+            ours.map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+        assert_eq!(ours, inspector, "{number}: {from} -> {to}\n{said}");
+        let breaks = ours.iter().any(|change| change.starts_with("breaking"));
+        assert_eq!(output.status.code(), Some(i32::from(breaks)), "{output:?}");
+        assert!(!said.is_empty(), "{number}");
+    }
+}
