@@ -11,30 +11,31 @@ use crate::{
 };
 
 /// Other versions of the schema, by what is replaced in it.
-const CHANGES: [(&str, &str); 19] = [
-    // A field that is there now, and one that was there.
-    ("  headquarters: String!\n", ""),
-    ("type Team implements Node {\n", "type Team implements Node {\n  motto: String\n"),
-    // Types of fields.
-    ("  age: Int\n", "  age: Int!\n"),
-    ("  age: Int\n", "  age: String\n"),
-    ("  headquarters: String!\n", "  headquarters: String\n"),
-    ("heroes(", "heroes(since: Int, "),
-    // Arguments, their types and defaults.
-    ("(id: ID!)", "(id: ID)"),
-    ("(id: ID!)", "(id: ID!, strict: Boolean! = true)"),
-    ("limit: Int", "limit: Int!"),
+const CHANGES: [(&str, &str); 20] = [
+    // Fields of objects.
+    ("type Team implements Node {\n", "type Team implements Node {\n\tmotto: String\n"),
+    ("type TeamEdge {\n\t\"", "type TeamEdge {\n\told: Int @deprecated(reason: \"old\")\n\t\""),
+    ("\tcursor: String!\n", "\tcursor: String\n"),
+    ("\tcursor: String!\n", "\tcursor: [String!]!\n"),
+    // Fields of inputs.
+    ("\theadquarters: String!\n", "\toffice: String!\n"),
+    ("\theadquarters: String!\n", "\theadquarters: String\n"),
+    ("\tage: Int\n", "\tage: Int!\n"),
+    ("\tage: Int\n", "\tage: String\n"),
+    ("\tage: Int\n", "\tage: Int = 7\n"),
+    ("input CreateTeamInput {\n", "input CreateTeamInput {\n\tmotto: String\n"),
+    // Arguments.
+    ("\t\tlimit: Int = 100,", "\t\tlimit: Int! = 100,"),
+    ("\t\tlimit: Int = 100,", "\t\tlimit: Int = 10,"),
+    ("\t\tlimit: Int = 100,", "\t\tlimit: Int = 100,\n\t\tsince: Int,"),
+    ("\t\tlimit: Int = 100,", "\t\tsince: Int = 100,"),
     // Types.
     ("type Team implements Node {", "interface Named { id: ID! }\ntype Team implements Node & Named {"),
-    ("enum HeroOrderField {\n", "enum HeroOrderField {\n  SHOE_SIZE\n"),
-    ("input CreateTeamInput {\n", "input CreateTeamInput {\n  motto: String\n"),
-    ("input CreateTeamInput {\n", "input CreateTeamInput {\n  motto: String!\n"),
-    ("type Query {", "type Old { id: ID! }\ntype Query {\n  old: Old!"),
-    ("type Query {", "union Both = Hero | Team\ntype Query {\n  both: Both!"),
-    ("type Query {", "scalar Url\ntype Query {\n  url: Url"),
-    ("type Query {", "directive @old(a: Int) on FIELD\ntype Query {"),
-    ("  age: Int\n", "  age: Int @deprecated(reason: \"old\")\n"),
-    ("  age: Int\n", "  age(unit: String = \"y\"): Int\n"),
+    ("enum HeroOrderField {\n", "enum HeroOrderField {\n\tSHOE_SIZE\n"),
+    ("enum Change {\n", "enum Change {\n\tMOVED\n"),
+    ("type Query {\n", "type Old { id: ID! }\ntype Query {\n\told: Old!\n"),
+    ("type Query {\n", "union Both = Hero | Team\ntype Query {\n\tboth: Both!\n"),
+    ("type Query {\n", "directive @old(a: Int) on FIELD\ntype Query {\n"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use async_graphql::futures_util::TryStreamExt as _;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow},
+    sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
@@ -74,7 +74,8 @@ pub async fn read(url: &DatabaseUrl, wanted: Vec<Table>) -> Result<(Vec<Table>, 
             Ok((tables, reads))
         }
         DatabaseUrl::Postgres(url) => {
-            let mut connection = PgConnection::connect_with(&url.hosts[0]).await.map_err(of_postgres)?;
+            let host = url.hosts[0].clone().disable_statement_logging();
+            let mut connection = PgConnection::connect_with(&host).await.map_err(of_postgres)?;
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             connection.execute(begin).await.map_err(of_postgres)?;
             let names = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)";

@@ -103,7 +103,7 @@ impl Table {
     /// values, alone and with a weight that the key of the row gives.
     #[must_use]
     pub fn sums_sqlite(&self) -> Vec<String> {
-        self.sums("unicode", |sum| format!("COALESCE(SUM({sum}), 0)"))
+        self.sums("unicode", |sum| format!("CAST(COALESCE(SUM({sum}), 0) AS INTEGER)"))
     }
 
     /// The same numbers on PostgreSQL.
