@@ -116,7 +116,7 @@ impl Found {
         }
         if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
             let tables = list(&self.tables);
-            let copy = "`hero-teams copy --from URL` copies what it has, for example of the tutorial";
+            let copy = "`hero-teams copy --from URL` takes over its rows";
             return Err(format!("has tables that this program did not make ({tables}); {elsewhere}; {copy}"));
         }
         if self.pending(expected).is_empty()

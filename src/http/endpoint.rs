@@ -343,7 +343,8 @@ impl Endpoint {
 
 /// What lets a client keep the answer to a query, and ask whether it is still the same (RFC 9110, 8.8.3).
 fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
-    let etag = HeaderValue::try_from(format!("\"{}\"", DocumentId::of_bytes(body))).ok()?;
+    // A weak one, because the answer may be compressed on its way.
+    let etag = HeaderValue::try_from(format!("W/\"{}\"", DocumentId::of_bytes(body))).ok()?;
     Some([(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
 }
 
@@ -351,8 +352,9 @@ fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
 fn unless_known(response: Response, request: &HeaderMap) -> Response {
     let Some(etag) = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()) else { return response };
     let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    let mut known = known.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-    if !known.any(|tag| tag == etag || tag == "*") {
+    let mut known = known.flat_map(|tags| tags.split(',')).map(str::trim);
+    let opaque = |tag: &'_ str| tag.trim_start_matches("W/").to_owned();
+    if !known.any(|tag| opaque(tag) == opaque(etag) || tag == "*") {
         return response;
     }
     let (mut head, _) = response.into_parts();

@@ -50,8 +50,10 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files.map(|path| (name(&path), content(&path).expect("it is read"))).collect()
 }
 
-/// What every command says of a file that it leaves as it is.
+/// What every command says of a file that it leaves as it is. Where there are rows to take over, it says how.
 fn assert_refused(folder: &Path, reason: &str) {
+    let copy = if reason.starts_with("has tables") { "; `hero-teams copy --from URL` takes over its rows" } else { "" };
+    let reason = &format!("{reason}{copy}");
     let before = contents(folder);
     for arguments in
         [&["--listen", "127.0.0.1:0"][..], &["--no-migrate", "--listen", "127.0.0.1:0"], &["migrate"], &["seed"]]

@@ -204,7 +204,7 @@ async fn an_answer_by_id_is_kept_until_it_changes() {
         (first.status(), &first.headers()["cache-control"]),
         (StatusCode::OK, &"private, no-cache".parse().expect("a value"))
     );
-    for known in [etag.as_str(), &format!("\"other\", W/{etag}"), "*"] {
+    for known in [etag.as_str(), &format!("\"other\", {}", &etag[2..]), "*"] {
         let same = get(&by_id, Some(known)).await;
         assert_eq!(
             (same.status(), &same.headers()["etag"]),

@@ -6,7 +6,10 @@ use async_graphql::futures_util::TryStreamExt as _;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow},
+    sqlx::{
+        self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+        postgres::PgRow,
+    },
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
