@@ -234,10 +234,11 @@ fn own_directives(schema: &Schema) -> impl Iterator<Item = (&Name, &Node<Directi
 /// Whether what a field gives is still what a client expects: the same, or never null where it might be.
 fn is_safe_output(old: &Type, new: &Type) -> bool {
     match (old, new) {
-        (Type::Named(old), Type::Named(new) | Type::NonNullNamed(new)) => old == new,
-        (Type::List(old), Type::List(new) | Type::NonNullList(new)) => is_safe_output(old, new),
-        (Type::NonNullNamed(old), Type::NonNullNamed(new)) => old == new,
-        (Type::NonNullList(old), Type::NonNullList(new)) => is_safe_output(old, new),
+        (Type::Named(old), Type::Named(new))
+        | (Type::Named(old) | Type::NonNullNamed(old), Type::NonNullNamed(new)) => old == new,
+        (Type::List(old), Type::List(new)) | (Type::List(old) | Type::NonNullList(old), Type::NonNullList(new)) => {
+            is_safe_output(old, new)
+        }
         _ => false,
     }
 }
@@ -245,10 +246,10 @@ fn is_safe_output(old: &Type, new: &Type) -> bool {
 /// Whether what a client sends is still taken: the same, or with null as well.
 fn is_safe_input(old: &Type, new: &Type) -> bool {
     match (old, new) {
-        (Type::Named(old) | Type::NonNullNamed(old), Type::Named(new)) => old == new,
-        (Type::NonNullNamed(old), Type::NonNullNamed(new)) => old == new,
-        (Type::List(old) | Type::NonNullList(old), Type::List(new)) => is_safe_input(old, new),
-        (Type::NonNullList(old), Type::NonNullList(new)) => is_safe_input(old, new),
+        (Type::Named(old) | Type::NonNullNamed(old), Type::Named(new))
+        | (Type::NonNullNamed(old), Type::NonNullNamed(new)) => old == new,
+        (Type::List(old) | Type::NonNullList(old), Type::List(new))
+        | (Type::NonNullList(old), Type::NonNullList(new)) => is_safe_input(old, new),
         _ => false,
     }
 }
