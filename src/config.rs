@@ -8,13 +8,24 @@ mod listen_address;
 mod origin;
 mod telemetry;
 
-use std::{env, ffi::OsStr, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    net::IpAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{
     Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind,
     parser::ValueSource,
 };
 
+use anyhow::Context as _;
+use clap_complete::Shell;
 use ipnet::IpNet;
 use url::Url;
 
@@ -70,6 +81,27 @@ impl Config {
         });
         Self::from_arg_matches(&command.try_get_matches()?)
     }
+
+    /// Reads the files that have settings which are secrets.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or its content is not possible. That is not repeated.
+    pub fn read_files(&mut self) -> anyhow::Result<()> {
+        if let Some(path) = &self.database.database_url_file {
+            self.database.database_url = secret("--database-url-file", path, parsed)?;
+        }
+        if let Some(path) = &self.database.read_url_file {
+            self.database.read_urls = secret("--read-url-file", path, |text| {
+                let urls = text.split([',', '\n']).map(str::trim).filter(|url| !url.is_empty());
+                urls.map(replica).collect()
+            })?;
+        }
+        if let Some(path) = &self.events.events_url_file {
+            self.events.events_url = Some(secret("--events-url-file", path, events::postgres)?);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +122,18 @@ pub enum Command {
         /// File to write
         #[arg(value_name = "PATH")]
         path: PathBuf,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Shell: bash, elvish, fish, powershell or zsh
+        #[arg(value_name = "SHELL", value_parser = Setting(one_of::<Shell>))]
+        shell: Shell,
+    },
+    /// Write the man pages into a folder that exists
+    Man {
+        /// Folder to write to
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
     },
     /// Ask a server whether it is ready; exit with 1 if not
     Health {
@@ -539,6 +583,16 @@ pub struct DatabaseSettings {
         value_parser = Setting(parsed::<DatabaseUrl>)
     )]
     pub database_url: DatabaseUrl,
+    /// File with the value of --database-url, such as a secret of a container or a credential of systemd
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "database_url",
+        value_parser = Setting(parsed::<PathBuf>)
+    )]
+    pub database_url_file: Option<PathBuf>,
     /// Maximum number of connections that read
     #[arg(
         long,
@@ -571,6 +625,16 @@ pub struct DatabaseSettings {
         value_parser = Setting(replica)
     )]
     pub read_urls: Vec<PostgresUrl>,
+    /// File with the values of --read-url, with commas or one in a line
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_READ_URLS_FILE",
+        value_name = "FILE",
+        conflicts_with = "read_urls",
+        value_parser = Setting(parsed::<PathBuf>)
+    )]
+    pub read_url_file: Option<PathBuf>,
     /// Seconds that a replica may be behind; one that is further behind answers nothing until it has caught up
     #[arg(
         long,
@@ -731,6 +795,12 @@ impl DatabaseSettings {
             prepared_statements: !self.no_prepared_statements,
         }
     }
+}
+
+/// The value in a file, without white space around it.
+fn secret<T>(flag: &str, path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("{flag}: cannot read {}", path.display()))?;
+    parse(text.trim()).map_err(|expected| anyhow::anyhow!("{flag}: {expected}"))
 }
 
 /// How the text of a setting becomes its value. White space around it is not part of it.

@@ -28,6 +28,8 @@ use tokio::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The name of the program.
+const NAME: &str = "hero-teams";
 /// What the allocator gets from the system as a piece of its own.
 const LARGE: usize = 1024 * 1024;
 
@@ -77,9 +79,10 @@ fn start(config: Config) -> anyhow::Result<()> {
     result
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(mut config: Config) -> anyhow::Result<()> {
     // A file that may not grow is an error then, as a full disk is.
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
+    config.read_files()?;
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
@@ -102,6 +105,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
         Some(Command::Schema { command: None }) => print(&graphql::sdl::<HeroTeams>()),
         Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema(old),
+        Some(Command::Completions { shell }) => {
+            let mut completions = Vec::new();
+            clap_complete::generate(*shell, &mut Config::command(), NAME, &mut completions);
+            print(&String::from_utf8_lossy(&completions))
+        }
+        Some(Command::Man { folder }) => clap_mangen::generate_to(Config::command(), folder)
+            .with_context(|| format!("cannot write to {}", folder.display())),
         Some(Command::Backup { path }) => {
             let bytes = db::backup(&config.database.database_url, path)?;
             print(&format!("{bytes} bytes written to {}\n", path.display()))

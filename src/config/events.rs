@@ -1,10 +1,10 @@
 //! The settings of events and subscriptions.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{Setting, seconds, some_number, some_seconds};
+use super::{Setting, parsed, seconds, some_number, some_seconds};
 use crate::db::DatabaseUrl;
 
 /// Whether something is done.
@@ -30,6 +30,16 @@ pub struct EventSettings {
         value_parser = Setting(postgres)
     )]
     pub events_url: Option<DatabaseUrl>,
+    /// File with the value of --events-url
+    #[arg(
+        long,
+        global = true,
+        env = "HERO_TEAMS_EVENTS_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "events_url",
+        value_parser = Setting(parsed::<PathBuf>)
+    )]
+    pub events_url_file: Option<PathBuf>,
     /// Seconds between two looks for events that nobody has told of, while somebody listens
     #[arg(
         long,
@@ -112,7 +122,7 @@ pub struct EventSettings {
     pub max_subscription_time: Duration,
 }
 
-fn postgres(text: &str) -> Result<DatabaseUrl, String> {
+pub(super) fn postgres(text: &str) -> Result<DatabaseUrl, String> {
     let url = text.parse::<DatabaseUrl>().ok().filter(|url| matches!(url, DatabaseUrl::Postgres(_)));
     url.ok_or_else(|| "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected".to_owned())
 }

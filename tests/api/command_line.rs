@@ -108,6 +108,12 @@ impl Server {
         std::iter::repeat_with(line).find(|line| words.iter().all(|word| line.contains(word))).expect("it has no end")
     }
 
+    /// Whether one of the lines that the log has got has these words. They are read then.
+    pub fn has_logged(&self, words: &[&str]) -> bool {
+        let log = self.log.lock().expect("no test has panicked");
+        log.try_iter().any(|line| words.iter().all(|word| line.contains(word)))
+    }
+
     /// Stops the server, and waits until it has ended in order.
     pub async fn stopped(self) {
         self.signal("-TERM");

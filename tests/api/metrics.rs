@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -19,7 +18,7 @@ use tower::ServiceExt;
 use crate::{
     command_line::{Server, request_at},
     databases::{TestDatabase, skip},
-    support::{TestApp, on_both_databases, post, until},
+    support::{TestApp, free_port, on_both_databases, post, until},
 };
 
 const DASHBOARD: &str = include_str!("../../docs/deployment/grafana.json");
@@ -239,8 +238,7 @@ async fn prometheus_reads_them_and_answers_the_queries_of_the_dashboard() {
          - targets: ['{metrics}']\n"
     );
     fs::write(folder.join("prometheus.yml"), settings).expect("it is written");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it is bound").port();
-    let prometheus = format!("127.0.0.1:{port}");
+    let prometheus = format!("127.0.0.1:{}", free_port());
     let _prometheus = Program(
         Command::new("prometheus")
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -19,7 +18,7 @@ use crate::{
     command_line::{Server, request_at},
     databases::{TestDatabase, skip},
     node,
-    support::until,
+    support::{free_port, until},
 };
 
 /// A program that runs until this is dropped.
@@ -31,11 +30,6 @@ impl Drop for Proxy {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn is_installed(program: &str) -> bool {
@@ -77,10 +71,14 @@ async fn two_servers_after(program: &str, settings: &str, arguments: fn(&str) ->
         node::output_of("node".as_ref(), &[script.as_os_str(), url.as_ref()]).await;
     }
     let query = json!({"query": "{ heroes(limit: 1) { name } }"}).to_string();
-    request_at(&address, "POST", "/graphql", "", &query).await.expect("an answer");
-    for server in [&one, &two] {
-        server.logged(&["answered", "client=127.0.0.1", "path=\"/graphql\""]);
-    }
+    let answered = |server: &Server| server.has_logged(&["answered", "client=127.0.0.1", "path=\"/graphql\""]);
+    let mut idle = vec![&one, &two];
+    until(async || {
+        request_at(&address, "POST", "/graphql", "", &query).await.expect("an answer");
+        idle.retain(|server| !answered(server));
+        idle.is_empty()
+    })
+    .await;
 
     // One of them stops while clients ask, and nobody notices.
     let ends = Arc::new(AtomicBool::new(false));

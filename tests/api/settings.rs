@@ -14,6 +14,11 @@ fn settings() -> Vec<Arg> {
     settings.cloned().collect()
 }
 
+/// Whether it names a file with the value of another setting, which excludes it.
+fn is_file_of_another(setting: &Arg) -> bool {
+    variable(setting).ends_with("_FILE") && variable(setting) != "HERO_TEAMS_JWT_SECRET_FILE"
+}
+
 fn variable(setting: &Arg) -> &str {
     setting.get_env().and_then(|variable| variable.to_str()).expect("each setting has a variable")
 }
@@ -73,7 +78,8 @@ fn white_space_around_a_value_is_not_part_of_it() {
             },
         };
         let padded = |setting| format!("{space}{}{space}", value(setting));
-        stdout(&with(settings.iter().map(|setting| (variable(setting), padded(setting)))));
+        let settings = settings.iter().filter(|setting| !is_file_of_another(setting));
+        stdout(&with(settings.map(|setting| (variable(setting), padded(setting)))));
     }
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), &["seed"]);
@@ -111,7 +117,11 @@ fn a_wrong_value_is_answered_with_those_that_are_possible() {
             "HERO_TEAMS_JWKS" => ("ftp://login.example", "https://HOST/PATH or the path of a file is expected"),
             "HERO_TEAMS_JWT_AUDIENCE" => ("a,,b", "text is expected"),
             // Any text names a file.
-            "HERO_TEAMS_JWT_SECRET_FILE" | "HERO_TEAMS_DOCUMENTS" => continue,
+            "HERO_TEAMS_JWT_SECRET_FILE"
+            | "HERO_TEAMS_DOCUMENTS"
+            | "DATABASE_URL_FILE"
+            | "HERO_TEAMS_READ_URLS_FILE"
+            | "HERO_TEAMS_EVENTS_URL_FILE" => continue,
             "HERO_TEAMS_DOCUMENTS_MODE" => ("maybe", "one of off, log, enforce is expected"),
             "HERO_TEAMS_LOG_LEVEL" => ("loud", "one of error, warn, info, debug, trace is expected"),
             "HERO_TEAMS_LOG_FORMAT" => ("xml", "one of text, json is expected"),
@@ -189,4 +199,47 @@ fn urls_that_are_refused() {
         }
     }
     assert_eq!(folder.path().read_dir().expect("it is there").count(), 0);
+}
+
+#[test]
+fn secrets_in_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).expect("it is written");
+    let run = |arguments: &[&str]| crate::command_line::run(folder.path(), arguments);
+    write("url", "sqlite://secret.db\n");
+    assert_eq!(stdout(&run(&["seed", "--database-url-file", "url"])), "3 heroes created\n");
+    assert!(folder.path().join("secret.db").exists());
+    let mut by_variable = command(folder.path(), &["seed"]);
+    assert_eq!(stdout(&by_variable.env("DATABASE_URL_FILE", "url").output().expect("it runs")), "0 heroes created\n");
+    write("wrong", "mysql://user:password@h/d");
+    write("replicas", "postgres://a/b,\nnonsense");
+    for (flag, file, expected) in [
+        ("--database-url-file", "wrong", "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+        ("--database-url-file", "missing", "cannot read missing: No such file or directory"),
+        ("--read-url-file", "replicas", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+        ("--events-url-file", "url", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
+    ] {
+        let said = crate::command_line::refusal(&run(&["seed", flag, file]));
+        assert!(said.starts_with(&format!("error: {flag}: {expected}")) && !said.contains("password@h"), "{said}");
+    }
+    let both = run(&["seed", "--database-url-file", "url", "--database-url", "sqlite://x.db"]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+}
+
+#[test]
+fn completions_and_man_pages_have_all_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| crate::command_line::run(folder.path(), arguments);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = stdout(&run(&["completions", shell]));
+        assert!(["database-url", "metrics-listen", "seed"].iter().all(|word| said.contains(word)), "{shell}");
+    }
+    stdout(&run(&["man", "."]));
+    let page = std::fs::read_to_string(folder.path().join("hero-teams.1")).expect("it is written");
+    let names = settings().into_iter().filter_map(|setting| setting.get_long().map(|name| name.replace('-', "\\-")));
+    for name in names {
+        assert!(page.contains(&name), "{name}");
+    }
+    assert!(folder.path().join("hero-teams-copy.1").exists());
+    assert_eq!(run(&["completions", "dos"]).status.code(), Some(2));
 }

@@ -1,7 +1,10 @@
 //! The vocabulary of the tests: a server on a fresh database, spoken to as a client does.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -281,6 +284,17 @@ pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "what is waited for does not come");
         sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// A port for a program that cannot take one by itself, where the system takes none for clients.
+///
+/// Port 0 would give one from the range of clients, and one of their connections may have it when the program starts.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 15_000 + u16::try_from(std::process::id() % 10_000).expect("it is small");
+    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Relaxed) % 5_000);
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.take(5_000).find(free).expect("a port is free")
 }
 
 /// What comes of an attempt that has a deadline after it has come to a certain point: as late a one as this machine

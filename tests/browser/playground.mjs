@@ -131,7 +131,8 @@ async function watch(page) {
   });
   page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
   page.on("requestfinished", async (request) => {
-    const response = await request.response();
+    // The page may be closed by now.
+    const response = await request.response().catch(() => null);
     if (response?.status() === 200) {
       loaded.add(request.url());
     }
