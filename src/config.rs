@@ -6,6 +6,7 @@ mod events;
 mod host_name;
 mod listen_address;
 mod origin;
+mod records;
 mod telemetry;
 
 use std::{
@@ -36,6 +37,7 @@ pub use self::{
     host_name::HostName,
     listen_address::ListenAddress,
     origin::Origin,
+    records::{ExportSettings, Format, ImportMode, ImportSettings, OnError, ProgressSettings, ShowProgress},
     telemetry::TelemetrySettings,
 };
 use crate::{
@@ -154,7 +156,13 @@ pub enum Command {
         /// them (skip)
         #[arg(long, default_value = "stop", value_name = "HOW", value_parser = Setting(one_of::<OnError>))]
         on_error: OnError,
+        #[command(flatten)]
+        progress: ProgressSettings,
     },
+    /// Write objects and links to files, as they are at one moment
+    Export(ExportSettings),
+    /// Create objects and links from files; exit with 2 if records were left out
+    Import(ImportSettings),
     /// Check trusted documents
     #[command(subcommand)]
     Documents(DocumentsCommand),
@@ -714,15 +722,6 @@ pub struct DatabaseSettings {
     pub log_sql: bool,
 }
 
-/// What becomes of rows that are not possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnError {
-    /// Nothing is written
-    Stop,
-    /// They are left out
-    Skip,
-}
-
 /// What is between the server and PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Pooler {
@@ -907,6 +906,10 @@ fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>());
     network.map_err(|_| "a network is expected, such as 10.0.0.0/8 or 192.0.2.1".to_owned())
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    number_from(text, 1..=10_000)
 }
 
 fn connections(text: &str) -> Result<u32, String> {

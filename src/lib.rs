@@ -42,3 +42,9 @@ pub mod db;
 
 /// What the database holds.
 pub mod store;
+
+/// What files hold: export and import.
+pub mod records;
+
+/// How far a command has come.
+pub mod progress;

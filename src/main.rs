@@ -12,8 +12,10 @@ use hero_teams::{
     access::{self, ApiKeys},
     config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand},
     db::{self, DatabaseUrl, Db},
-    graphql::{self, Verdict},
+    graphql::{self, RecordReader, Verdict},
     log::{self, Log},
+    progress::Progress,
+    records::{self, Imported},
     schema::{Api as _, HeroTeams},
     store::{self, Copied, seed},
     telemetry::Telemetry,
@@ -28,6 +30,8 @@ use tokio::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The status of an import that has left out records.
+const SOME_REJECTED: u8 = 2;
 /// The name of the program.
 const NAME: &str = "hero-teams";
 /// What the allocator gets from the system as a piece of its own.
@@ -51,10 +55,13 @@ fn main() -> ExitCode {
             start(config).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}")))
         }
         Err(error) if error.use_stderr() => Err((ExitCode::from(2), refusal(&error))),
-        Err(help) => printed(help.print()).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}"))),
+        Err(help) => match printed(help.print()) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err((ExitCode::FAILURE, format!("error: {error:#}"))),
+        },
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err((code, message)) => {
             // One line, with the causes after it.
             log.line(&message.replace('\n', " "));
@@ -71,7 +78,7 @@ fn refusal(error: &clap::Error) -> String {
     format!("{} (see --help)", said.join("; "))
 }
 
-fn start(config: Config) -> anyhow::Result<()> {
+fn start(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new().context("cannot start")?;
     let result = runtime.block_on(run(config));
     // What has been cut off may still be at work on a thread.
@@ -79,10 +86,11 @@ fn start(config: Config) -> anyhow::Result<()> {
     result
 }
 
-async fn run(mut config: Config) -> anyhow::Result<()> {
+async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     // A file that may not grow is an error then, as a full disk is.
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
     config.read_files()?;
+    let mut code = ExitCode::SUCCESS;
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
@@ -91,40 +99,64 @@ async fn run(mut config: Config) -> anyhow::Result<()> {
             hero_teams::serve::<HeroTeams>(db.clone(), &config).await?;
             close(db, &config).await?;
             telemetry.stop().await;
-            Ok(())
         }
         Some(Command::Migrate) => {
             let db = migrated(&config.database).await?;
-            close(db, &config).await
+            close(db, &config).await?;
         }
         Some(Command::Seed) => {
             let db = migrated(&config.database).await?;
             let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
             close(db, &config).await?;
-            print(&format!("{heroes} heroes created\n"))
+            print(&format!("{heroes} heroes created\n"))?;
         }
-        Some(Command::Schema { command: None }) => print(&graphql::sdl::<HeroTeams>()),
-        Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema(old),
+        Some(Command::Schema { command: None }) => print(&graphql::sdl::<HeroTeams>())?,
+        Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema(old)?,
         Some(Command::Completions { shell }) => {
             let mut completions = Vec::new();
             clap_complete::generate(*shell, &mut Config::command(), NAME, &mut completions);
-            print(&String::from_utf8_lossy(&completions))
+            print(&String::from_utf8_lossy(&completions))?;
         }
         Some(Command::Man { folder }) => clap_mangen::generate_to(Config::command(), folder)
-            .with_context(|| format!("cannot write to {}", folder.display())),
+            .with_context(|| format!("cannot write to {}", folder.display()))?,
         Some(Command::Backup { path }) => {
             let bytes = db::backup(&config.database.database_url, path)?;
-            print(&format!("{bytes} bytes written to {}\n", path.display()))
+            print(&format!("{bytes} bytes written to {}\n", path.display()))?;
         }
         Some(Command::Health { url }) => {
             hero_teams::check_health(url.as_ref(), &config.serve.listen).await?;
-            print("ready\n")
+            print("ready\n")?;
         }
-        Some(Command::Copy { from, on_error }) => {
+        Some(Command::Copy { from, on_error, progress }) => {
             let db = migrated(&config.database).await?;
-            let said = copy(&db, from, *on_error).await;
+            let said = copy(&db, from, *on_error, Progress::new(progress.show, None)).await;
             close(db, &config).await?;
-            print(&said?)
+            print(&said?)?;
+        }
+        Some(Command::Export(settings)) => {
+            let db = existing(&config.database).await?;
+            let records = records::export(&db, &record_reader()?, settings).await;
+            close(db, &config).await?;
+            let records = records?;
+            if *settings.output != *"-" {
+                print(&format!("{records} records written to {}\n", settings.output.display()))?;
+            }
+        }
+        Some(Command::Import(settings)) => {
+            let db = migrated(&config.database).await?;
+            let imported = records::import(&db, &record_reader()?, settings).await;
+            close(db, &config).await?;
+            let Imported { records, created, rejected } = imported?;
+            let outcome = if settings.dry_run {
+                format!("{records} records checked")
+            } else {
+                format!("{records} records imported, {created} objects created")
+            };
+            let rejects = if rejected > 0 { format!(", {rejected} records left out") } else { String::new() };
+            print(&format!("{outcome}{rejects}\n"))?;
+            if rejected > 0 {
+                code = ExitCode::from(SOME_REJECTED);
+            }
         }
         Some(Command::Documents(DocumentsCommand::Check { paths, against })) => {
             let (number, faults) = graphql::check_documents::<HeroTeams>(paths, against.as_ref(), &config.graphql)?;
@@ -132,15 +164,20 @@ async fn run(mut config: Config) -> anyhow::Result<()> {
                 print(&format!("{fault}\n"))?;
             }
             anyhow::ensure!(faults.is_empty(), "{number} documents have {} faults", faults.len());
-            print(&format!("{number} documents are valid\n"))
+            print(&format!("{number} documents are valid\n"))?;
         }
         Some(Command::Key(command)) => {
             let db = migrated(&config.database).await?;
             let said = key(&ApiKeys::new(&db), command).await?;
             close(db, &config).await?;
-            print(&said)
+            print(&said)?;
         }
     }
+    Ok(code)
+}
+
+fn record_reader() -> anyhow::Result<RecordReader> {
+    RecordReader::new::<HeroTeams>().map_err(anyhow::Error::msg)
 }
 
 /// Prints what has changed since another version of the schema.
@@ -156,8 +193,8 @@ fn check_schema(old: &Path) -> anyhow::Result<()> {
 }
 
 /// Copies another database, and gives what it prints.
-async fn copy(db: &Db, from: &DatabaseUrl, on_error: OnError) -> anyhow::Result<String> {
-    let copied = store::copy(db, HeroTeams::entities(), from, on_error == OnError::Skip).await;
+async fn copy(db: &Db, from: &DatabaseUrl, on_error: OnError, mut progress: Progress) -> anyhow::Result<String> {
+    let copied = store::copy(db, HeroTeams::entities(), from, on_error == OnError::Skip, &mut progress).await;
     match copied.context("cannot copy")? {
         Copied::All { rows, skipped: 0 } => Ok(format!("{rows} rows copied\n")),
         Copied::All { rows, skipped } => Ok(format!("{rows} rows copied, {skipped} left out\n")),
@@ -217,6 +254,17 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
 
 async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
     Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
+}
+
+/// The database as it is: it is neither created nor changed.
+async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
+    let mut settings = settings.clone();
+    settings.database_url.must_exist();
+    let db = connect(&settings, Telemetry::default()).await?;
+    let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
+    let pending = pending.join(", ");
+    anyhow::ensure!(pending.is_empty(), "the database is outdated: run `hero-teams migrate` (pending: {pending})");
+    Ok(db)
 }
 
 /// The database, with all migrations applied.

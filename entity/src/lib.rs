@@ -7,4 +7,5 @@ pub mod api_key;
 pub mod event;
 pub mod hero;
 pub mod hero_team_link;
+pub mod import_batch;
 pub mod team;

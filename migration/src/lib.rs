@@ -11,6 +11,7 @@ mod m20261122_000003_create_hero_team_link;
 mod m20261126_000004_create_api_key;
 mod m20261126_000005_create_event;
 mod m20261126_000006_create_schema_compat;
+mod m20261127_000007_create_import_batch;
 mod text;
 
 /// The ordered list of migrations.
@@ -27,18 +28,20 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000004_create_api_key::Migration),
             Box::new(m20261126_000005_create_event::Migration),
             Box::new(m20261126_000006_create_schema_compat::Migration),
+            Box::new(m20261127_000007_create_import_batch::Migration),
         ]
     }
 }
 
 /// The migrations that only add what older programs can do without, so that these go on beside newer ones: tables,
 /// indexes, and columns that may be null or have a default.
-pub const ADDITIVE: [&str; 0] = [];
+pub const ADDITIVE: [&str; 1] = ["m20261127_000007_create_import_batch"];
 
 pub use self::{
     m20261126_000004_create_api_key::Migration as CreateApiKey,
     m20261126_000005_create_event::Migration as CreateEvent,
-    m20261126_000006_create_schema_compat::Migration as CreateSchemaCompat, text::text,
+    m20261126_000006_create_schema_compat::Migration as CreateSchemaCompat,
+    m20261127_000007_create_import_batch::Migration as CreateImportBatch, text::text,
 };
 /// What further migrations are written with.
 pub use sea_orm_migration::{MigrationName, MigratorTrait, async_trait, prelude, schema};

@@ -22,6 +22,7 @@ pub struct DocumentSettings {
     pub documents: Vec<PathBuf>,
     /// Documents that are not trusted: executed (off), executed and logged once a minute (log), or refused (enforce)
     #[arg(
+        id = "documents_mode",
         long = "documents-mode",
         global = true,
         env = "HERO_TEAMS_DOCUMENTS_MODE",

@@ -69,10 +69,12 @@ const MAX_LIFETIME: Duration = Duration::from_mins(30);
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 
 /// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     Serializable,
     ReadCommitted,
+    /// Reads what was committed when it began, for as long as it takes, and writes nothing.
+    Snapshot,
 }
 
 impl Connection {
@@ -181,8 +183,11 @@ impl Connection {
         self.in_transaction = true;
         self.running = true;
         let begun = match &mut self.driver {
-            // It takes the lock at once, so that what a transaction has read cannot change before it writes.
-            Driver::Sqlite(sqlite) => sqlite.command(run_on, "BEGIN IMMEDIATE").await,
+            Driver::Sqlite(sqlite) => {
+                // One that writes takes the lock at once, so that what it has read cannot change before it writes.
+                let begin = if isolation == Isolation::Snapshot { "BEGIN" } else { "BEGIN IMMEDIATE" };
+                sqlite.command(run_on, begin).await
+            }
             Driver::Postgres(connection, session) => {
                 connection.execute(AssertSqlSafe(session.postgres.begin(isolation))).await.map(drop)
             }

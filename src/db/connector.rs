@@ -39,6 +39,7 @@ pub struct Postgres {
     in_force: [(&'static str, String); 3],
     serializable: Arc<str>,
     read_committed: Arc<str>,
+    snapshot: Arc<str>,
     /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
     pub is_pooled: bool,
     /// Whether statements stay prepared.
@@ -100,6 +101,10 @@ impl Connector {
         let serializable =
             format!("BEGIN ISOLATION LEVEL SERIALIZABLE{local}; LOCK TABLE {tables} IN ACCESS SHARE MODE");
         let read_committed = format!("BEGIN ISOLATION LEVEL READ COMMITTED{local}");
+        // Whoever reads it may take its time.
+        let snapshot = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{local}; SET LOCAL idle_in_transaction_session_timeout = 0"
+        );
         Self::Postgres(Arc::new(Postgres {
             hosts: url.hosts.iter().map(options).collect(),
             must_write: url.must_write,
@@ -107,6 +112,7 @@ impl Connector {
             in_force,
             serializable: serializable.into(),
             read_committed: read_committed.into(),
+            snapshot: snapshot.into(),
             is_pooled,
             prepares,
         }))
@@ -175,6 +181,7 @@ impl Postgres {
         match isolation {
             Isolation::Serializable => Arc::clone(&self.serializable),
             Isolation::ReadCommitted => Arc::clone(&self.read_committed),
+            Isolation::Snapshot => Arc::clone(&self.snapshot),
         }
     }
 

@@ -11,12 +11,14 @@ use tokio::{
 
 use super::{
     Connections, DatabaseUrl, Migrations, PostgresUrl, Ran, StoreError, Transaction, Usage, Written,
+    connection::Isolation,
     connector::Connector,
     file::File,
     pool::Pool,
     pooler,
     queue::{self, Queue},
     replica::Replicas,
+    sqlite::RunOn,
     statement_meter::StatementMeter,
     table_rows::TableRows,
 };
@@ -186,6 +188,15 @@ impl Db {
     /// When no connection gets free in time, or the database does not answer.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(self.write.begin().await?.told(self.has_replicas()))
+    }
+
+    /// Begins a transaction that only reads, and reads what was committed when it began. It holds up no writer.
+    ///
+    /// # Errors
+    ///
+    /// When no connection gets free in time, or the database does not answer.
+    pub async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(self.uncounted().read.begin_in(RunOn::BlockingPool, Some(Isolation::Snapshot)).await?)
     }
 
     pub(super) fn has_replicas(&self) -> bool {

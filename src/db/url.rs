@@ -36,6 +36,15 @@ pub enum Mode {
     Create,
 }
 
+impl DatabaseUrl {
+    /// Has a SQLite file that does not exist be an error.
+    pub fn must_exist(&mut self) {
+        if let Self::Sqlite(SqliteUrl { mode: mode @ Mode::Create, .. }) = self {
+            *mode = Mode::Write;
+        }
+    }
+}
+
 const EXPECTED: &str = "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
 const NO_FILE: &str = "SQLite needs a file here; name one, such as sqlite://hero-teams.db";
 const WHICH_HOST: &str = "of several hosts, the one that can be written is used; say target_session_attrs=read-write";

@@ -11,6 +11,7 @@ mod introspection;
 mod loaders;
 mod observe;
 mod persisted;
+mod record;
 mod request;
 mod schema_changes;
 mod subscription;
@@ -24,6 +25,7 @@ pub use self::{
     error::{Code, code},
     execute::{CheckedRequest, SDL, Schema, sdl},
     observe::milliseconds,
+    record::{RecordFault, RecordReader},
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
     schema_changes::{SchemaChange, Verdict, schema_changes},
     subscription::{Delivery, Subscription},

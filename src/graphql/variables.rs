@@ -33,7 +33,7 @@ pub fn coerce(
     mut sent: IndexMap<Name, Value>,
 ) -> Result<Variables, Vec<ApiError>> {
     let mut coerced = Variables::default();
-    let mut coercion = Coercion { schema, path: Vec::new(), faults: Vec::new() };
+    let mut coercion = Coercion { schema, sigil: "$", path: Vec::new(), faults: Vec::new() };
     for variable in &operation.variables {
         coercion.path.push(Value::from(variable.name.as_str()));
         if let Some(mut value) = sent.swap_remove(&variable.name) {
@@ -47,6 +47,17 @@ pub fn coerce(
         coercion.path.pop();
     }
     if coercion.faults.is_empty() { Ok(coerced) } else { Err(bounded(coercion.faults)) }
+}
+
+/// Coerces one value, which has a name in messages, to a type.
+///
+/// # Errors
+///
+/// `BAD_USER_INPUT` for each value in it that is not of its type, with its place.
+pub fn coerce_value(schema: &Schema, name: &str, ty: &Type, value: &mut Value) -> Result<(), Vec<ApiError>> {
+    let mut coercion = Coercion { schema, sigil: "", path: vec![Value::from(name)], faults: Vec::new() };
+    coercion.value(ty, value);
+    if coercion.faults.is_empty() { Ok(()) } else { Err(bounded(coercion.faults)) }
 }
 
 /// A path as one would write it in code: `input.teams.create[0].name`.
@@ -64,6 +75,8 @@ pub fn shown_path(path: &[Value]) -> String {
 
 struct Coercion<'s> {
     schema: &'s Schema,
+    /// What is before the name of the value in messages.
+    sigil: &'static str,
     path: Vec<Value>,
     faults: Vec<ApiError>,
 }
@@ -73,8 +86,8 @@ impl Coercion<'_> {
         if self.faults.len() > MAX_FAULTS {
             return;
         }
-        let place = shown_path(&self.path);
-        let mut fault = ApiError::new(Code::BadUserInput, format!("`${place}` {message}"));
+        let (sigil, place) = (self.sigil, shown_path(&self.path));
+        let mut fault = ApiError::new(Code::BadUserInput, format!("`{sigil}{place}` {message}"));
         fault.variable_path.clone_from(&self.path);
         self.faults.push(fault);
     }

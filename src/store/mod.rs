@@ -7,13 +7,16 @@ mod delete;
 mod dialect;
 pub mod event;
 mod filter;
+mod import;
 mod insert;
+mod key_map;
 mod links;
 mod order;
 mod page;
 mod relate;
 mod row;
 pub mod seed;
+mod snapshot;
 mod tables;
 mod update;
 
@@ -22,11 +25,14 @@ pub use self::{
     create::{Create, Creation},
     delete::PendingDelete,
     filter::{Filter, IntTest, Quantifier, TextTest},
+    import::{End, ImportBatch, ImportedBatch, ImportedKeys, NewLink, NewObject, forget_import, unfinished_import},
     insert::Values,
+    key_map::KeyMap,
     order::{Bound, Order, OrderBy, position},
     page::{Count, CountQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages},
     relate::Relate,
     row::{Row, Scalar},
+    snapshot::Snapshot,
     tables::migrations,
     update::{Change, Update},
 };

@@ -1,7 +1,9 @@
 //! The tables of an API.
 
-use entity::{api_key, event};
-use migration::{CreateApiKey, CreateEvent, CreateSchemaCompat, MigrationName as _, MigratorTrait as _};
+use entity::{api_key, event, import_batch};
+use migration::{
+    CreateApiKey, CreateEvent, CreateImportBatch, CreateSchemaCompat, MigrationName as _, MigratorTrait as _,
+};
 use sea_orm::EntityName as _;
 
 use crate::{
@@ -31,6 +33,9 @@ pub fn migrations<A: Api>() -> Migrations {
     }
     if has(CreateEvent.name()) {
         own.push(event::Entity.table_name().to_owned());
+    }
+    if has(CreateImportBatch.name()) {
+        own.push(import_batch::Entity.table_name().to_owned());
     }
     if has(CreateSchemaCompat.name()) {
         own.push(SCHEMA_COMPAT.to_owned());

@@ -3,26 +3,24 @@
 mod source;
 mod table;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use sea_orm::{
     ConnectionTrait, DbBackend, Statement,
     sea_query::{IntoIden as _, Query},
 };
-use tokio::time::Instant;
 
 use self::{
     source::{Raw, Read},
     table::{Column, Table},
 };
-use super::{Scalar, dialect};
+use super::{KeyMap, Scalar, dialect};
 use crate::{
     db::{DatabaseUrl, Db, StoreError, Transaction},
+    progress::Progress,
     schema::{Entity, Relation},
 };
 
-/// How often it is said how far it is.
-const TELL_AFTER: Duration = Duration::from_secs(5);
 /// The greatest number of faults that are said one by one.
 const MAX_FAULTS: u64 = 1_000;
 
@@ -50,9 +48,15 @@ pub enum Copied {
 /// # Errors
 ///
 /// When one of the databases does not answer.
-pub async fn copy(db: &Db, entities: &[&Entity], from: &DatabaseUrl, skips: bool) -> Result<Copied, StoreError> {
+pub async fn copy(
+    db: &Db,
+    entities: &[&Entity],
+    from: &DatabaseUrl,
+    skips: bool,
+    progress: &mut Progress,
+) -> Result<Copied, StoreError> {
     let txn = db.uncounted().begin().await?;
-    let copied = copy_in(&txn, entities, from, skips).await?;
+    let copied = copy_in(&txn, entities, from, skips, progress).await?;
     // It is rolled back when it is dropped.
     if matches!(copied, Copied::All { .. }) {
         txn.commit().await?;
@@ -65,6 +69,7 @@ async fn copy_in(
     entities: &[&Entity],
     from: &DatabaseUrl,
     skips: bool,
+    progress: &mut Progress,
 ) -> Result<Copied, StoreError> {
     let wanted = tables(entities);
     for table in wanted.iter().filter(|table| table.name != API_KEYS) {
@@ -76,7 +81,7 @@ async fn copy_in(
     if !tables.iter().any(|table| table.is_counted) {
         return Ok(Copied::NoTables);
     }
-    let mut copying = Copying { skips, keys: BTreeMap::new(), progress: Progress::new(), wrong: 0 };
+    let mut copying = Copying { skips, keys: BTreeMap::new(), progress, wrong: 0 };
     let mut source_sums = Vec::new();
     while let Some(read) = reads.recv().await {
         match read? {
@@ -84,7 +89,7 @@ async fn copy_in(
             Read::Sums(sums) => source_sums = sums,
         }
     }
-    let Copying { progress: Progress { rows, .. }, wrong, .. } = copying;
+    let Copying { progress, wrong, .. } = copying;
     if wrong > 0 && !skips {
         return Ok(Copied::Wrong { rows: wrong });
     }
@@ -94,7 +99,7 @@ async fn copy_in(
             return Ok(Copied::Different { table: table.name.clone() });
         }
     }
-    Ok(Copied::All { rows, skipped: wrong })
+    Ok(Copied::All { rows: progress.finished(), skipped: wrong })
 }
 
 /// The tables, those first to which others refer.
@@ -111,15 +116,15 @@ fn tables(entities: &[&Entity]) -> Vec<Table> {
 }
 
 /// What is known while it goes on.
-struct Copying {
+struct Copying<'a> {
     skips: bool,
-    /// The keys of the rows that were copied, as ranges, by tables.
-    keys: BTreeMap<String, Vec<(i64, i64)>>,
-    progress: Progress,
+    /// The keys of the rows that were copied, by tables.
+    keys: BTreeMap<String, KeyMap>,
+    progress: &'a mut Progress,
     wrong: u64,
 }
 
-impl Copying {
+impl Copying<'_> {
     async fn write(&mut self, txn: &Transaction, table: &Table, rows: Vec<Vec<Raw>>) -> Result<(), StoreError> {
         let mut right = Vec::with_capacity(rows.len());
         for row in rows {
@@ -127,7 +132,7 @@ impl Copying {
             match table.checked(row, |table, key| self.has(table, key)) {
                 Ok(row) => {
                     if let (true, Some(Scalar::Int(key))) = (table.is_counted, row.first()) {
-                        note(self.keys.entry(table.name.clone()).or_default(), *key);
+                        self.keys.entry(table.name.clone()).or_default().insert(*key, *key);
                     }
                     right.push(row);
                 }
@@ -150,45 +155,12 @@ impl Copying {
         insert.into_table(table.name.clone()).columns(columns);
         insert.select_from(records).map_err(dialect::statement_error)?;
         txn.execute(&insert).await?;
-        self.progress.add(right.len());
+        self.progress.add(right.len() as u64);
         Ok(())
     }
 
     fn has(&self, table: &str, key: i64) -> bool {
-        let Some(ranges) = self.keys.get(table) else { return false };
-        let index = ranges.partition_point(|(_, end)| *end < key);
-        ranges.get(index).is_some_and(|(start, _)| *start <= key)
-    }
-}
-
-/// Notes a key that is greater than all that were noted.
-fn note(ranges: &mut Vec<(i64, i64)>, key: i64) {
-    match ranges.last_mut() {
-        Some((_, end)) if end.checked_add(1) == Some(key) => *end = key,
-        _ => ranges.push((key, key)),
-    }
-}
-
-struct Progress {
-    rows: u64,
-    start: Instant,
-    told: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { rows: 0, start: now, told: now }
-    }
-
-    fn add(&mut self, rows: usize) {
-        self.rows += rows as u64;
-        if self.told.elapsed() >= TELL_AFTER {
-            self.told = Instant::now();
-            let milliseconds = self.start.elapsed().as_millis().max(1);
-            let rows_per_second = u128::from(self.rows) * 1_000 / milliseconds;
-            tracing::info!(rows = self.rows, rows_per_second, "copying");
-        }
+        self.keys.get(table).is_some_and(|keys| keys.contains(key))
     }
 }
 

@@ -1,0 +1,219 @@
+//! New rows in batches, each of which is a transaction that notes how far it has come.
+
+use std::{collections::HashMap, sync::Arc};
+
+use entity::import_batch::{Column, Entity as ImportBatches, Model};
+use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _};
+
+use super::{
+    event::Outbox,
+    insert::{Values, find, insert},
+    key_map::KeyMap,
+    links::{self, Pairs},
+    row::Row,
+};
+use crate::{
+    db::{Db, StoreError, Transaction, UnitOfWork},
+    schema::{Entity, Link},
+};
+
+/// The keys that the ids of a file have become, by the names of the entities.
+pub type ImportedKeys = HashMap<&'static str, KeyMap>;
+
+/// Records that are written in one transaction.
+#[derive(Debug)]
+pub struct ImportBatch {
+    /// The files, by what they hold.
+    pub file: Arc<str>,
+    /// The number of records of the files up to the end of the batch.
+    pub records: i64,
+    /// The objects.
+    pub objects: Arc<[NewObject]>,
+    /// The links.
+    pub links: Arc<[NewLink]>,
+    /// Whether an object is the oldest row with exactly its values, if there is one.
+    pub connects: bool,
+    /// Whether its events are written.
+    pub events: bool,
+}
+
+/// An object of a batch.
+#[derive(Debug)]
+pub struct NewObject {
+    pub entity: &'static Entity,
+    /// Its id in the file.
+    pub id: Option<i64>,
+    pub values: Values,
+}
+
+/// A link of a batch, with its ends in the order of [`Link::columns`].
+#[derive(Debug)]
+pub struct NewLink {
+    pub link: &'static Link,
+    pub ends: [End; 2],
+}
+
+/// What a link leads to.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// A row that exists.
+    Row(i64),
+    /// An object of the batch, by its place.
+    New(usize),
+}
+
+/// What a batch has come to.
+#[derive(Debug)]
+pub struct ImportedBatch {
+    /// The keys of the objects, in their order.
+    pub keys: Vec<i64>,
+    /// How many of them were created.
+    pub created: u64,
+}
+
+impl UnitOfWork for ImportBatch {
+    type Output = ImportedBatch;
+
+    fn reads(&self) -> bool {
+        self.connects
+    }
+
+    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<ImportedBatch, StoreError> {
+        let mut outbox = Outbox::new(self.events);
+        let mut imported = ImportedBatch { keys: vec![0; self.objects.len()], created: 0 };
+        let mut entities: Vec<&'static Entity> = self.objects.iter().map(|object| object.entity).collect();
+        entities.sort_unstable_by_key(|entity| entity.name);
+        entities.dedup();
+        for entity in entities {
+            self.write_objects(txn, entity, &mut imported, &mut outbox).await?;
+        }
+        let mut links: Vec<(&'static Link, Pairs)> = Vec::new();
+        for NewLink { link, ends } in &*self.links {
+            let pair = ends.map(|end| match end {
+                End::Row(key) => key,
+                End::New(place) => imported.keys[place],
+            });
+            match links.iter_mut().find(|(other, _)| other.table == link.table) {
+                Some((_, pairs)) => drop(pairs.insert(pair)),
+                None => links.push((*link, Pairs::from([pair]))),
+            }
+        }
+        for (link, pairs) in &links {
+            let linked = links::insert(txn, link, pairs, outbox.is_on()).await?;
+            outbox.linked(link, &Pairs::new(), &linked);
+        }
+        outbox.write(txn).await?;
+        let batch =
+            Model { file: self.file.to_string(), records: self.records, keys: self.keys_as_json(&imported.keys)? };
+        ImportBatches::insert(batch.into_active_model()).exec_without_returning(txn).await?;
+        Ok(imported)
+    }
+}
+
+impl ImportBatch {
+    async fn write_objects(
+        &self,
+        txn: &Transaction,
+        entity: &'static Entity,
+        imported: &mut ImportedBatch,
+        outbox: &mut Outbox,
+    ) -> Result<(), StoreError> {
+        let objects = || self.objects.iter().enumerate().filter(|(_, object)| object.entity == entity);
+        let mut found: HashMap<&Values, i64> = HashMap::new();
+        let existing = if self.connects {
+            find(txn, entity, &objects().map(|(_, object)| &object.values).collect()).await?
+        } else {
+            HashMap::new()
+        };
+        found.extend(existing.iter().map(|(values, key)| (values, *key)));
+        // Where equal objects are one row, the first of them is created.
+        let mut places = Vec::new();
+        for (place, object) in objects() {
+            if !self.connects || !found.contains_key(&object.values) {
+                places.push(place);
+                if self.connects {
+                    found.insert(&object.values, 0);
+                }
+            }
+        }
+        let new: Vec<&Values> = places.iter().map(|place| &self.objects[*place].values).collect();
+        let created: Vec<i64> = insert(txn, entity, &new).await?.iter().map(Row::key).collect();
+        outbox.created(entity, created.iter().copied());
+        imported.created += created.len() as u64;
+        for (place, key) in places.into_iter().zip(created) {
+            imported.keys[place] = key;
+            if self.connects {
+                found.insert(&self.objects[place].values, key);
+            }
+        }
+        if self.connects {
+            for (place, object) in objects() {
+                imported.keys[place] = found.get(&object.values).copied().unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    fn keys_as_json(&self, keys: &[i64]) -> Result<String, StoreError> {
+        let mut by_entity: HashMap<&str, KeyMap> = HashMap::new();
+        for (object, key) in self.objects.iter().zip(keys) {
+            if let Some(id) = object.id {
+                by_entity.entry(object.entity.name).or_default().insert(id, *key);
+            }
+        }
+        let runs =
+            by_entity.iter().flat_map(|(name, map)| map.runs().map(move |(id, key, length)| (name, id, key, length)));
+        serde_json::to_string(&runs.collect::<Vec<_>>()).map_err(|error| DbErr::Json(error.to_string()).into())
+    }
+}
+
+/// How far an earlier import of a file has come: how many of its records were written, and the keys of their objects.
+/// None if there was none, or it came to its end.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn unfinished_import(
+    db: &Db,
+    entities: &[&'static Entity],
+    file: &str,
+) -> Result<Option<(i64, ImportedKeys)>, StoreError> {
+    let batches = ImportBatches::find().filter(Column::File.eq(file)).order_by_asc(Column::Records);
+    let batches = batches.all(&db.read).await?;
+    let Some(last) = batches.last() else { return Ok(None) };
+    let mut keys = ImportedKeys::new();
+    for batch in &batches {
+        let runs: Vec<(String, i64, i64, i64)> =
+            serde_json::from_str(&batch.keys).map_err(|error| DbErr::Json(error.to_string()))?;
+        for (name, id, key, length) in runs {
+            if let Some(entity) = entities.iter().find(|entity| entity.name == name) {
+                keys.entry(entity.name).or_default().insert_run(id, key, length);
+            }
+        }
+    }
+    Ok(Some((last.records, keys)))
+}
+
+/// Forgets how far the import of a file has come. What was written stays.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn forget_import(db: &Db, file: Arc<str>) -> Result<(), StoreError> {
+    db.write(Forget(file)).await
+}
+
+struct Forget(Arc<str>);
+
+impl UnitOfWork for Forget {
+    type Output = ();
+
+    fn reads(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<(), StoreError> {
+        ImportBatches::delete_many().filter(Column::File.eq(&*self.0)).exec(txn).await?;
+        Ok(())
+    }
+}
