@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
@@ -58,6 +59,7 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);
+    notify(NotifyState::Ready);
     let documents = schema.clone();
     let sources = Sources { db: db.clone(), schema: schema.clone(), access: access.clone() };
     let watching = async {
@@ -148,5 +150,13 @@ fn stop_requested() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: no new requests, running ones finish");
+        notify(NotifyState::Stopping);
     })
+}
+
+/// Tells systemd what the server does (`sd_notify`), if it has started it.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "cannot tell systemd");
+    }
 }

@@ -6,7 +6,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "import_batch")]
 pub struct Model {
-    /// The SHA-256 of what the files hold, in hexadecimal digits.
+    /// The SHA-256 of what the files hold, in Base64.
     #[sea_orm(primary_key, auto_increment = false)]
     pub file: String,
     /// The number of records of the files up to the end of the batch.

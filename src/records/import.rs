@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use async_graphql::Value;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -140,7 +141,7 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The SHA-256 of what files hold.
+/// The SHA-256 of what files hold, in Base64.
 fn hash(sources: &[Source]) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -154,7 +155,7 @@ fn hash(sources: &[Source]) -> anyhow::Result<String> {
             hash.update(&buffer[..read]);
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(STANDARD.encode(hash.finalize()))
 }
 
 /// Looks at what records say of each other.

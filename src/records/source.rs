@@ -214,7 +214,7 @@ impl Iterator for Lines<'_> {
                     // The parser stands before a line end that it has skipped when a record begins, and before the \n
                     // of \r\n when it ends.
                     let begin = record.position().map_or(0, csv::Position::line);
-                    let inner = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+                    let inner = record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
                     let end = csv.position().line() - inner - u64::from(!*is_crlf);
                     Some(Ok(Line { number: begin.max(end), record: of_csv(reader, *table, columns, record) }))
                 }
@@ -278,7 +278,7 @@ fn of_fields(
     tables: &[Table],
     mut fields: IndexMap<Name, Value>,
 ) -> Result<Record, Vec<RecordFault>> {
-    let ty = fields.swap_remove("type");
+    let ty = fields.shift_remove("type");
     let named = |name: &str| tables.iter().find(|table| table.one() == name);
     let table = match &ty {
         Some(Value::String(name)) => named(name),
@@ -290,11 +290,11 @@ fn of_fields(
             let mut key = |of: &'static Entity, id: &Value, field: &str| {
                 reader.key(of, id, &[entity.one, field]).map_err(|fault| faults.push(fault)).ok()
             };
-            let id = fields.swap_remove("id").filter(|id| *id != Value::Null);
+            let id = fields.shift_remove("id").filter(|id| *id != Value::Null);
             let id = id.and_then(|id| key(entity, &id, "id"));
             let mut links = Vec::new();
             for relation in entity.relations {
-                let Some(ids) = fields.swap_remove(relation.field) else { continue };
+                let Some(ids) = fields.shift_remove(relation.field) else { continue };
                 let ids = match &ids {
                     Value::List(ids) => ids.as_slice(),
                     Value::Null => &[],
@@ -313,7 +313,7 @@ fn of_fields(
             let ends = ends(from, relation);
             let mut faults = Vec::new();
             let keys = ends.each_ref().map(|(entity, _, side)| {
-                let id = fields.swap_remove(side.as_str()).unwrap_or_default();
+                let id = fields.shift_remove(side.as_str()).unwrap_or_default();
                 let path = [&relation.link.one(), side.as_str()];
                 reader.key(entity, &id, &path).map_err(|fault| faults.push(fault)).unwrap_or_default()
             });
@@ -323,8 +323,8 @@ fn of_fields(
             if faults.is_empty() { Ok(Record::Link { from, relation, ends: keys }) } else { Err(faults) }
         }
         None => {
-            let names: Vec<_> = tables.iter().map(|table| format!("\"{}\"", table.one())).collect();
-            Err(vec![fault(&["type"], format!("`type` is one of {}", names.join(", ")))])
+            let possible: Vec<_> = tables.iter().map(|table| format!("\"{}\"", table.one())).collect();
+            Err(vec![fault(&["type"], format!("`type` is one of {}", possible.join(", ")))])
         }
     }
 }

@@ -28,7 +28,7 @@ fn tutorial(arguments: &[&str]) -> Option<TempDir> {
 }
 
 fn copy(folder: &Path, arguments: &[&str]) -> std::process::Output {
-    run(folder, &[&["copy", "--log-format", "json"], arguments].concat())
+    run(folder, &[&["copy", "--progress", "none", "--log-format", "json"], arguments].concat())
 }
 
 async fn rows(url: &str) -> Value {

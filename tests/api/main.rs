@@ -50,6 +50,7 @@ mod property;
 mod proxies;
 mod races;
 mod read;
+mod records;
 mod replicas;
 mod rolling_updates;
 mod schema;

@@ -202,6 +202,17 @@ fn urls_that_are_refused() {
 }
 
 #[test]
+fn no_argument_of_a_command_is_taken_for_a_setting() {
+    fn check(command: &clap::Command, settings: &[Arg]) {
+        for argument in command.get_arguments() {
+            assert!(settings.iter().all(|setting| setting.get_id() != argument.get_id()), "{command} {argument}");
+        }
+        command.get_subcommands().for_each(|command| check(command, settings));
+    }
+    Config::command().get_subcommands().for_each(|command| check(command, &settings()));
+}
+
+#[test]
 fn secrets_in_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).expect("it is written");

@@ -1,0 +1,376 @@
+//! `hero-teams export` and `hero-teams import`: JSON Lines and CSV.
+
+use std::{fs, path::Path, process::Output};
+
+use serde_json::{Value, json};
+
+use crate::{
+    command_line::{command, refusal, run, stdout},
+    databases::TestDatabase,
+    support::{TestApp, on_both_databases, until},
+};
+
+/// Runs a command on a database.
+fn on(folder: &Path, url: &str, arguments: &[&str]) -> Output {
+    let quiet = ["--progress", "none", "--log-level", "warn", "--database-url", url];
+    run(folder, &[arguments, &quiet].concat())
+}
+
+/// All records of a database, as JSON Lines.
+fn exported(folder: &Path, url: &str) -> String {
+    stdout(&on(folder, url, &["export", "--output", "-", "--with-secrets"]))
+}
+
+fn new_sqlite(folder: &Path, name: &str) -> String {
+    format!("sqlite://{}", folder.join(name).display())
+}
+
+fn rejects(folder: &Path, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join(format!("{file}.rejected.jsonl"))).expect("it is written");
+    text.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect()
+}
+
+/// The lines and the messages of what was rejected.
+fn messages(folder: &Path, file: &str) -> Vec<String> {
+    let message = |reject: &Value| {
+        let errors = reject["errors"].as_array().expect("a list").iter().map(|error| error["message"].as_str());
+        format!("{}: {}", reject["line"], errors.map(Option::unwrap_or_default).collect::<Vec<_>>().join("; "))
+    };
+    rejects(folder, file).iter().map(message).collect()
+}
+
+const ALL: &str = r#"{"type":"team","id":"Team:1","name":"Z-Force","headquarters":"Sister Margaret's \"Bar\"\n2nd floor"}
+{"type":"team","id":"Team:2","name":"=1+1","headquarters":"Sharp Tower"}
+{"type":"hero","id":"Hero:1","name":"Deadpond, é🦸","secretName":"Dive Wilson","age":null,"teams":["Team:1","Team:2"]}
+{"type":"hero","id":"Hero:2","name":"Rusty-Man","secretName":"Tommy Sharp","age":48,"teams":["Team:2"]}
+{"type":"hero","id":"Hero:3","name":"-Boy","secretName":"Pedro","age":0,"teams":[]}
+"#;
+
+on_both_databases! {
+    async fn out_and_in(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        fs::write(folder.join("all.jsonl"), ALL).expect("it is written");
+        assert_eq!(stdout(&on(folder, url, &["import", "all.jsonl"])), "5 records imported, 5 objects created\n");
+        assert_eq!(exported(folder, url), ALL);
+
+        // Without what asks for a scope, and with the columns of one table.
+        let said = stdout(&on(folder, url, &["export", "-o", "heroes.csv", "--format", "csv", "--what", "heroes"]));
+        assert_eq!(said, "3 records written to heroes.csv\n");
+        let heroes = "id,name,age\n1,\"Deadpond, é🦸\",\n2,Rusty-Man,48\n3,-Boy,0\n";
+        assert_eq!(fs::read_to_string(folder.join("heroes.csv")).expect("it is written"), heroes);
+        let again = refusal(&on(folder, url, &["export", "-o", "heroes.csv"]));
+        assert_eq!(again, "error: heroes.csv exists already");
+
+        let csv = ["export", "-o", "csv", "--format", "csv", "--with-secrets", "--spreadsheet-safe"];
+        assert_eq!(stdout(&on(folder, url, &csv)), "8 records written to csv\n");
+        let file = |name: &str| fs::read_to_string(folder.join("csv").join(name)).expect("it is written");
+        assert_eq!(
+            file("teams.csv"),
+            "id,name,headquarters\n1,Z-Force,\"Sister Margaret's \"\"Bar\"\"\n2nd floor\"\n2,'=1+1,Sharp Tower\n"
+        );
+        assert_eq!(
+            file("heroes.csv"),
+            "id,name,secret_name,age\n1,\"Deadpond, é🦸\",Dive Wilson,\n2,Rusty-Man,Tommy Sharp,48\n3,'-Boy,Pedro,0\n"
+        );
+        assert_eq!(file("memberships.csv"), "hero_id,team_id\n1,1\n1,2\n2,2\n");
+
+        // In another database the ids are new ones, and the links are the same.
+        let csv = ["export", "-o", "plain", "--format", "csv", "--with-secrets"];
+        stdout(&on(folder, url, &csv));
+        let other = new_sqlite(folder, "other.db");
+        stdout(&on(folder, &other, &["import", "all.jsonl"]));
+        let files = ["import", "plain/memberships.csv", "plain/heroes.csv", "plain/teams.csv"];
+        assert_eq!(stdout(&on(folder, &other, &files)), "8 records imported, 5 objects created\n");
+        let again = ALL
+            .replace("Team:2", "Team:4")
+            .replace("Team:1", "Team:3")
+            .replace("Hero:3", "Hero:6")
+            .replace("Hero:2", "Hero:5")
+            .replace("Hero:1", "Hero:4");
+        let parts = [ALL, &again].map(|text| text.split_at(text.find("{\"type\":\"hero\"").expect("it has heroes")));
+        let [(teams, heroes), (new_teams, new_heroes)] = parts;
+        assert_eq!(exported(folder, &other), [teams, new_teams, heroes, new_heroes].concat());
+    }
+
+    async fn objects_that_exist_are_connected(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        fs::write(folder.join("all.jsonl"), ALL).expect("it is written");
+        let import = ["import", "all.jsonl", "--mode", "connect-or-create"];
+        assert_eq!(stdout(&on(folder, url, &import)), "5 records imported, 5 objects created\n");
+        assert_eq!(stdout(&on(folder, url, &import)), "5 records imported, 0 objects created\n");
+        assert_eq!(exported(folder, url), ALL);
+        // Equal records of a file are one object, and a link that exists stays.
+        let team = r#"{"type":"team","id":"ID","name":"=1+1","headquarters":"Sharp Tower"}"#;
+        let lines = [
+            &team.replace("ID", "Team:7"),
+            &team.replace("ID", "Team:8"),
+            r#"{"type":"hero","name":"New","secretName":"N","teams":["Team:7","Team:8"]}"#,
+            r#"{"type":"hero","name":"New","secretName":"N","teams":[]}"#,
+        ];
+        fs::write(folder.join("more.jsonl"), lines.join("\n")).expect("it is written");
+        let import = ["import", "more.jsonl", "--mode", "connect-or-create", "--batch", "3"];
+        assert_eq!(stdout(&on(folder, url, &import)), "4 records imported, 1 objects created\n");
+        let hero = r#"{"type":"hero","id":"Hero:4","name":"New","secretName":"N","age":null,"teams":["Team:2"]}"#;
+        assert_eq!(exported(folder, url), format!("{ALL}{hero}\n"));
+    }
+
+    async fn what_is_wrong_is_said_and_nothing_is_written(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        let lines = [
+            r#"{"type":"team","id":"Team:7","name":"T","headquarters":"H"}"#,
+            r#"{"type":"hero","name":"N","secretName":"S","teams":["Team:7","Team:8"]}"#,
+            r#"{"type":"hero","name":"N","secretName":"S","teams":["x"]}"#,
+            r#"{"type":"hero","name":" ","secretName":"S","age":-1}"#,
+            r#"{"type":"hero","name":5,"secretName":null,"age":"5","nam":1}"#,
+            "",
+            r#"{"type":"team","id":7,"name":"T","headquarters":"H"}"#,
+            r#"{"name":"T"}"#,
+            "[1]",
+            r#"{"a""#,
+            r#"{"type":"membership","hero":"Hero:1","team":"Team:7","x":1}"#,
+            r#"{"type":"membership","hero":"Hero:1"}"#,
+            r#"{"type":"hero","name":"N\u0000","secretName":"S"}"#,
+            r#"{"type":"hero","id":"Hero:9","name":"Right","secretName":"S","teams":"Team:7"}"#,
+            r#"{"type":"membership","hero":"Hero:9","team":7}"#,
+        ];
+        let long = format!(r#"{{"type":"hero","name":"{}","secretName":"S"}}"#, "x".repeat(201));
+        let too_long = format!(r#"{{"type":"hero","name":"{}","secretName":"S"}}"#, "x".repeat(2 << 20));
+        let text = [&lines[..], &[&long, &too_long]].concat().join("\n");
+        fs::write(folder.join("a.jsonl"), text).expect("it is written");
+        let said = refusal(&on(folder, url, &["import", "a.jsonl"]));
+        assert_eq!(
+            said,
+            "error: 13 of 16 records are wrong, see a.jsonl.rejected.jsonl; nothing was written; --on-error skip leaves \
+             them out"
+        );
+        assert_eq!(messages(folder, "a.jsonl"), [
+            "2: `hero.teams[1]` is Team:8, which no record before this one has",
+            "3: `hero.teams`: \"x\" is not an id; write \"Team:1\" or \"1\"",
+            "4: `hero.name` must not be blank; `hero.age` must be from 0 to 1000000, not -1",
+            "5: `hero.name` must be of the type String, not 5; `hero.secretName` must not be null: its type is String!; \
+             `hero.age` must be of the type Int, not \"5\"; `hero` must not have the field \"nam\": CreateHeroInput has \
+             none",
+            "7: `team.id` is Team:7, which a record before this one has",
+            "8: `type` is one of \"team\", \"hero\", \"membership\"",
+            "9: the line is no JSON object",
+            "10: the line is no JSON: EOF while parsing an object at line 1 column 4",
+            "11: `x` is no field of a membership",
+            "12: `membership.team`: null is not an id; write \"Team:1\" or \"1\"",
+            "13: `hero.name` must not contain the character U+0000",
+            "16: `hero.name` must have at most 200 characters, not 201",
+            "17: the line has more than 1048576 bytes",
+        ]);
+        assert_eq!(rejects(folder, "a.jsonl")[0], json!({
+            "line": 2,
+            "errors": [{
+                "code": "BAD_USER_INPUT",
+                "argumentPath": ["hero", "teams", 1],
+                "message": "`hero.teams[1]` is Team:8, which no record before this one has",
+            }],
+            "record": {"type": "hero", "name": "N", "secretName": "S", "teams": ["Team:7", "Team:8"]},
+        }));
+        assert_eq!(exported(folder, url), "");
+
+        let dry = on(folder, url, &["import", "a.jsonl", "--on-error", "skip", "--dry-run"]);
+        let skipped = on(folder, url, &["import", "a.jsonl", "--on-error", "skip"]);
+        let said = |output: &Output| (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned());
+        assert_eq!(said(&dry), (Some(2), "16 records checked, 13 records left out\n".to_owned()));
+        let expected = "16 records imported, 2 objects created, 13 records left out\n".to_owned();
+        assert_eq!(said(&skipped), (Some(2), expected));
+        assert_eq!(
+            exported(folder, url),
+            "{\"type\":\"team\",\"id\":\"Team:1\",\"name\":\"T\",\"headquarters\":\"H\"}\n\
+             {\"type\":\"hero\",\"id\":\"Hero:1\",\"name\":\"Right\",\"secretName\":\"S\",\"age\":null,\
+             \"teams\":[\"Team:1\"]}\n"
+        );
+        // What was rejected before is of no import any more.
+        fs::write(folder.join("a.jsonl"), lines[0]).expect("it is written");
+        stdout(&on(folder, url, &["import", "a.jsonl"]));
+        assert!(!folder.join("a.jsonl.rejected.jsonl").exists());
+    }
+
+    async fn an_import_that_was_killed_goes_on(app: TestApp) {
+        const HEROES: usize = 4_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        let teams = (1..=10).map(|n| json!({"type": "team", "id": format!("Team:{n}"), "name": "T", "headquarters": "H"}));
+        let heroes = (1..=HEROES).map(|n| {
+            let teams = [format!("Team:{}", n % 10 + 1)];
+            json!({"type": "hero", "id": format!("Hero:{n}"), "name": format!("N{n}"), "secretName": "S", "teams": teams})
+        });
+        let lines: Vec<_> = teams.chain(heroes).map(|line| line.to_string()).collect();
+        fs::write(folder.join("a.jsonl"), lines.join("\n")).expect("it is written");
+        let import = ["import", "a.jsonl", "--batch", "7", "--progress", "none", "--database-url", url];
+        let mut killed = command(folder, &import).spawn().expect("it runs");
+        until(async || app.count("SELECT COUNT(*) FROM hero").await > 0).await;
+        killed.kill().expect("it is killed");
+        assert!(!killed.wait().expect("it is waited for").success(), "it was too fast to be killed");
+        let mut after = 0;
+        // A transaction that was on its way may come to its end still.
+        until(async || {
+            after = app.count("SELECT MAX(records) FROM import_batch").await;
+            let refused = refusal(&on(folder, url, &["import", "a.jsonl"]));
+            let expected = format!(
+                "error: an import of these files has ended after {after} of {} records; --resume goes on there, and \
+                 --restart imports all of them again",
+                HEROES + 10
+            );
+            refused == expected
+        })
+        .await;
+        let said = stdout(&on(folder, url, &["import", "a.jsonl", "--resume"]));
+        let rest = i64::try_from(HEROES).expect("a number") + 10 - after;
+        assert_eq!(said, format!("{} records imported, {rest} objects created\n", HEROES + 10));
+        assert_eq!(app.counts().await, [4_000, 10, 4_000]);
+        let wrong = "SELECT COUNT(*) FROM hero_team_link JOIN hero ON hero.id = hero_id
+            WHERE team_id <> CAST(SUBSTR(hero.name, 2) AS INTEGER) % 10 + 1";
+        let wrong = app.count(wrong).await;
+        assert_eq!((wrong, app.count("SELECT COUNT(*) FROM import_batch").await), (0, 0));
+        // Afterwards it is a new import.
+        let said = stdout(&on(folder, url, &["import", "a.jsonl", "--mode", "connect-or-create", "--resume"]));
+        assert_eq!(said, format!("{} records imported, 0 objects created\n", HEROES + 10));
+    }
+
+    async fn an_export_is_of_one_moment(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        let create = r#"mutation { createHero(input: {name: "N", secretName: "S", teams: {create: [
+            {name: "A", headquarters: "H"}, {name: "B", headquarters: "H"}]}}) { hero { id } } }"#;
+        let heroes: Vec<_> = (0..500).map(|_| json!({"name": "N", "secretName": "S", "teams": {"create": [
+            {"name": "A", "headquarters": "H"}, {"name": "B", "headquarters": "H"}]}})).collect();
+        let many = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
+        app.data(many, json!({"input": heroes})).await;
+        let export = command(folder, &["export", "-o", "a.jsonl", "--with-secrets", "--database-url", url]).spawn();
+        let mut export = export.expect("it runs");
+        while export.try_wait().expect("it is asked").is_none() {
+            app.data(create, json!({})).await;
+        }
+        let text = fs::read_to_string(folder.join("a.jsonl")).expect("it is written");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+        let teams = lines.iter().filter(|line| line["type"] == "team").count();
+        let heroes: Vec<_> = lines.iter().filter(|line| line["type"] == "hero").collect();
+        assert!(heroes.iter().all(|hero| hero["teams"].as_array().is_some_and(|teams| teams.len() == 2)));
+        assert_eq!(teams, 2 * heroes.len());
+        // It can be imported: each team is there before it is named.
+        let other = new_sqlite(folder, "other.db");
+        let said = stdout(&on(folder, &other, &["import", "a.jsonl", "--dry-run"]));
+        assert_eq!(said, format!("{} records checked\n", lines.len()));
+    }
+}
+
+#[test]
+fn a_spreadsheet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "new.db");
+    let write = |name: &str, content: &[u8]| fs::write(folder.join(name), content).expect("it is written");
+    write("heroes.csv", b"\xef\xbb\xbfname;secret_name;age\r\nA;B;3\r\n");
+    assert_eq!(
+        refusal(&on(folder, &url, &["import", "heroes.csv"])),
+        "error: heroes.csv: its columns are separated by semicolons or tabs: save it with commas, as CSV in UTF-8"
+    );
+    let rows: &[&[u8]] = &[
+        b"\xef\xbb\xbfname,secretName,age",
+        b"\"A \"\"x\"\"\",\"B\r\nC\", 3 ",
+        b"",
+        b"X,,",
+        b"Y,Z,abc",
+        b"Y,Z,4.5",
+        b"Y,Z,4,7",
+        b"M\xff,n,1",
+        b"last,one,",
+    ];
+    for (end, file) in [(&b"\r\n"[..], "crlf.csv"), (&b"\n"[..], "lf.csv")] {
+        write(file, &rows.join(end));
+        let import = ["import", file, "--what", "heroes"];
+        let said = refusal(&on(folder, &url, &import));
+        assert!(said.starts_with("error: 5 of 7 records are wrong, "), "{said}");
+        assert_eq!(
+            messages(folder, file),
+            [
+                "5: `hero.secretName` must not be blank",
+                "6: `hero.age` must be of the type Int, not \"abc\"",
+                "7: `hero.age` must be of the type Int, not \"4.5\"",
+                "8: the record has 4 columns, and the header has 3",
+                "9: the record is not UTF-8: save the file as CSV in UTF-8",
+            ]
+        );
+        let record = json!({"name": "X", "secretName": "", "age": ""});
+        assert_eq!(rejects(folder, file)[0]["record"], record);
+    }
+    let skipped = on(folder, &url, &["import", "crlf.csv", "--what", "heroes", "--on-error", "skip"]);
+    assert_eq!(skipped.status.code(), Some(2), "{skipped:?}");
+    assert_eq!(
+        exported(folder, &url),
+        "{\"type\":\"hero\",\"id\":\"Hero:1\",\"name\":\"A \\\"x\\\"\",\"secretName\":\"B\\r\\nC\",\"age\":3,\"teams\":[]}\n\
+         {\"type\":\"hero\",\"id\":\"Hero:2\",\"name\":\"last\",\"secretName\":\"one\",\"age\":null,\"teams\":[]}\n"
+    );
+    for (name, content, said) in [
+        ("heroes.csv", "", "heroes.csv: it has no header"),
+        ("heroes.csv", "name,age\n", "heroes.csv: it has no column \"secret_name\""),
+        ("heroes.csv", "name,nam\n", "heroes.csv: it has the column \"nam\", and heroes has id, name, secret_name, "),
+        ("heroes.csv", "name,secret_name,name\n", "heroes.csv: it has the column \"name\" twice"),
+        ("memberships.csv", "hero_id\n", "memberships.csv: it has no column \"team_id\""),
+        ("x.csv", "name\n", "x.csv: say with --what whether it has teams, heroes, memberships"),
+        ("x.txt", "name\n", "x.txt: a name with .jsonl or .csv at its end is expected"),
+    ] {
+        write(name, content.as_bytes());
+        let refused = refusal(&on(folder, &url, &["import", name]));
+        assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
+    }
+    let missing = refusal(&on(folder, &url, &["import", "missing.csv", "--what", "teams"]));
+    assert_eq!(missing, "error: cannot read missing.csv: No such file or directory (os error 2)");
+}
+
+#[test]
+fn what_is_exported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "new.db");
+    let missing = refusal(&on(folder, &url, &["export", "-o", "-"]));
+    assert!(missing.contains("cannot be opened") && !folder.join("new.db").exists(), "{missing}");
+    stdout(&run(folder, &["seed", "--database-url", &url]));
+    let export = |arguments: &[&str]| on(folder, &url, &[&["export", "-o", "-"], arguments].concat());
+    let rusty = "{\"type\":\"hero\",\"id\":\"Hero:2\",\"name\":\"Rusty-Man\",\"age\":48,\"teams\":[\"Team:2\"]}\n";
+    let filter =
+        r#"{"age": {"gte": 40}, "secretName": {"startsWith": "T"}, "teams": {"some": {"name": {"eq": "Preventers"}}}}"#;
+    assert_eq!(stdout(&export(&["--what", "heroes", "--where", filter])), rusty);
+    let links = "hero_id,team_id\n1,1\n1,2\n2,2\n3,2\n";
+    assert_eq!(stdout(&export(&["--what", "memberships", "--format", "csv"])), links);
+    let link = "{\"type\":\"membership\",\"hero\":\"Hero:1\",\"team\":\"Team:1\"}\n";
+    assert!(stdout(&export(&["--what", "memberships"])).starts_with(link));
+    for (arguments, said) in [
+        (&["--format", "csv"][..], "several tables as CSV need a folder; or name one with --what"),
+        (&["--what", "x"], "--what is all, or one of teams, heroes, memberships"),
+        (&["--where", "{}"], "--where is about one table; name it with --what: teams, heroes, memberships"),
+        (&["--what", "memberships", "--where", "{}"], "--where is about objects, and memberships are links"),
+        (
+            &["--what", "heroes", "--where", r#"{"age": {"gte": "x"}, "nam": {}}"#],
+            "--where: `where.age.gte` must be of the type Int, not \"x\"; `where` must not have the field \"nam\": \
+             HeroFilter has none",
+        ),
+        (&["--what", "heroes", "--where", r#"{"age": null}"#], "--where: `where.age` must not be null: leave it out, "),
+    ] {
+        let refused = refusal(&export(arguments));
+        assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
+    }
+    let no_json = export(&["--where", "{"]);
+    assert_eq!(no_json.status.code(), Some(2), "{no_json:?}");
+    let nowhere = refusal(&on(folder, &url, &["export", "-o", "missing/x.jsonl"]));
+    assert_eq!(nowhere, "error: cannot write missing/x.jsonl: No such file or directory (os error 2)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_is_told_to_those_who_listen() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("all.jsonl"), ALL).expect("it is written");
+    stdout(&on(folder.path(), &app.database.url, &["import", "all.jsonl"]));
+    let events = "SELECT COUNT(*) FROM event WHERE change = ";
+    assert_eq!(app.count(&format!("{events}'CREATED'")).await, 5);
+    assert_eq!(app.count(&format!("{events}'LINKED'")).await, 3);
+    app.close().await;
+}
