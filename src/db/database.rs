@@ -19,6 +19,7 @@ use super::{
     queue::{self, Queue},
     replica::Replicas,
     sqlite::RunOn,
+    sqlite_options,
     statement_meter::StatementMeter,
     table_rows::TableRows,
 };
@@ -103,7 +104,10 @@ impl Db {
     /// When the database does not answer, or is none of this program.
     pub async fn connect(settings: &DbSettings) -> Result<Self, StoreError> {
         let (connector, write_connections) = match &settings.url {
-            DatabaseUrl::Sqlite(url) => (Connector::Sqlite(File::inspected(url, &settings.migrations).await?), 1),
+            DatabaseUrl::Sqlite(url) => {
+                sqlite_options::check();
+                (Connector::Sqlite(File::inspected(url, &settings.migrations).await?), 1)
+            }
             DatabaseUrl::Postgres(url) => (Connector::postgres(url, settings), settings.write_connections),
         };
         pooler::check(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;

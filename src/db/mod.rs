@@ -18,6 +18,7 @@ mod queue;
 mod readiness;
 mod replica;
 mod sqlite;
+mod sqlite_options;
 mod statement_meter;
 mod summary;
 mod table_rows;

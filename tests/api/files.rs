@@ -436,3 +436,12 @@ async fn the_write_ahead_log_gives_back_what_a_long_reader_made_it_take() {
     }
     assert!(size() <= 16 * 1024 * 1024, "{}", size());
 }
+
+#[test]
+fn sqlite_is_compiled_with_the_options_of_the_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let migrated = run(folder.path(), &["migrate"]);
+    assert!(migrated.status.success(), "{migrated:?}");
+    let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
+    assert!(said.contains("INFO") && !said.contains("WARN"), "{said}");
+}
