@@ -47,7 +47,7 @@ pub async fn serve_until(
 ) -> io::Result<()> {
     let mut server = Server::new(router, settings, lifetime, telemetry);
     server.accept_until(&listener, stop).await;
-    for socket in listener.close()? {
+    for socket in listener.close().await? {
         server.spawn(socket);
     }
     if timeout(settings.shutdown_timeout, server.finish()).await.is_err() {

@@ -5,12 +5,21 @@ use std::{
     net::IpAddr,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    time::sleep,
+};
 use tokio_util::either::Either;
 
 use crate::config::ListenAddress;
+
+/// How long the handshake of a connection takes that has begun when the server stops.
+const HANDSHAKE: Duration = Duration::from_millis(20);
 
 /// A socket to one client.
 pub type Socket = Either<TcpStream, UnixStream>;
@@ -89,15 +98,21 @@ impl Listener {
         }
     }
 
-    /// Closes, and gives the clients who have connected already and whom nobody has accepted.
+    /// Closes, and gives the clients who have connected already and whom nobody has accepted. Those who come later are
+    /// refused: none is connected to a server that is not there to answer.
     ///
     /// # Errors
     ///
     /// When the system does not give the listener back.
-    pub fn close(self) -> io::Result<Vec<Socket>> {
+    pub async fn close(self) -> io::Result<Vec<Socket>> {
         // The system is asked itself: what the runtime knows of the queue may be a moment old.
         Ok(match self {
             Self::Tcp(listener) => {
+                if let Err(error) = connect_nobody(&listener) {
+                    tracing::debug!(%error, "clients who connect at this moment may be cut off");
+                } else {
+                    sleep(HANDSHAKE).await;
+                }
                 let listener = listener.into_std()?;
                 let queue = std::iter::from_fn(|| listener.accept().ok());
                 queue
@@ -107,7 +122,9 @@ impl Listener {
                     })
                     .collect()
             }
-            Self::Unix(listener, _file) => {
+            Self::Unix(listener, file) => {
+                // Without it nobody finds the socket.
+                drop(file);
                 let listener = listener.into_std()?;
                 let queue = std::iter::from_fn(|| listener.accept().ok());
                 queue
@@ -119,6 +136,26 @@ impl Listener {
             }
         })
     }
+}
+
+/// Has the system leave out the first packets of new connections (SYN), which clients send again after a second: it
+/// refuses them when the listener is closed. Otherwise it would connect clients until then, and reset their connections
+/// after they have sent their requests.
+#[cfg(target_os = "linux")]
+fn connect_nobody(listener: &TcpListener) -> io::Result<()> {
+    // Classic BPF. The flags are byte 13 of the header, where SYN is 2 (RFC 9293).
+    let program = [
+        SockFilter::new(0x30, 0, 0, 13),       // load the byte
+        SockFilter::new(0x45, 1, 0, 2),        // without SYN: next line; with it: the line after
+        SockFilter::new(0x06, 0, 0, u32::MAX), // take all of the packet
+        SockFilter::new(0x06, 0, 0, 0),        // take nothing of it
+    ];
+    SockRef::from(listener).attach_filter(&program)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect_nobody(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn tcp(stream: TcpStream) -> Socket {

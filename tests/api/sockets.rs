@@ -631,3 +631,35 @@ async fn connections_that_have_not_been_accepted_are_answered_when_the_server_st
     }
     server.await.expect("it does not panic").expect("it ends in order");
 }
+
+/// A server that is stopped while clients connect, each of whom is answered or refused.
+async fn stopped_while_clients_connect() {
+    let server = Served::start(small(), &[]).await;
+    let address = server.url.strip_prefix("http://").expect("it is a TCP server").to_owned();
+    let (begun, mut begins) = tokio::sync::mpsc::channel(1);
+    let client = || {
+        let (address, begun) = (address.clone(), begun.clone());
+        tokio::spawn(async move {
+            // Whoever cannot connect knows that nothing was done.
+            while let Ok(stream) = TcpStream::connect(&address).await {
+                assert_eq!(Client::new(stream).get("/").await, (200, "small".to_owned()));
+                // Somebody has waited for it.
+                let _ = begun.try_send(());
+            }
+        })
+    };
+    let clients: Vec<_> = std::iter::repeat_with(client).take(8).collect();
+    begins.recv().await.expect("they run");
+    server.stop().await;
+    for client in clients {
+        client.await.expect("each request is answered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_has_connected_is_answered_when_the_server_stops() {
+    let servers: Vec<_> = std::iter::repeat_with(|| tokio::spawn(stopped_while_clients_connect())).take(50).collect();
+    for server in servers {
+        server.await.expect("each request is answered");
+    }
+}
