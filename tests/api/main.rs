@@ -42,6 +42,7 @@ mod missions;
 mod model;
 mod node;
 mod outages;
+mod packages;
 mod pages;
 mod plans;
 mod poolers;
