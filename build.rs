@@ -9,10 +9,12 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     hash::{DefaultHasher, Hasher},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
+
+use flate2::{Compression, write::GzEncoder};
 
 const PLAYGROUND: &str = "playground";
 
@@ -139,11 +141,20 @@ fn table(bundle: &Path) -> Result<String, Box<dyn Error>> {
             _ => return Err(format!("{name} has no known content type").into()),
         };
         let mut hasher = DefaultHasher::new();
-        hasher.write(&fs::read(&file)?);
-        let etag = format!("\"{:016x}\"", hasher.finish());
+        let content = fs::read(&file)?;
+        hasher.write(&content);
+        // Scripts and styles are several times smaller so, and nearly all browsers take them as they are.
+        let is_gzip = content_type.starts_with("text/css") || content_type.starts_with("text/javascript");
+        if is_gzip {
+            let mut gzip = GzEncoder::new(File::create(&file)?, Compression::best());
+            gzip.write_all(&content)?;
+            gzip.finish()?;
+        }
+        // Weak, because it is the same with each coding.
+        let etag = format!("W/\"{:016x}\"", hasher.finish());
         writeln!(
             table,
-            "    Asset {{ path: {path:?}, content_type: {content_type:?}, etag: {etag:?}, \
+            "    Asset {{ path: {path:?}, content_type: {content_type:?}, etag: {etag:?}, is_gzip: {is_gzip}, \
              content: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{PLAYGROUND}/{name}\")) }},"
         )?;
     }

@@ -96,3 +96,15 @@ pub fn choose(headers: &mut HeaderMap) -> bool {
         None => false,
     }
 }
+
+/// Whether an answer may be compressed with gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values: Vec<_> =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
+    let quality = |names: &[&str]| {
+        let mut codings = values.iter().flat_map(|value| value.split(',')).map(parts);
+        let coding = codings.find(|parts| names.iter().any(|name| parts.name.eq_ignore_ascii_case(name)));
+        coding.map(|parts| parts.quality)
+    };
+    quality(&["gzip", "x-gzip"]).or_else(|| quality(&["*"])).is_some_and(|quality| quality > 0)
+}

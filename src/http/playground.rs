@@ -1,25 +1,33 @@
 //! The playground: the page and its files, which `build.rs` has put into the binary. All their addresses are relative
 //! to the page, so that a proxy may serve it below a path.
 
-use std::sync::LazyLock;
+use std::{io::Read as _, sync::LazyLock};
 
 use axum::{
     Router,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_FRAME_OPTIONS},
+        header::{
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+            X_FRAME_OPTIONS,
+        },
     },
     response::{IntoResponse, Response},
     routing::get,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use flate2::bufread::GzDecoder;
 use sha2::{Digest as _, Sha256};
+
+use super::coding::takes_gzip;
 
 /// One embedded file and the path that serves it.
 struct Asset {
     path: &'static str,
     content_type: &'static str,
     etag: &'static str,
+    /// Whether the content is compressed with gzip.
+    is_gzip: bool,
     content: &'static [u8],
 }
 
@@ -54,8 +62,18 @@ impl Asset {
         let headers = [(CACHE_CONTROL, self.cache_control()), (CONTENT_TYPE, self.content_type), (ETAG, self.etag)];
         if self.is_known_to(request) {
             (StatusCode::NOT_MODIFIED, security_headers(), headers).into_response()
-        } else {
+        } else if !self.is_gzip {
             (security_headers(), headers, self.content).into_response()
+        } else if takes_gzip(request) {
+            let coding = [(CONTENT_ENCODING, "gzip"), (VARY, "accept-encoding")];
+            (security_headers(), headers, coding, self.content).into_response()
+        } else {
+            let mut content = Vec::new();
+            match GzDecoder::new(self.content).read_to_end(&mut content) {
+                Ok(_) => (security_headers(), headers, content).into_response(),
+                // The build has made it.
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
         }
     }
 
@@ -68,8 +86,13 @@ impl Asset {
         request
             .get(IF_NONE_MATCH)
             .and_then(|tags| tags.to_str().ok())
-            .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.etag))
+            .is_some_and(|tags| tags.split(',').any(|tag| weak(tag.trim()) == weak(self.etag)))
     }
+}
+
+/// An entity tag without its weakness (RFC 9110, 8.8.3.2).
+fn weak(tag: &str) -> &str {
+    tag.trim_start_matches("W/")
 }
 
 /// Serves the playground's page at `/`, and the files that the page needs.

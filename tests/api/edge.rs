@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{
-    databases::TestDatabase,
+    databases::{TestDatabase, skip},
     logged::Log,
-    support::{TestApp, json_body, router_with, settings},
+    support::{TestApp, json_body, router_with, settings, text_body},
 };
 
 /// A router with one small page, one large page and one that fails, behind the layers.
@@ -264,6 +264,37 @@ async fn answers_are_compressed_as_clients_ask() {
     assert_eq!(response.headers().get("content-encoding"), None);
     // Caches must know that it would have been compressed for others.
     assert_eq!(head(&router, "/large", &[]).await["vary"], "accept-encoding");
+}
+
+#[tokio::test]
+async fn the_scripts_of_the_playground_are_compressed_already() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let page = text_body(app.get("/").await).await;
+    let script = page.split('"').find(|text| text.contains("playground/main-") && text.ends_with(".js"));
+    let Some(script) = script else { return skip("the playground is made with Node.js and npm") };
+    let path = format!("/{}", script.trim_start_matches(['.', '/']));
+    let get = async |accepted: &str| {
+        let response = send(&app.router, Method::GET, &path, &[("accept-encoding", accepted)]).await;
+        let headers = response.headers();
+        let coding = headers.get("content-encoding").map_or("identity", |coding| coding.to_str().expect("text"));
+        let kept = ["etag", "vary", "content-type"].map(|name| headers[name].to_str().expect("text").to_owned());
+        let coding = coding.to_owned();
+        (coding, kept, to_bytes(response.into_body(), usize::MAX).await.expect("the body arrives"))
+    };
+    let (coding, kept, plain) = get("identity").await;
+    assert_eq!((coding.as_str(), &*kept[1]), ("identity", "accept-encoding"));
+    let (coding, kept_of_gzip, gzip) = get("gzip, deflate, br").await;
+    let mut decoded = Vec::new();
+    flate2::read::GzDecoder::new(&*gzip).read_to_end(&mut decoded).expect("it is gzip");
+    assert_eq!((coding.as_str(), &kept_of_gzip, &decoded[..]), ("gzip", &kept, &plain[..]));
+    let (coding, kept_of_br, _) = get("br").await;
+    assert_eq!((coding.as_str(), kept_of_br), ("br", kept.clone()));
+    for accepted in ["gzip;q=0", "deflate", ""] {
+        assert_eq!(get(accepted).await, ("identity".to_owned(), kept.clone(), plain.clone()), "{accepted}");
+    }
+    let known = head(&app.router, &path, &[("if-none-match", &kept[0]), ("accept-encoding", "gzip")]).await;
+    assert!(!known.contains_key("content-encoding") && known["etag"] == kept[0]);
+    app.close().await;
 }
 
 #[tokio::test]
