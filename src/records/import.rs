@@ -24,7 +24,7 @@ use crate::{
     graphql::{Code, RecordFault, RecordReader},
     progress::Progress,
     schema::{Entity, Relation},
-    store::{End, ImportBatch, ImportedKeys, NewLink, NewObject, forget_import, unfinished_import},
+    store::{End, ImportBatch, ImportedKeys, NewLink, NewObject, finish_import, forget_import, last_import},
 };
 
 /// What an import has come to.
@@ -58,10 +58,12 @@ pub async fn import(db: &Db, reader: &RecordReader, settings: &ImportSettings) -
         return Ok(imported);
     }
     let file: Arc<str> = hash(&sources)?.into();
-    let unfinished = unfinished_import(db, reader.entities(), &file).await.context("cannot read the database")?;
-    let (done, keys) = match unfinished {
-        Some(unfinished) if settings.resume => unfinished,
-        Some((done, _)) if !settings.restart => bail!(
+    let all = i64::try_from(records)?;
+    let last = last_import(db, reader.entities(), &file).await.context("cannot read the database")?;
+    let (done, keys) = match last {
+        Some((done, _)) if settings.resume && done == all => return Ok(imported),
+        Some(last) if settings.resume => last,
+        Some((done, _)) if !settings.restart && done < all => bail!(
             "an import of these files has ended after {done} of {records} records; --resume goes on there, and \
              --restart imports all of them again"
         ),
@@ -94,7 +96,7 @@ pub async fn import(db: &Db, reader: &RecordReader, settings: &ImportSettings) -
     }
     writing.write().await?;
     writing.progress.finished();
-    forget_import(db, file).await.context("cannot write to the database")?;
+    finish_import(db, file, all).await.context("cannot write to the database")?;
     imported.created = writing.created;
     Ok(imported)
 }

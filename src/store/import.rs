@@ -2,8 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use entity::import_batch::{Column, Entity as ImportBatches, Model};
-use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _};
+use entity::import_batch::{ActiveModel, Column, Entity as ImportBatches, Model};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, sea_query::ExprTrait as _,
+};
 
 use super::{
     event::Outbox,
@@ -167,13 +170,13 @@ impl ImportBatch {
     }
 }
 
-/// How far an earlier import of a file has come: how many of its records were written, and the keys of their objects.
-/// None if there was none, or it came to its end.
+/// How far the last import of a file has come: how many of its records were written, and the keys of their objects, which
+/// are forgotten at its end. None if there was none.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn unfinished_import(
+pub async fn last_import(
     db: &Db,
     entities: &[&'static Entity],
     file: &str,
@@ -200,10 +203,23 @@ pub async fn unfinished_import(
 ///
 /// When the database does not answer.
 pub async fn forget_import(db: &Db, file: Arc<str>) -> Result<(), StoreError> {
-    db.write(Forget(file)).await
+    db.write(Forget { file, records: i64::MAX }).await
 }
 
-struct Forget(Arc<str>);
+/// Notes that the import of a file with so many records has come to its end.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn finish_import(db: &Db, file: Arc<str>, records: i64) -> Result<(), StoreError> {
+    db.write(Forget { file, records }).await
+}
+
+/// Forgets the batches up to this number of records.
+struct Forget {
+    file: Arc<str>,
+    records: i64,
+}
 
 impl UnitOfWork for Forget {
     type Output = ();
@@ -213,7 +229,11 @@ impl UnitOfWork for Forget {
     }
 
     async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<(), StoreError> {
-        ImportBatches::delete_many().filter(Column::File.eq(&*self.0)).exec(txn).await?;
+        let of_file = Column::File.eq(&*self.file);
+        let before = Column::Records.lt(self.records);
+        ImportBatches::delete_many().filter(of_file.clone().and(before)).exec(txn).await?;
+        let keys = ActiveModel { keys: Set("[]".to_owned()), ..Default::default() };
+        ImportBatches::update_many().set(keys).filter(of_file).exec(txn).await?;
         Ok(())
     }
 }

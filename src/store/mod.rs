@@ -25,7 +25,9 @@ pub use self::{
     create::{Create, Creation},
     delete::PendingDelete,
     filter::{Filter, IntTest, Quantifier, TextTest},
-    import::{End, ImportBatch, ImportedBatch, ImportedKeys, NewLink, NewObject, forget_import, unfinished_import},
+    import::{
+        End, ImportBatch, ImportedBatch, ImportedKeys, NewLink, NewObject, finish_import, forget_import, last_import,
+    },
     insert::Values,
     key_map::KeyMap,
     order::{Bound, Order, OrderBy, position},

@@ -5,10 +5,12 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    time::SystemTime,
 };
 
 use axum::{body::Body, http::Request};
 use hero_teams::{
+    access::{ApiKeys, Scopes},
     config::TelemetrySettings,
     telemetry::{Telemetry, exposition},
 };
@@ -18,7 +20,7 @@ use tower::ServiceExt;
 use crate::{
     command_line::{Server, request_at},
     databases::{TestDatabase, skip},
-    support::{TestApp, free_port, on_both_databases, post, until},
+    support::{TestApp, config, free_port, on_both_databases, post, until},
 };
 
 const DASHBOARD: &str = include_str!("../../docs/deployment/grafana.json");
@@ -58,7 +60,7 @@ async fn app(database: TestDatabase, telemetry: &Telemetry) -> TestApp {
 }
 
 /// What the metrics say now.
-fn now(telemetry: &Telemetry) -> BTreeMap<String, f64> {
+pub fn now(telemetry: &Telemetry) -> BTreeMap<String, f64> {
     let metrics = telemetry.metrics().expect("they are asked for");
     series(&exposition(metrics, "application/openmetrics-text").expect("it is written").1)
 }
@@ -118,6 +120,42 @@ async fn what_a_server_does_is_counted() {
         assert!(value(&statements) >= 2.0);
         app.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_is_counted() {
+    let telemetry = telemetry(10);
+    let app = TestApp::with(TestDatabase::sqlite(), |settings| {
+        settings.db.telemetry = telemetry.clone();
+        settings.access = config(&["--api-keys", "--anonymous", "read"]).access;
+    })
+    .await;
+    let keys = ApiKeys::new(&app.db);
+    let new = |expires_at| keys.create("test", Scopes::ALL, expires_at);
+    let right = new(None).await.expect("it is made").key;
+    let expired = new(Some(SystemTime::UNIX_EPOCH)).await.expect("it is made").key;
+    for (credential, times) in [(Some(&right), 3), (Some(&expired), 2), (Some(&"ht_no".to_owned()), 1), (None, 2)] {
+        for _ in 0..times {
+            let mut request = Request::post("/graphql").header("content-type", "application/json");
+            if let Some(credential) = credential {
+                request = request.header("x-api-key", credential);
+            }
+            let request = request.body(Body::from(r#"{"query": "{ __typename }"}"#)).expect("it is a request");
+            app.router.clone().oneshot(request).await.expect("the router answers");
+        }
+    }
+    let counted: BTreeMap<_, _> =
+        now(&telemetry).into_iter().filter(|(name, _)| name.starts_with("hero_teams_auth_total{")).collect();
+    let series =
+        |method: &str, result: &str| format!("hero_teams_auth_total{{method=\"{method}\",result=\"{result}\"}}");
+    let expected = [
+        (series("api_key", "accepted"), 3.0),
+        (series("api_key", "expired"), 2.0),
+        (series("api_key", "invalid"), 1.0),
+        (series("none", "accepted"), 2.0),
+    ];
+    assert_eq!(counted, BTreeMap::from(expected));
+    app.close().await;
 }
 
 /// The values that a label has.

@@ -228,10 +228,13 @@ on_both_databases! {
         let wrong = "SELECT COUNT(*) FROM hero_team_link JOIN hero ON hero.id = hero_id
             WHERE team_id <> CAST(SUBSTR(hero.name, 2) AS INTEGER) % 10 + 1";
         let wrong = app.count(wrong).await;
-        assert_eq!((wrong, app.count("SELECT COUNT(*) FROM import_batch").await), (0, 0));
-        // Afterwards it is a new import.
-        let said = stdout(&on(folder, url, &["import", "a.jsonl", "--mode", "connect-or-create", "--resume"]));
-        assert_eq!(said, format!("{} records imported, 0 objects created\n", HEROES + 10));
+        assert_eq!((wrong, app.count("SELECT COUNT(*) FROM import_batch").await), (0, 1));
+        // Once it has come to its end, nothing is left to go on with. Without --resume it is a new import.
+        let all = ["import", "a.jsonl", "--resume"];
+        assert_eq!(stdout(&on(folder, url, &all)), format!("{} records imported, 0 objects created\n", HEROES + 10));
+        assert_eq!(app.counts().await, [4_000, 10, 4_000]);
+        let again = ["import", "a.jsonl", "--mode", "connect-or-create", "--batch", "10000"];
+        assert_eq!(stdout(&on(folder, url, &again)), format!("{} records imported, 0 objects created\n", HEROES + 10));
     }
 
     async fn an_export_is_of_one_moment(app: TestApp) {

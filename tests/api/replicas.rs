@@ -1,6 +1,7 @@
 //! Replicas that answer queries, what a client reads after it has written, and another primary after the first.
 
 use std::{
+    cmp::Ordering,
     path::Path,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE},
 };
-use hero_teams::db::Db;
+use hero_teams::{db::Db, telemetry::Telemetry};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -24,6 +25,7 @@ use crate::{
     command_line::{Server, refusal, run},
     databases::{Cluster, TestDatabase, execute},
     line::{Line, place},
+    metrics,
     outages::{READY, UNREADABLE, code, ready, until_ready},
     support::{TestApp, graphql, json_body, until},
 };
@@ -33,7 +35,12 @@ const CREATE: &str = "mutation($name: String!) { createHero(input: {name: $name,
 
 /// A server on a primary, with standbys of it as replicas.
 async fn app(primary: &TestDatabase, replicas: &[&str], max_lag: Duration) -> TestApp {
+    watched_app(primary, replicas, max_lag, &Telemetry::default()).await
+}
+
+async fn watched_app(primary: &TestDatabase, replicas: &[&str], max_lag: Duration, telemetry: &Telemetry) -> TestApp {
     TestApp::with(primary.again(), |settings| {
+        settings.db.telemetry = telemetry.clone();
         settings.db.replicas = replicas.iter().map(|url| postgres(url)).collect();
         settings.db.max_replica_lag = max_lag;
     })
@@ -88,7 +95,10 @@ async fn a_client_reads_what_it_has_written() {
     let primary = cluster.database();
     TestApp::new(primary.again()).await.close().await;
     let Some(standby) = Cluster::standby_of(&primary) else { return };
-    let app = app(&primary, &[&standby.url], Duration::from_hours(1)).await;
+    let telemetry = metrics::telemetry(10);
+    let app = watched_app(&primary, &[&standby.url], Duration::from_hours(1), &telemetry).await;
+    let value = |series: &str| metrics::now(&telemetry).get(series).copied().unwrap_or_default();
+    let by = |result: &str| value(&format!("hero_teams_read_your_writes_total{{result=\"{result}\"}}"));
     let router = &app.router;
     let first = create(router, "A").await;
     assert_eq!(names(router, Some(&first)).await, ["A"]);
@@ -102,9 +112,19 @@ async fn a_client_reads_what_it_has_written() {
     // On a busy machine a look at it may take too long, and the primary is asked for a while.
     until(async || names(router, None).await == ["A"]).await;
     until(async || names(router, Some(&first)).await == ["A"]).await;
+    assert!(by("replica") >= 1.0);
+    let by_primary = by("primary");
     for written in [second.clone(), format!("{first}, {second}"), format!(",{second},, ")] {
         assert_eq!(names(router, Some(&written)).await, ["A", "B"]);
     }
+    assert_eq!(by("primary").total_cmp(&(by_primary + 3.0)), Ordering::Equal);
+    // What it has not replayed grows older.
+    let lag = "hero_teams_replica_lag_seconds{replica=\"1\"}";
+    until(async || {
+        app.db.tell_state();
+        value(lag) > 0.0
+    })
+    .await;
     let body = |after: Value| json!({"query": READ, "extensions": {"after": after}});
     let both = json!({"data": {"heroes": [{"name": "A"}, {"name": "B"}]}});
     for after in [json!(second), json!([first, second])] {
