@@ -16,6 +16,9 @@ pub const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip");
 /// The greatest number of members of one gzip. Each takes time, also when it is empty.
 const MAX_MEMBERS: usize = 100;
 
+/// The names of gzip.
+const GZIP: &[&str] = &["gzip", "x-gzip"];
+
 /// The coding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -30,7 +33,7 @@ impl Coding {
         let mut coding = Self::Identity;
         for value in headers.get_all(header::CONTENT_ENCODING) {
             for name in value.to_str().ok()?.split(',').map(str::trim) {
-                if ["gzip", "x-gzip"].iter().any(|gzip| name.eq_ignore_ascii_case(gzip)) && coding == Self::Identity {
+                if GZIP.iter().any(|gzip| name.eq_ignore_ascii_case(gzip)) && coding == Self::Identity {
                     coding = Self::Gzip;
                 } else if !name.is_empty() && !name.eq_ignore_ascii_case("identity") {
                     return None;
@@ -76,17 +79,11 @@ pub fn choose(headers: &mut HeaderMap) -> bool {
     if values.iter().all(|value| !value.as_bytes().contains(&b';')) {
         return true;
     }
-    let codings = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(parts);
-    let qualities: Vec<_> = codings.map(|parts| (parts.name.to_ascii_lowercase(), parts.quality)).collect();
-    let quality = |names: &[&str]| {
-        qualities.iter().find(|(coding, _)| names.contains(&coding.as_str())).map(|(_, quality)| *quality)
-    };
-    let other = quality(&["*"]);
     let candidates = [
         // Nobody needs to say that what is not compressed is taken, after all that is.
-        ("identity", quality(&["identity"]).or(other).unwrap_or(1)),
-        ("gzip", quality(&["gzip", "x-gzip"]).or(other).unwrap_or(0)),
-        ("br", quality(&["br"]).or(other).unwrap_or(0)),
+        ("identity", quality(headers, &["identity"]).unwrap_or(1)),
+        ("gzip", quality(headers, GZIP).unwrap_or(0)),
+        ("br", quality(headers, &["br"]).unwrap_or(0)),
     ];
     match candidates.into_iter().filter(|(_, quality)| *quality > 0).max_by_key(|(_, quality)| *quality) {
         Some((coding, _)) => {
@@ -99,12 +96,17 @@ pub fn choose(headers: &mut HeaderMap) -> bool {
 
 /// Whether an answer may be compressed with gzip.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
-    let values: Vec<_> =
-        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
-    let quality = |names: &[&str]| {
-        let mut codings = values.iter().flat_map(|value| value.split(',')).map(parts);
-        let coding = codings.find(|parts| names.iter().any(|name| parts.name.eq_ignore_ascii_case(name)));
-        coding.map(|parts| parts.quality)
+    quality(headers, GZIP).is_some_and(|quality| quality > 0)
+}
+
+/// The quality of a coding with one of these names in `Accept-Encoding`, or that of all which are not named. None when
+/// the client says nothing of it.
+fn quality(headers: &HeaderMap, names: &[&str]) -> Option<u16> {
+    let first = |names: &[&str]| {
+        let values = headers.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+        let mut codings = values.flat_map(|value| value.split(',')).map(parts);
+        let coding = codings.find(|coding| names.iter().any(|name| coding.name.eq_ignore_ascii_case(name)));
+        coding.map(|coding| coding.quality)
     };
-    quality(&["gzip", "x-gzip"]).or_else(|| quality(&["*"])).is_some_and(|quality| quality > 0)
+    first(names).or_else(|| first(&["*"]))
 }

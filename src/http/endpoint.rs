@@ -341,6 +341,11 @@ impl Endpoint {
     }
 }
 
+/// Whether two entity tags are the same by weak comparison (RFC 9110, 8.8.3.2).
+pub fn is_same_etag(one: &str, other: &str) -> bool {
+    one.trim().trim_start_matches("W/") == other.trim_start_matches("W/")
+}
+
 /// What lets a client keep the answer to a query, and ask whether it is still the same (RFC 9110, 8.8.3).
 fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
     // A weak one, because the answer may be compressed on its way.
@@ -352,9 +357,8 @@ fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
 fn unless_known(response: Response, request: &HeaderMap) -> Response {
     let Some(etag) = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()) else { return response };
     let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    let mut known = known.flat_map(|tags| tags.split(',')).map(str::trim);
-    let opaque = |tag: &'_ str| tag.trim_start_matches("W/").to_owned();
-    if !known.any(|tag| opaque(tag) == opaque(etag) || tag == "*") {
+    let mut known = known.flat_map(|tags| tags.split(','));
+    if !known.any(|tag| is_same_etag(tag, etag) || tag.trim() == "*") {
         return response;
     }
     let (mut head, _) = response.into_parts();

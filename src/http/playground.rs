@@ -19,7 +19,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::bufread::GzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use super::coding::takes_gzip;
+use super::{coding::takes_gzip, endpoint::is_same_etag};
 
 /// One embedded file and the path that serves it.
 struct Asset {
@@ -86,13 +86,8 @@ impl Asset {
         request
             .get(IF_NONE_MATCH)
             .and_then(|tags| tags.to_str().ok())
-            .is_some_and(|tags| tags.split(',').any(|tag| weak(tag.trim()) == weak(self.etag)))
+            .is_some_and(|tags| tags.split(',').any(|tag| is_same_etag(tag, self.etag)))
     }
-}
-
-/// An entity tag without its weakness (RFC 9110, 8.8.3.2).
-fn weak(tag: &str) -> &str {
-    tag.trim_start_matches("W/")
 }
 
 /// Serves the playground's page at `/`, and the files that the page needs.
