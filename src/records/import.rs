@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{BufWriter, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     db::Db,
     graphql::{Code, RecordFault, RecordReader},
     progress::Progress,
-    schema::{Entity, Relation},
+    schema::Entity,
     store::{End, ImportBatch, ImportedKeys, NewLink, NewObject, finish_import, forget_import, last_import},
 };
 
@@ -108,6 +108,7 @@ fn check(reader: &RecordReader, sources: &[Source]) -> anyhow::Result<(Imported,
     let mut places = Vec::new();
     for source in sources {
         let path = PathBuf::from(format!("{}.rejected.jsonl", source.path.display()));
+        let create = || File::create(&path).with_context(|| format!("cannot write {}", path.display()));
         let mut rejects = None;
         let mut lines = source.lines(reader)?;
         while let Some(line) = lines.next() {
@@ -118,7 +119,7 @@ fn check(reader: &RecordReader, sources: &[Source]) -> anyhow::Result<(Imported,
             imported.rejected += 1;
             let rejects = match &mut rejects {
                 Some(rejects) => rejects,
-                none => none.insert(BufWriter::new(create(&path)?)),
+                none => none.insert(BufWriter::new(create()?)),
             };
             let errors = faults.iter().map(|fault| {
                 let path = Value::List(fault.path.clone());
@@ -137,10 +138,6 @@ fn check(reader: &RecordReader, sources: &[Source]) -> anyhow::Result<(Imported,
         }
     }
     Ok((imported, places))
-}
-
-fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The SHA-256 of what files hold, in Base64.
@@ -257,8 +254,8 @@ impl Writing {
                 for (relation, ids) in links {
                     for id in ids {
                         let far = self.end(relation.to, id)?;
-                        let ends = in_order(relation, [End::New(place), far]);
-                        self.links.push(NewLink { link: relation.link, ends });
+                        self.links
+                            .push(NewLink { link: relation.link, ends: relation.link.pair(End::New(place), far) });
                     }
                 }
             }
@@ -310,9 +307,4 @@ impl Writing {
         self.done = self.read;
         Ok(())
     }
-}
-
-/// The ends of a link in the order of its columns, from the near and the far one.
-fn in_order(relation: &Relation, [near, far]: [End; 2]) -> [End; 2] {
-    if relation.link.pair(0, 1) == [0, 1] { [near, far] } else { [far, near] }
 }

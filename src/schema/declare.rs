@@ -262,7 +262,7 @@ impl Link {
 
     /// A link in the order of [`Link::columns`].
     #[must_use]
-    pub fn pair(&self, near: i64, far: i64) -> [i64; 2] {
+    pub fn pair<T>(&self, near: T, far: T) -> [T; 2] {
         if self.is_near_first { [near, far] } else { [far, near] }
     }
 }

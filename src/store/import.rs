@@ -10,10 +10,10 @@ use sea_orm::{
 
 use super::{
     event::Outbox,
-    insert::{Values, find, insert},
+    insert::Values,
     key_map::KeyMap,
     links::{self, Pairs},
-    row::Row,
+    relate::{Keys, connect_or_create},
 };
 use crate::{
     db::{Db, StoreError, Transaction, UnitOfWork},
@@ -121,38 +121,21 @@ impl ImportBatch {
         imported: &mut ImportedBatch,
         outbox: &mut Outbox,
     ) -> Result<(), StoreError> {
-        let objects = || self.objects.iter().enumerate().filter(|(_, object)| object.entity == entity);
-        let mut found: HashMap<&Values, i64> = HashMap::new();
-        let existing = if self.connects {
-            find(txn, entity, &objects().map(|(_, object)| &object.values).collect()).await?
-        } else {
-            HashMap::new()
+        let (places, values): (Vec<usize>, Vec<&Values>) = {
+            let objects = self.objects.iter().enumerate().filter(|(_, object)| object.entity == entity);
+            objects.map(|(place, object)| (place, &object.values)).unzip()
         };
-        found.extend(existing.iter().map(|(values, key)| (values, *key)));
-        // Where equal objects are one row, the first of them is created.
-        let mut places = Vec::new();
-        for (place, object) in objects() {
-            if !self.connects || !found.contains_key(&object.values) {
-                places.push(place);
-                if self.connects {
-                    found.insert(&object.values, 0);
-                }
-            }
-        }
-        let new: Vec<&Values> = places.iter().map(|place| &self.objects[*place].values).collect();
-        let created: Vec<i64> = insert(txn, entity, &new).await?.iter().map(Row::key).collect();
-        outbox.created(entity, created.iter().copied());
-        imported.created += created.len() as u64;
-        for (place, key) in places.into_iter().zip(created) {
-            imported.keys[place] = key;
-            if self.connects {
-                found.insert(&self.objects[place].values, key);
-            }
-        }
-        if self.connects {
-            for (place, object) in objects() {
-                imported.keys[place] = found.get(&object.values).copied().unwrap_or_default();
-            }
+        let (wanted, new) = if self.connects { (&values[..], &[][..]) } else { (&[][..], &values[..]) };
+        let (wanted, new) = (wanted.iter().copied(), new.iter().copied());
+        let Keys { found, created, missing } = connect_or_create(txn, entity, wanted, new, outbox).await?;
+        imported.created += (missing + created.len()) as u64;
+        let keys: Vec<Option<i64>> = if self.connects {
+            values.iter().map(|values| found.get(*values).copied()).collect()
+        } else {
+            created.into_iter().map(Some).collect()
+        };
+        for (place, key) in places.into_iter().zip(keys) {
+            imported.keys[place] = key.unwrap_or_default();
         }
         Ok(())
     }
@@ -170,8 +153,8 @@ impl ImportBatch {
     }
 }
 
-/// How far the last import of a file has come: how many of its records were written, and the keys of their objects, which
-/// are forgotten at its end. None if there was none.
+/// How far the last import of a file has come: how many of its records were written, and the keys of their objects,
+/// which are forgotten at its end. None if there was none.
 ///
 /// # Errors
 ///

@@ -105,21 +105,10 @@ async fn targets_of<'a>(
     related: Vec<&'a Relate>,
     outbox: &mut Outbox,
 ) -> Result<Targets<'a>, StoreError> {
-    let wanted = related.iter().flat_map(|related| &related.connect_or_create).collect();
-    let mut found: HashMap<Values, i64> = find(db, relation.to, &wanted).await?;
-
-    // The rows to connect or create come in the order of the input, so that their keys do as well.
-    let mut seen = HashSet::new();
-    let missing: Vec<&Values> = related
-        .iter()
-        .flat_map(|related| &related.connect_or_create)
-        .filter(|row| !found.contains_key(*row) && seen.insert(*row))
-        .collect();
+    let wanted = related.iter().flat_map(|related| &related.connect_or_create);
     let nested = related.iter().flat_map(|related| &related.create);
-    let created = insert(db, relation.to, &missing.iter().copied().chain(nested).collect::<Vec<_>>()).await?;
-    outbox.created(relation.to, created.iter().map(Row::key));
-    let mut created = created.iter().map(Row::key);
-    found.extend(missing.into_iter().cloned().zip(created.by_ref()));
+    let Keys { found, created, .. } = connect_or_create(db, relation.to, wanted, nested, outbox).await?;
+    let mut created = created.into_iter();
 
     let of_one = |related: &&Relate| {
         let found = related.connect_or_create.iter().filter_map(|row| found.get(row).copied());
@@ -128,6 +117,41 @@ async fn targets_of<'a>(
     };
     let keys = related.iter().map(of_one).collect();
     Ok(Targets { relation, related, keys })
+}
+
+/// The keys of rows that were found or created.
+#[derive(Debug)]
+pub struct Keys {
+    /// Those of rows with wanted values, by the values.
+    pub found: HashMap<Values, i64>,
+    /// Those of the new rows, in their order.
+    pub created: Vec<i64>,
+    /// How many of the wanted rows did not exist.
+    pub missing: usize,
+}
+
+/// Finds the oldest row with each of the wanted values, creates those that do not exist, and creates new rows in any
+/// case. At most two statements, whatever the number of rows.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn connect_or_create<'v>(
+    db: &impl ConnectionTrait,
+    entity: &'static Entity,
+    wanted: impl Iterator<Item = &'v Values> + Clone,
+    new: impl Iterator<Item = &'v Values>,
+    outbox: &mut Outbox,
+) -> Result<Keys, StoreError> {
+    let mut found: HashMap<Values, i64> = find(db, entity, &wanted.clone().collect()).await?;
+    // The rows to connect or create come in the order of the input, so that their keys do as well.
+    let mut seen = HashSet::new();
+    let missing: Vec<&Values> = wanted.filter(|row| !found.contains_key(*row) && seen.insert(*row)).collect();
+    let rows = insert(db, entity, &missing.iter().copied().chain(new).collect::<Vec<_>>()).await?;
+    outbox.created(entity, rows.iter().map(Row::key));
+    let mut created = rows.iter().map(Row::key);
+    found.extend(missing.iter().map(|row| (*row).clone()).zip(created.by_ref()));
+    Ok(Keys { created: created.collect(), missing: missing.len(), found })
 }
 
 /// Unlinks and links the rows with these keys, which may be new. At most three statements for each relation, whatever
