@@ -22,8 +22,8 @@ use crate::{
 /// Rows that are read at once.
 const BATCH: u64 = 5_000;
 
-/// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables as CSV are
-/// files in a folder. What has not come to its end has another name, or is removed.
+/// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables as
+/// CSV are files in a folder. What has not come to its end has another name, or is removed.
 ///
 /// # Errors
 ///
@@ -38,11 +38,7 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
     ensure!(!(is_folder && is_stdout), "several tables as CSV need a folder; or name one with --what");
     let snapshot = Snapshot::new(db).await.context("cannot read the database")?;
     if is_stdout {
-        let mut sink = Sink::new(export, Box::new(io::stdout()));
-        for table in &tables {
-            sink.write_table(&snapshot, *table, progress).await?;
-        }
-        sink.finish()?;
+        Sink::new(export, Box::new(io::stdout())).write(&snapshot, &tables, progress).await?;
         return Ok(progress.finished());
     }
     ensure!(!output.exists(), "{} exists already", output.display());
@@ -51,16 +47,11 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
         if is_folder {
             fs::create_dir(&part)?;
             for table in &tables {
-                let mut sink = Sink::file(export, &part.join(format!("{}.csv", table.name())))?;
-                sink.write_table(&snapshot, *table, progress).await?;
-                sink.finish()?;
+                let sink = Sink::file(export, &part.join(format!("{}.csv", table.name())))?;
+                sink.write(&snapshot, &[*table], progress).await?;
             }
         } else {
-            let mut sink = Sink::file(export, &part)?;
-            for table in &tables {
-                sink.write_table(&snapshot, *table, progress).await?;
-            }
-            sink.finish()?;
+            Sink::file(export, &part)?.write(&snapshot, &tables, progress).await?;
         }
         fs::rename(&part, output)?;
         anyhow::Ok(())
@@ -100,11 +91,19 @@ impl<'a> Sink<'a> {
         }
     }
 
-    async fn write_table(&mut self, snapshot: &Snapshot, table: Table, progress: &mut Progress) -> anyhow::Result<()> {
-        match table {
-            Table::Objects(entity) => self.write_objects(snapshot, entity, progress).await,
-            Table::Links(from, relation) => self.write_links(snapshot, (from, relation), progress).await,
+    /// Writes tables, to the end.
+    async fn write(mut self, snapshot: &Snapshot, tables: &[Table], progress: &mut Progress) -> anyhow::Result<()> {
+        for table in tables {
+            match *table {
+                Table::Objects(entity) => self.write_objects(snapshot, entity, progress).await?,
+                Table::Links(from, relation) => self.write_links(snapshot, (from, relation), progress).await?,
+            }
         }
+        match self {
+            Self::Json { mut output, .. } => output.flush()?,
+            Self::Csv { mut output, .. } => output.flush()?,
+        }
+        Ok(())
     }
 
     fn export(&self) -> &'a Export<'a> {
@@ -215,13 +214,6 @@ impl<'a> Sink<'a> {
                 }
             }
             progress.add(links.len() as u64);
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Json { mut output, .. } => output.flush(),
-            Self::Csv { mut output, .. } => output.flush(),
         }
     }
 }
