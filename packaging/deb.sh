@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Debian package: packaging/deb.sh BINARY OUTPUT_FOLDER. Prints its path. The program is run for its man pages and
-# completions, so it must be one for this machine.
+# Makes a Debian package: packaging/deb.sh BINARY OUTPUT_FOLDER. Prints its path. The program is run for its man pages
+# and completions, so it must be one for this machine.
 # COMPRESSION is one that dpkg-deb knows, such as none.
 set -euo pipefail
 binary=$(realpath "$1")

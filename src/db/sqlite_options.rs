@@ -17,8 +17,8 @@ pub fn check() {
         Ok(others) if others.is_empty() => {}
         Ok(others) => tracing::warn!(
             others = others.join(", "),
-            "SQLite was compiled with other options than those of .cargo/config.toml, and is slower: build in the folder \
-             of the project"
+            "SQLite was compiled with other options than those of .cargo/config.toml, and is slower: build in the \
+             folder of the project"
         ),
         Err(error) => tracing::debug!(%error, "SQLite does not tell how it was compiled"),
     }

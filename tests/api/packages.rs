@@ -1,5 +1,5 @@
-//! The packages: the container image, Compose, systemd and Debian. `packaging/check.sh`, which CI runs, starts the server
-//! from them.
+//! The packages: the container image, Compose, systemd and Debian. `packaging/check.sh`, which CI runs, starts the
+//! server from them.
 
 use std::{
     collections::HashSet,

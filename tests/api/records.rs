@@ -257,7 +257,7 @@ on_both_databases! {
         let heroes: Vec<_> = lines.iter().filter(|line| line["type"] == "hero").collect();
         assert!(heroes.iter().all(|hero| hero["teams"].as_array().is_some_and(|teams| teams.len() == 2)));
         assert_eq!(teams, 2 * heroes.len());
-        // It can be imported: each team is there before it is named.
+        // It can be imported: each team comes before a hero names it.
         let other = new_sqlite(folder, "other.db");
         let said = stdout(&on(folder, &other, &["import", "a.jsonl", "--dry-run"]));
         assert_eq!(said, format!("{} records checked\n", lines.len()));
