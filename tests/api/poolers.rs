@@ -126,7 +126,7 @@ async fn through(database: TestDatabase, url: &str) -> TestApp {
 }
 
 /// The flags of a server that works through a PgBouncer that pools transactions.
-fn flags() -> Vec<&'static str> {
+pub fn flags() -> Vec<&'static str> {
     let mut flags = vec!["--pooler", "transaction"];
     if !pgbouncer_keeps_statements() {
         flags.push("--no-prepared-statements");

@@ -1,19 +1,29 @@
 //! `hero-teams export` and `hero-teams import`: JSON Lines and CSV.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     command_line::{command, refusal, run, stdout},
-    databases::TestDatabase,
+    databases::{POOLER_PORT, TestDatabase},
+    poolers::flags,
     support::{TestApp, on_both_databases, until},
 };
 
-/// Runs a command on a database.
+/// A command on a database, which may be after a pooler.
+fn command_on(folder: &Path, url: &str, arguments: &[&str]) -> Command {
+    let quiet = ["--progress", "none", "--log-level", "error", "--database-url", url];
+    let pooler = if url.contains(&format!(":{POOLER_PORT}/")) { flags() } else { Vec::new() };
+    command(folder, &[arguments, &quiet, &pooler].concat())
+}
+
 fn on(folder: &Path, url: &str, arguments: &[&str]) -> Output {
-    let quiet = ["--progress", "none", "--log-level", "warn", "--database-url", url];
-    run(folder, &[arguments, &quiet].concat())
+    command_on(folder, url, arguments).output().expect("the binary runs")
 }
 
 /// All records of a database, as JSON Lines.
@@ -203,8 +213,7 @@ on_both_databases! {
         });
         let lines: Vec<_> = teams.chain(heroes).map(|line| line.to_string()).collect();
         fs::write(folder.join("a.jsonl"), lines.join("\n")).expect("it is written");
-        let import = ["import", "a.jsonl", "--batch", "7", "--progress", "none", "--database-url", url];
-        let mut killed = command(folder, &import).spawn().expect("it runs");
+        let mut killed = command_on(folder, url, &["import", "a.jsonl", "--batch", "7"]).spawn().expect("it runs");
         until(async || app.count("SELECT COUNT(*) FROM hero").await > 0).await;
         killed.kill().expect("it is killed");
         assert!(!killed.wait().expect("it is waited for").success(), "it was too fast to be killed");
@@ -246,7 +255,7 @@ on_both_databases! {
             {"name": "A", "headquarters": "H"}, {"name": "B", "headquarters": "H"}]}})).collect();
         let many = "mutation($input: [CreateHeroInput!]!) { createHeroes(input: $input) { heroes { id } } }";
         app.data(many, json!({"input": heroes})).await;
-        let export = command(folder, &["export", "-o", "a.jsonl", "--with-secrets", "--database-url", url]).spawn();
+        let export = command_on(folder, url, &["export", "-o", "a.jsonl", "--with-secrets"]).spawn();
         let mut export = export.expect("it runs");
         while export.try_wait().expect("it is asked").is_none() {
             app.data(create, json!({})).await;
