@@ -46,5 +46,8 @@ pub mod store;
 /// What files hold: export and import.
 pub mod records;
 
+/// What a command writes.
+mod output;
+
 /// How far a command has come.
 pub mod progress;

@@ -2,19 +2,29 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::{
-    command_line::{Server, refusal, run, stdout},
+    command_line::{Server, command, refusal, run, stdout},
     databases::TestDatabase,
     support::TestApp,
 };
+
+/// The names of what is left of outputs that did not come to their end.
+fn parts(folder: &Path) -> Vec<String> {
+    let paths = fs::read_dir(folder).expect("it exists").flatten().map(|file| file.path());
+    let parts = paths.filter(|path| path.extension().is_some_and(|end| end == "part"));
+    parts.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+}
 
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B",
     teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { id } } }"#;
@@ -57,13 +67,8 @@ async fn a_backup_is_whole_while_the_file_is_written() {
     let refused = refusal(&backup("backup0.db"));
     assert_eq!(refused, "error: backup0.db exists already");
     let refused = refusal(&backup("no/such/folder/x.db"));
-    assert!(refused.starts_with("error: cannot write no/such/folder/x.db.part"), "{refused}");
-    assert!(
-        !fs::read_dir(folder)
-            .expect("it is there")
-            .flatten()
-            .any(|file| file.path().extension().is_some_and(|end| end == "part"))
-    );
+    assert_eq!(refused, "error: cannot write no/such/folder/x.db: No such file or directory (os error 2)");
+    assert_eq!(parts(folder), Vec::<String>::new());
     let refused = refusal(&run(folder, &["backup", "x.db", "--database-url", "postgres://h/d"]));
     assert!(refused.starts_with("error: PostgreSQL has its own tools for backups: pg_dump"), "{refused}");
 
@@ -75,4 +80,41 @@ async fn a_backup_is_whole_while_the_file_is_written() {
     server.stopped().await;
     let refused = refusal(&run(folder, &["health", &url]));
     assert!(refused.starts_with("error: the server does not answer: "), "{refused}");
+}
+
+#[test]
+fn a_backup_takes_the_place_of_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    stdout(&run(folder, &["seed", "--database-url", "sqlite://heroes.db"]));
+    let database = fs::read(folder.join("heroes.db")).expect("it exists");
+    // What has the name of a part is not one of ours.
+    fs::copy(folder.join("heroes.db"), folder.join("x.db.part")).expect("it is written");
+    symlink("missing.db", folder.join("link.db")).expect("it is made");
+    fs::write(folder.join("empty.db"), "").expect("it is written");
+    let backup = |from: &str, to: &str| {
+        let url = format!("sqlite://{from}");
+        command(folder, &["backup", to, "--database-url", &url])
+    };
+    let refused = |from: &str, to: &str| refusal(&backup(from, to).output().expect("it runs"));
+    stdout(&backup("x.db.part", "x.db").output().expect("it runs"));
+    assert_eq!(fs::read(folder.join("x.db.part")).expect("it exists"), database);
+    assert_eq!(refused("heroes.db", "link.db"), "error: link.db exists already");
+    assert!(!folder.join("missing.db").exists());
+    assert_eq!(refused("empty.db", "y.db"), "error: cannot read empty.db: the database is empty");
+    assert_eq!(refused("missing.db", "y.db"), "error: cannot read missing.db: No such file or directory (os error 2)");
+    assert_eq!(fs::metadata(folder.join("empty.db")).expect("it exists").len(), 0);
+
+    // Of several to one place, one is there, and it is whole.
+    let mut backups: Vec<_> = (0..4).map(|_| backup("heroes.db", "z.db").spawn().expect("it runs")).collect();
+    let done = backups.iter_mut().filter_map(|backup| backup.wait().expect("it ends").success().then_some(()));
+    assert_eq!(done.count(), 1);
+    stdout(&run(folder, &["export", "-o", "-", "--database-url", "sqlite://z.db"]));
+    assert_eq!(parts(folder), ["x.db.part"]);
+
+    // A database that another program has for itself alone.
+    let other = Connection::open(folder.join("heroes.db")).expect("it is opened");
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; DELETE FROM hero").expect("it is locked");
+    assert_eq!(refused("heroes.db", "y.db"), "error: cannot read heroes.db: database is locked");
+    assert!(!folder.join("y.db").exists());
 }
