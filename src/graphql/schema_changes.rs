@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt};
 
 use apollo_compiler::{
     Name, Node, Schema,
-    ast::{DirectiveDefinition, InputValueDefinition, Type},
+    ast::{DirectiveDefinition, Document, InputValueDefinition, Type},
     collections::IndexMap,
     schema::{Component, ExtendedType, FieldDefinition},
     validation::Valid,
@@ -48,7 +48,15 @@ impl fmt::Display for SchemaChange {
 /// What is wrong with one of the texts.
 pub fn schema_changes(old: &str, new: &str) -> Result<Vec<SchemaChange>, String> {
     let parse = |text: &str, name: &str| {
-        Schema::parse_and_validate(text, name).map_err(|invalid| format!("{name} is not valid: {}", invalid.errors))
+        let document = Document::parse(text, name).map_err(|invalid| invalid.errors);
+        let schema = document.and_then(|document| document.to_schema_validate().map_err(|invalid| invalid.errors));
+        schema.map_err(|errors| {
+            let Some(first) = errors.iter().next() else { return format!("{name} is not valid") };
+            let place = first
+                .line_column_range()
+                .map_or(String::new(), |range| format!(" at line {}, column {}", range.start.line, range.start.column));
+            format!("{name} is not valid{place}: {}", first.error)
+        })
     };
     let (old, new) = (parse(old, "the old schema")?, parse(new, "the new schema")?);
     let mut changes = Changes::default();

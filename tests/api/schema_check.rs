@@ -6,7 +6,7 @@ use hero_teams::{graphql, schema::HeroTeams};
 use serde_json::Value;
 
 use crate::{
-    command_line::{run, stdout},
+    command_line::{refusal, run, stdout},
     node,
 };
 
@@ -37,6 +37,21 @@ const CHANGES: [(&str, &str); 20] = [
     ("type Query {\n", "union Both = Hero | Team\ntype Query {\n\tboth: Both!\n"),
     ("type Query {\n", "directive @old(a: Int) on FIELD\ntype Query {\n"),
 ];
+
+#[test]
+fn an_old_schema_that_is_not_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for (text, fault) in [
+        ("type Query {\n  a: Foo\n}\n", "at line 2, column 6: cannot find type `Foo` in this document"),
+        ("type Query {\n", "at line 1, column 14: syntax error: expected Field Definition"),
+        ("type Query { a: }", "at line 1, column 17: syntax error: expected a Type"),
+    ] {
+        fs::write(folder.join("old.graphql"), text).expect("it is written");
+        let refused = refusal(&run(folder, &["schema", "check", "old.graphql"]));
+        assert_eq!(refused, format!("error: the old schema is not valid {fault}"));
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_judged_as_graphql_inspector_does() {
