@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -174,7 +175,7 @@ fn what_cannot_be_copied_is_said() {
     let refused = said("sqlite://missing.db");
     assert!(refused.starts_with("error: cannot copy: the source cannot be read: "), "{refused}");
     fs::write(folder.path().join("empty.db"), "").expect("it is written");
-    assert_eq!(said("sqlite://empty.db"), "error: the database to copy has none of the tables");
+    assert_eq!(said("sqlite://empty.db"), "error: cannot copy: the database to copy has none of the tables");
     fs::write(folder.path().join("text.db"), "x".repeat(5_000)).expect("it is written");
     let refused = said("sqlite://text.db");
     assert!(refused.starts_with("error: cannot copy: the source cannot be read: "), "{refused}");
@@ -182,4 +183,90 @@ fn what_cannot_be_copied_is_said() {
     assert!(refused.starts_with("error: cannot copy: "), "{refused}");
     let output = run(folder.path(), &["copy"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// A SQLite database that these statements make.
+fn sqlite(folder: &Path, name: &str, statements: &str) -> String {
+    let database = Connection::open(folder.join(name)).expect("it is opened");
+    database.execute_batch(statements).expect("they are right");
+    format!("sqlite://{name}")
+}
+
+#[test]
+fn a_database_that_is_made_in_another_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let said = |from: &str| refusal(&copy(folder, &["--from", from, "--database-url", "sqlite://new.db"]));
+    let other = sqlite(folder, "other.db", "CREATE TABLE hero (id INTEGER PRIMARY KEY, NAME, age)");
+    assert_eq!(said(&other), "error: cannot copy: the table hero has no column secret_name");
+    let itself = folder.display();
+    assert_eq!(said(&format!("sqlite://{itself}")), format!("error: cannot copy: {itself} is a folder"));
+    assert!(!folder.join("new.db").exists());
+
+    let keys = sqlite(
+        folder,
+        "keys.db",
+        "CREATE TABLE hero (id, NAME, secret_name, age);
+         INSERT INTO hero VALUES (1, 'A', 'S', 1), (1, 'B', 'S', 1), (9223372036854775807, 'C', 'S', 1)",
+    );
+    let stopped = copy(folder, &["--from", &keys, "--database-url", "sqlite://new.db"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    assert_eq!(
+        faults(&stopped),
+        [
+            "hero 1: another row has the same key",
+            "hero 9223372036854775807: id is 9223372036854775807, and 1 to 4611686018427387903 is possible",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_postgresql_that_is_made_in_another_way() {
+    let Some(postgres) = TestDatabase::empty_postgres().await else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let app = TestApp::new(TestDatabase::at(&postgres.url)).await;
+    app.execute("ALTER TABLE hero ALTER COLUMN age TYPE text").await;
+    let arguments = ["--from", &postgres.url, "--database-url", "sqlite://new.db"];
+    let fault = "error: cannot copy: the column age of the table hero has text, and whole numbers are possible";
+    assert_eq!(refusal(&copy(folder.path(), &arguments)), fault);
+    app.close().await;
+    postgres.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn api_keys_of_both_databases() {
+    let mut urls = vec!["sqlite://to.db".to_owned()];
+    let postgres = TestDatabase::empty_postgres().await;
+    urls.extend(postgres.as_ref().map(|database| database.url.clone()));
+    for url in urls {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let key = |name: &str, url: &str| {
+            stdout(&run(folder, &["key", "create", "--name", name, "--scopes", "read", "--database-url", url]));
+        };
+        stdout(&run(folder, &["seed", "--database-url", "sqlite://from.db"]));
+        key("of-the-source", "sqlite://from.db");
+        key("of-the-target", &url);
+        let arguments = ["--from", "sqlite://from.db", "--database-url", &url];
+        assert_eq!(stdout(&copy(folder, &arguments)), "10 rows copied\n");
+        let keys = stdout(&run(folder, &["key", "list", "--database-url", &url]));
+        assert!(keys.contains(" of-the-source ") && keys.contains(" of-the-target "), "{keys}");
+
+        // A second time it has the key already.
+        let back = ["--from", &url, "--database-url", "sqlite://keys.db"];
+        fs::copy(folder.join("from.db"), folder.join("keys.db")).expect("it is copied");
+        let database = Connection::open(folder.join("keys.db")).expect("it is opened");
+        database
+            .execute_batch("DELETE FROM hero_team_link; DELETE FROM hero; DELETE FROM team")
+            .expect("it is emptied");
+        let stopped = copy(folder, &back);
+        assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+        let said = faults(&stopped);
+        assert!(said[0].ends_with(": the database has an API key of this id"), "{said:?}");
+        let skipped = stdout(&copy(folder, &[&back[..], &["--on-error", "skip"]].concat()));
+        assert_eq!(skipped, "10 rows copied, 1 left out\n");
+    }
+    if let Some(postgres) = postgres {
+        postgres.remove().await;
+    }
 }

@@ -3,20 +3,22 @@
 mod source;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use entity::api_key::{Column, Entity as ApiKeys};
 use sea_orm::{
-    ConnectionTrait, DbBackend, Statement,
+    ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _, Statement,
     sea_query::{IntoIden as _, Query},
 };
 
+pub use self::source::CopySource;
 use self::{
     source::{Raw, Read},
-    table::{Column, Table},
+    table::Table,
 };
 use super::{KeyMap, Scalar, dialect};
 use crate::{
-    db::{DatabaseUrl, Db, StoreError, Transaction},
+    db::{Db, StoreError, Transaction},
     progress::Progress,
     schema::{Entity, Relation},
 };
@@ -36,8 +38,6 @@ pub enum Copied {
     Wrong { rows: u64 },
     /// Nothing: the target has rows already.
     NotEmpty,
-    /// Nothing: the source has none of the tables.
-    NoTables,
     /// Nothing: what was written is not what was read.
     Different { table: String },
 }
@@ -48,15 +48,9 @@ pub enum Copied {
 /// # Errors
 ///
 /// When one of the databases does not answer.
-pub async fn copy(
-    db: &Db,
-    entities: &[&Entity],
-    from: &DatabaseUrl,
-    skips: bool,
-    progress: &mut Progress,
-) -> Result<Copied, StoreError> {
+pub async fn copy(db: &Db, source: CopySource, skips: bool, progress: &mut Progress) -> Result<Copied, StoreError> {
     let txn = db.uncounted().begin().await?;
-    let copied = copy_in(&txn, entities, from, skips, progress).await?;
+    let copied = copy_in(&txn, source, skips, progress).await?;
     // It is rolled back when it is dropped.
     if matches!(copied, Copied::All { .. }) {
         txn.commit().await?;
@@ -66,22 +60,23 @@ pub async fn copy(
 
 async fn copy_in(
     txn: &Transaction,
-    entities: &[&Entity],
-    from: &DatabaseUrl,
+    source: CopySource,
     skips: bool,
     progress: &mut Progress,
 ) -> Result<Copied, StoreError> {
-    let wanted = tables(entities);
-    for table in wanted.iter().filter(|table| table.name != API_KEYS) {
+    let CopySource { tables, mut reads } = source;
+    for table in tables.iter().filter(|table| table.name != API_KEYS) {
         if has_rows(txn, &table.name).await? {
             return Ok(Copied::NotEmpty);
         }
     }
-    let (tables, mut reads) = source::read(from, wanted).await?;
-    if !tables.iter().any(|table| table.is_counted) {
-        return Ok(Copied::NoTables);
+    let mut sums_before = Vec::new();
+    for table in &tables {
+        sums_before.push(sums(txn, table).await?);
     }
-    let mut copying = Copying { skips, keys: BTreeMap::new(), progress, wrong: 0 };
+    let api_keys = ApiKeys::find().select_only().column(Column::Id).into_tuple().all(txn).await?;
+    let api_keys = api_keys.into_iter().collect();
+    let mut copying = Copying { skips, keys: BTreeMap::new(), api_keys, last: Vec::new(), progress, wrong: 0 };
     let mut source_sums = Vec::new();
     while let Some(read) = reads.recv().await {
         match read? {
@@ -93,10 +88,13 @@ async fn copy_in(
     if wrong > 0 && !skips {
         return Ok(Copied::Wrong { rows: wrong });
     }
-    for (table, of_source) in tables.iter().zip(&source_sums) {
+    for ((table, before), of_source) in tables.iter().zip(sums_before).zip(source_sums) {
         count_on(txn, table).await?;
-        if wrong == 0 && sums(txn, table).await? != *of_source {
-            return Ok(Copied::Different { table: table.name.clone() });
+        if wrong == 0 {
+            let written = sums(txn, table).await?.into_iter().zip(before).map(|(after, before)| after - before);
+            if written.collect::<Vec<_>>() != of_source {
+                return Ok(Copied::Different { table: table.name.clone() });
+            }
         }
     }
     Ok(Copied::All { rows: progress.finished(), skipped: wrong })
@@ -120,6 +118,10 @@ struct Copying<'a> {
     skips: bool,
     /// The keys of the rows that were copied, by tables.
     keys: BTreeMap<String, KeyMap>,
+    /// The ids of the API keys of the target.
+    api_keys: BTreeSet<String>,
+    /// The primary key of the last row.
+    last: Vec<Scalar>,
     progress: &'a mut Progress,
     wrong: u64,
 }
@@ -129,8 +131,9 @@ impl Copying<'_> {
         let mut right = Vec::with_capacity(rows.len());
         for row in rows {
             let key = table.key_of(&row);
-            match table.checked(row, |table, key| self.has(table, key)) {
+            match table.checked(row, |table, key| self.has(table, key)).and_then(|row| self.first_of_key(table, row)) {
                 Ok(row) => {
+                    self.last = row[..table.keys()].to_vec();
                     if let (true, Some(Scalar::Int(key))) = (table.is_counted, row.first()) {
                         self.keys.entry(table.name.clone()).or_default().insert(*key, *key);
                     }
@@ -149,7 +152,7 @@ impl Copying<'_> {
             return Ok(());
         }
         let backend = txn.get_database_backend();
-        let columns: Vec<_> = table.columns.iter().map(|Column { name, .. }| name.clone().into_iden()).collect();
+        let columns: Vec<_> = table.columns.iter().map(|column| column.name.clone().into_iden()).collect();
         let records = dialect::records(backend, &table.name, &columns, right.iter().map(|row| &row[..]))?;
         let mut insert = Query::insert();
         insert.into_table(table.name.clone()).columns(columns);
@@ -157,6 +160,16 @@ impl Copying<'_> {
         txn.execute(&insert).await?;
         self.progress.add(right.len() as u64);
         Ok(())
+    }
+
+    /// A row whose key no other row has. Rows with the same key follow each other.
+    fn first_of_key(&self, table: &Table, row: Vec<Scalar>) -> Result<Vec<Scalar>, String> {
+        let keys = &row[..table.keys()];
+        match &keys[0] {
+            _ if *keys == self.last => Err("another row has the same key".to_owned()),
+            Scalar::Text(id) if self.api_keys.contains(id) => Err("the database has an API key of this id".to_owned()),
+            _ => Ok(row),
+        }
     }
 
     fn has(&self, table: &str, key: i64) -> bool {

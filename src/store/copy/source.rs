@@ -1,6 +1,6 @@
 //! Another database, read as it is at one moment, and never written to.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_graphql::futures_util::TryStreamExt as _;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
@@ -14,12 +14,17 @@ use sea_orm::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::table::{ColumnKind, Table};
-use crate::db::{DatabaseUrl, StoreError};
+use crate::{
+    db::{DatabaseUrl, PostgresUrl, StoreError},
+    schema::Entity,
+};
 
 /// Rows that are read at once.
 const BATCH: usize = 2_000;
 /// Batches that are read ahead.
 const AHEAD: usize = 2;
+/// The types of whole numbers of PostgreSQL.
+const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
 /// How long a SQLite file that is in use is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -41,69 +46,114 @@ pub enum Read {
     Sums(Vec<Vec<i64>>),
 }
 
-pub type Reads = mpsc::Receiver<Result<Read, StoreError>>;
+/// A database to copy, in one snapshot.
+#[derive(Debug)]
+pub struct CopySource {
+    /// Those that exist, by the names that they have there.
+    pub(super) tables: Vec<Table>,
+    pub(super) reads: mpsc::Receiver<Result<Read, StoreError>>,
+}
 
-/// Reads the tables of a database in one snapshot. Gives also those that exist, by the names that they have there.
-///
-/// # Errors
-///
-/// When the database cannot be opened.
-pub async fn read(url: &DatabaseUrl, wanted: Vec<Table>) -> Result<(Vec<Table>, Reads), StoreError> {
-    let (sender, reads) = mpsc::channel(AHEAD);
-    match url {
-        DatabaseUrl::Sqlite(url) => {
-            let path = url.path.clone();
-            let opened = spawn_blocking(move || {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection = Connection::open_with_flags(path, flags)?;
-                connection.busy_timeout(BUSY)?;
-                connection.execute_batch("BEGIN")?;
-                let names = {
-                    let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-                    let names = names.query_map([], |row| row.get(0))?;
-                    names.collect::<rusqlite::Result<Vec<String>>>()?
-                };
-                Ok((connection, names))
-            });
-            let (connection, names) = opened.await?.map_err(of_sqlite)?;
-            let tables = existing(wanted, &names);
-            let there = tables.clone();
-            spawn_blocking(move || {
-                if let Err(error) = read_sqlite(&connection, &there, &sender) {
-                    // Nobody may be left to tell.
-                    let _ = sender.blocking_send(Err(of_sqlite(error)));
-                }
-            });
-            Ok((tables, reads))
+/// A column of the source: its table, its name, and on PostgreSQL its type.
+type Found = (String, String, Option<String>);
+
+impl CopySource {
+    /// Opens a database, and begins to read it. Or gives why it cannot be copied.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be opened.
+    pub async fn open(entities: &[&Entity], url: &DatabaseUrl) -> Result<Result<Self, String>, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(url) => Self::open_sqlite(entities, url.path.clone()).await,
+            DatabaseUrl::Postgres(url) => Self::open_postgres(entities, url).await,
         }
-        DatabaseUrl::Postgres(url) => {
-            let host = url.hosts[0].clone().disable_statement_logging();
-            let mut connection = PgConnection::connect_with(&host).await.map_err(of_postgres)?;
-            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-            connection.execute(begin).await.map_err(of_postgres)?;
-            let names = "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)";
-            let names = connection.fetch_all(names).await.map_err(of_postgres)?;
-            let names = names.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>();
-            let tables = existing(wanted, &names.map_err(of_postgres)?);
-            let there = tables.clone();
-            tokio::spawn(async move {
-                if let Err(error) = read_postgres(&mut connection, &there, &sender).await {
-                    let _ = sender.send(Err(of_postgres(error))).await;
-                }
-            });
-            Ok((tables, reads))
+    }
+
+    async fn open_sqlite(entities: &[&Entity], path: PathBuf) -> Result<Result<Self, String>, StoreError> {
+        if path.is_dir() {
+            return Ok(Err(format!("{} is a folder", path.display())));
         }
+        let opened = spawn_blocking(move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(BUSY)?;
+            connection.execute_batch("BEGIN")?;
+            let found = {
+                let mut found = connection.prepare(
+                    "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
+                )?;
+                let found = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?, None)))?;
+                found.collect::<rusqlite::Result<Vec<Found>>>()?
+            };
+            Ok((connection, found))
+        });
+        let (connection, found) = opened.await?.map_err(of_sqlite)?;
+        let tables = match existing(super::tables(entities), &found) {
+            Ok(tables) => tables,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let (sender, reads) = mpsc::channel(AHEAD);
+        let copied = tables.clone();
+        spawn_blocking(move || {
+            if let Err(error) = read_sqlite(&connection, &copied, &sender) {
+                // Nobody may be left to tell.
+                let _ = sender.blocking_send(Err(of_sqlite(error)));
+            }
+        });
+        Ok(Ok(Self { tables, reads }))
+    }
+
+    async fn open_postgres(entities: &[&Entity], url: &PostgresUrl) -> Result<Result<Self, String>, StoreError> {
+        let host = url.hosts[0].clone().disable_statement_logging();
+        let mut connection = PgConnection::connect_with(&host).await.map_err(of_postgres)?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        connection.execute(begin).await.map_err(of_postgres)?;
+        let found = "SELECT relname::text, attname::text, format_type(atttypid, NULL) FROM pg_class
+            JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+            WHERE relkind IN ('r', 'p') AND pg_table_is_visible(pg_class.oid)";
+        let found = connection.fetch_all(found).await.map_err(of_postgres)?;
+        let found = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+        let found = found.collect::<Result<Vec<Found>, _>>().map_err(of_postgres)?;
+        let tables = match existing(super::tables(entities), &found) {
+            Ok(tables) => tables,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let (sender, reads) = mpsc::channel(AHEAD);
+        let copied = tables.clone();
+        tokio::spawn(async move {
+            if let Err(error) = read_postgres(&mut connection, &copied, &sender).await {
+                let _ = sender.send(Err(of_postgres(error))).await;
+            }
+        });
+        Ok(Ok(Self { tables, reads }))
     }
 }
 
-/// The tables that exist. The tutorial writes the names of its link tables in one word.
-fn existing(wanted: Vec<Table>, names: &[String]) -> Vec<Table> {
-    let found = |mut table: Table| {
+/// The tables that exist, or why they cannot be copied. The tutorial writes the names of its link tables in one word.
+fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
+    let mut tables = Vec::new();
+    for mut table in wanted {
         let is_it = |name: &&String| **name == table.name || **name == table.name.replace('_', "");
-        table.source = names.iter().find(is_it)?.clone();
-        Some(table)
-    };
-    wanted.into_iter().filter_map(found).collect()
+        let Some(source) = found.iter().map(|(name, ..)| name).find(is_it) else { continue };
+        for column in &table.columns {
+            let is_it = |(of, name, _): &&Found| of == source && name.eq_ignore_ascii_case(&column.name);
+            let Some((.., ty)) = found.iter().find(is_it) else {
+                return Err(format!("the table {source} has no column {}", column.name));
+            };
+            let is_number = !matches!(column.kind, ColumnKind::Text { .. });
+            if let Some(ty) = ty.as_deref().filter(|ty| is_number && !INTEGERS.contains(ty)) {
+                let column = &column.name;
+                return Err(format!(
+                    "the column {column} of the table {source} has {ty}, and whole numbers are possible"
+                ));
+            }
+        }
+        table.source.clone_from(source);
+        tables.push(table);
+    }
+    let has_some = tables.iter().any(|table| table.is_counted);
+    if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
 }
 
 fn read_sqlite(

@@ -6,6 +6,9 @@ use crate::{
     store::Scalar,
 };
 
+/// The greatest key that is copied: a database gives new rows greater ones.
+const MAX_KEY: i64 = i64::MAX / 2;
+
 /// A table of ours.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -50,7 +53,7 @@ impl Table {
         let column = |column: &crate::schema::Column| Column {
             name: column.name().to_owned(),
             kind: match column.kind {
-                Kind::Key => ColumnKind::Int { min: 1, max: i64::MAX },
+                Kind::Key => ColumnKind::Int { min: 1, max: MAX_KEY },
                 Kind::Text { max_characters } => ColumnKind::Text { max_characters, is_blank_allowed: false },
                 Kind::Int { min, max } => ColumnKind::Int { min: min.into(), max: max.into() },
             },
@@ -142,17 +145,22 @@ impl Table {
         self.columns.iter().zip(row).map(value).collect()
     }
 
+    /// How many columns the primary key has.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        if matches!(self.columns[0].kind, ColumnKind::Reference { .. }) { 2 } else { 1 }
+    }
+
     /// How a row is named in a message: by its keys.
     #[must_use]
     pub fn key_of(&self, row: &[Raw]) -> String {
-        let keys = if self.is_counted || !matches!(self.columns[0].kind, ColumnKind::Reference { .. }) { 1 } else { 2 };
         let key = |value: &Raw| match value {
             Raw::Null => "null".to_owned(),
             Raw::Int(number) => number.to_string(),
             Raw::Text(_) => "text".to_owned(),
             Raw::Other(what) => (*what).to_owned(),
         };
-        row.iter().take(keys).map(key).collect::<Vec<_>>().join(", ")
+        row.iter().take(self.keys()).map(key).collect::<Vec<_>>().join(", ")
     }
 }
 
