@@ -11,8 +11,9 @@ mod telemetry;
 
 use std::{
     env,
+    error::Error,
     ffi::OsStr,
-    fs,
+    fmt, fs,
     net::IpAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -25,7 +26,6 @@ use clap::{
     parser::ValueSource,
 };
 
-use anyhow::Context as _;
 use clap_complete::Shell;
 use ipnet::IpNet;
 use url::Url;
@@ -796,10 +796,24 @@ impl DatabaseSettings {
     }
 }
 
+/// A setting whose value is none that is possible, where that is known only after all settings were read. Begins with
+/// the name of the setting.
+#[derive(Debug)]
+pub struct WrongSetting(pub String);
+
+impl Error for WrongSetting {}
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 /// The value in a file, without white space around it.
 fn secret<T>(flag: &str, path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path).with_context(|| format!("{flag}: cannot read {}", path.display()))?;
-    parse(text.trim()).map_err(|expected| anyhow::anyhow!("{flag}: {expected}"))
+    let text = fs::read_to_string(path)
+        .map_err(|error| WrongSetting(format!("{flag}: cannot read {}: {error}", path.display())))?;
+    Ok(parse(text.trim()).map_err(|expected| WrongSetting(format!("{flag}: {expected}")))?)
 }
 
 /// How the text of a setting becomes its value. White space around it is not part of it.
@@ -833,7 +847,10 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Setting<T> {
         value.and_then(|value| parse(value.trim())).map_err(|expected| {
             let name = match (source, arg.and_then(Arg::get_env)) {
                 (ValueSource::EnvVariable, Some(variable)) => variable.to_string_lossy().into_owned(),
-                _ => format!("--{}", arg.and_then(Arg::get_long).unwrap_or_default()),
+                _ => match arg.and_then(Arg::get_long) {
+                    Some(flag) => format!("--{flag}"),
+                    None => arg.map(ToString::to_string).unwrap_or_default(),
+                },
             };
             clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {expected}\n"))
         })

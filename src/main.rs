@@ -10,14 +10,14 @@ use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use hero_teams::{
     access::{self, ApiKeys},
-    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand},
-    db::{self, DatabaseUrl, Db},
+    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, WrongSetting},
+    db::{self, Db},
     graphql::{self, RecordReader, Verdict},
     log::{self, Log},
     progress::Progress,
     records::{self, Imported},
     schema::{Api as _, HeroTeams},
-    store::{self, Copied, seed},
+    store::{self, Copied, CopySource, seed},
     telemetry::Telemetry,
 };
 use httpdate::fmt_http_date;
@@ -30,6 +30,8 @@ use tokio::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The status where a setting is wrong.
+const WRONG_SETTING: u8 = 2;
 /// The status of an import that has left out records.
 const SOME_REJECTED: u8 = 2;
 /// The name of the program.
@@ -52,9 +54,13 @@ fn main() -> ExitCode {
     let result = match Config::read(Config::command()) {
         Ok(config) => {
             log::init(&log, &config.log, config.database.log_sql);
-            start(config).map_err(|error| (ExitCode::FAILURE, format!("error: {error:#}")))
+            start(config).map_err(|error| {
+                let is_wrong = error.chain().any(<dyn std::error::Error>::is::<WrongSetting>);
+                let code = if is_wrong { WRONG_SETTING.into() } else { ExitCode::FAILURE };
+                (code, format!("error: {error:#}"))
+            })
         }
-        Err(error) if error.use_stderr() => Err((ExitCode::from(2), refusal(&error))),
+        Err(error) if error.use_stderr() => Err((WRONG_SETTING.into(), refusal(&error))),
         Err(help) => match printed(help.print()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => Err((ExitCode::FAILURE, format!("error: {error:#}"))),
@@ -128,8 +134,10 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             print("ready\n")?;
         }
         Some(Command::Copy { from, on_error, progress }) => {
+            let source = CopySource::open(HeroTeams::entities(), from).await.context("cannot copy")?;
+            let source = source.map_err(|fault| anyhow::anyhow!("cannot copy: {fault}"))?;
             let db = migrated(&config.database).await?;
-            let said = copy(&db, from, *on_error, Progress::new(progress.show, None)).await;
+            let said = copy(&db, source, *on_error, Progress::new(progress.show, None)).await;
             close(db, &config).await?;
             print(&said?)?;
         }
@@ -143,10 +151,17 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             }
         }
         Some(Command::Import(settings)) => {
-            let db = migrated(&config.database).await?;
-            let imported = records::import(&db, &record_reader()?, settings).await;
-            close(db, &config).await?;
-            let Imported { records, created, rejected } = imported?;
+            let reader = record_reader()?;
+            let checked = records::check(&reader, settings)?;
+            let imported = if settings.dry_run {
+                checked.imported
+            } else {
+                let db = migrated(&config.database).await?;
+                let imported = records::import(&db, &checked).await;
+                close(db, &config).await?;
+                imported?
+            };
+            let Imported { records, created, rejected } = imported;
             let outcome = if settings.dry_run {
                 format!("{records} records checked")
             } else {
@@ -193,8 +208,8 @@ fn check_schema(old: &Path) -> anyhow::Result<()> {
 }
 
 /// Copies another database, and gives what it prints.
-async fn copy(db: &Db, from: &DatabaseUrl, on_error: OnError, mut progress: Progress) -> anyhow::Result<String> {
-    let copied = store::copy(db, HeroTeams::entities(), from, on_error == OnError::Skip, &mut progress).await;
+async fn copy(db: &Db, from: CopySource, on_error: OnError, mut progress: Progress) -> anyhow::Result<String> {
+    let copied = store::copy(db, from, on_error == OnError::Skip, &mut progress).await;
     match copied.context("cannot copy")? {
         Copied::All { rows, skipped: 0 } => Ok(format!("{rows} rows copied\n")),
         Copied::All { rows, skipped } => Ok(format!("{rows} rows copied, {skipped} left out\n")),
@@ -202,7 +217,6 @@ async fn copy(db: &Db, from: &DatabaseUrl, on_error: OnError, mut progress: Prog
             bail!("{rows} rows are not possible here, and nothing was copied; --on-error skip leaves them out")
         }
         Copied::NotEmpty => bail!("the database has rows already; copy into one that is empty"),
-        Copied::NoTables => bail!("the database to copy has none of the tables"),
         Copied::Different { table } => {
             bail!("what was written to the table {table} is not what was read; nothing was copied")
         }
@@ -256,9 +270,14 @@ async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::R
     Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
 }
 
+/// The settings of a command, whose statements take as long as they take.
+fn patient(settings: &DatabaseSettings) -> DatabaseSettings {
+    DatabaseSettings { statement_timeout: Duration::ZERO, commit_timeout: Duration::from_hours(24), ..settings.clone() }
+}
+
 /// The database as it is: it is neither created nor changed.
 async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let mut settings = settings.clone();
+    let mut settings = patient(settings);
     settings.database_url.must_exist();
     let db = connect(&settings, Telemetry::default()).await?;
     let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
@@ -269,7 +288,7 @@ async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
 
 /// The database, with all migrations applied.
 async fn migrated(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let db = connect(settings, Telemetry::default()).await?;
+    let db = connect(&patient(settings), Telemetry::default()).await?;
     db.migrate().await.context("cannot apply the migrations")?;
     Ok(db)
 }

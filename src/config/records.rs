@@ -108,7 +108,7 @@ pub struct ImportSettings {
     /// What becomes of records that are wrong: nothing is written (stop), or all but them (skip)
     #[arg(long, default_value = "stop", value_name = "HOW", value_parser = Setting(one_of::<OnError>))]
     pub on_error: OnError,
-    /// Number of records that are written in one transaction
+    /// Number of records that are written in one transaction, or fewer if they have many links
     #[arg(long, default_value = "1000", value_name = "NUMBER", value_parser = Setting(batch))]
     pub batch: usize,
     /// Only check the records

@@ -3,24 +3,27 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use async_graphql::Value;
 
 use super::{Table, ends};
 use crate::{
-    config::{ExportSettings, Format},
+    config::{ExportSettings, Format, WrongSetting},
     db::Db,
     graphql::RecordReader,
+    output::Output,
     progress::Progress,
     schema::{Column, Entity, Relation},
-    store::{Filter, Row, Scalar, Snapshot},
+    store::{Filter, LinkReader, Scalar, Snapshot},
 };
 
-/// Rows that are read at once.
+/// Rows that are read at once, and links.
 const BATCH: u64 = 5_000;
+/// The greatest number of links along one relation that a line has. Others have lines of their own.
+const MAX_LINKS: usize = 10_000;
 
 /// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables as
 /// CSV are files in a folder. What has not come to its end has another name, or is removed.
@@ -35,33 +38,39 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
     let progress = &mut Progress::new(settings.progress.show, None);
     let is_folder = settings.format == Format::Csv && tables.len() > 1;
     let is_stdout = output == "-";
-    ensure!(!(is_folder && is_stdout), "several tables as CSV need a folder; or name one with --what");
+    if is_folder && is_stdout {
+        return Err(wrong("--what: the name of a table is expected; several tables as CSV need a folder".to_owned()));
+    }
     let snapshot = Snapshot::new(db).await.context("cannot read the database")?;
     if is_stdout {
-        Sink::new(export, Box::new(io::stdout())).write(&snapshot, &tables, progress).await?;
-        return Ok(progress.finished());
+        let written = Sink::new(export, Box::new(io::stdout())).write(&snapshot, &tables, progress).await;
+        let is_read = |error: &anyhow::Error| {
+            let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+            causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        };
+        return match written {
+            // Whoever read it has read enough.
+            Err(error) if is_read(&error) => Ok(progress.finished()),
+            written => written.context("cannot write to the standard output").map(|()| progress.finished()),
+        };
     }
-    ensure!(!output.exists(), "{} exists already", output.display());
-    let part = PathBuf::from(format!("{}.part", output.display()));
+    let place = output;
+    let output = Output::new(place)?;
+    let path = output.path();
     let written = async {
         if is_folder {
-            fs::create_dir(&part)?;
+            fs::create_dir(&path)?;
             for table in &tables {
-                let sink = Sink::file(export, &part.join(format!("{}.csv", table.name())))?;
+                let sink = Sink::file(export, &path.join(format!("{}.csv", table.name())))?;
                 sink.write(&snapshot, &[*table], progress).await?;
             }
         } else {
-            Sink::file(export, &part)?.write(&snapshot, &tables, progress).await?;
+            Sink::file(export, &path)?.write(&snapshot, &tables, progress).await?;
         }
-        fs::rename(&part, output)?;
+        output.finish()?;
         anyhow::Ok(())
     };
-    let written = written.await;
-    if written.is_err() {
-        // It may not have come into being.
-        let _ = if is_folder { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
-    }
-    written.with_context(|| format!("cannot write {}", output.display()))?;
+    written.await.with_context(|| format!("cannot write {}", place.display()))?;
     Ok(progress.finished())
 }
 
@@ -128,38 +137,43 @@ impl<'a> Sink<'a> {
             output.write_record(std::iter::once(entity.key.name()).chain(names))?;
         }
         let mut after = 0;
+        let reader = |relation: &'static Relation| (relation, LinkReader::new(snapshot, relation.link, BATCH));
+        let mut linked: Vec<_> = relations.into_iter().map(reader).collect();
         loop {
             let rows = snapshot.rows(entity, filter, after, BATCH).await.context("cannot read the database")?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.key();
             match self {
                 Self::Json { output, buffer, .. } => {
-                    let keys: Vec<i64> = rows.iter().map(Row::key).collect();
-                    let mut linked = Vec::with_capacity(relations.len());
-                    for relation in &relations {
-                        let links =
-                            snapshot.links_of(relation.link, &keys).await.context("cannot read the database")?;
-                        linked.push((*relation, links.into_iter().peekable()));
-                    }
-                    buffer.clear();
                     for row in &rows {
-                        write!(buffer, r#"{{"type":"{}","id":"{}:{}""#, entity.one, entity.name, row.key())?;
+                        let key = row.key();
+                        buffer.clear();
+                        write!(buffer, r#"{{"type":"{}","id":"{}:{key}""#, entity.one, entity.name)?;
                         for (value, column) in &columns {
                             write!(buffer, r#","{}":"#, column.field)?;
                             row.write_json(*value, buffer);
                         }
                         for (relation, links) in &mut linked {
                             write!(buffer, r#","{}":["#, relation.field)?;
-                            let mut comma = "";
-                            while let Some([_, far]) = links.next_if(|[near, _]| *near == row.key()) {
+                            let mut number = 0;
+                            while number < MAX_LINKS
+                                && let Some(far) = next_of(links, key).await?
+                            {
+                                let comma = if number > 0 { "," } else { "" };
                                 write!(buffer, r#"{comma}"{}:{far}""#, relation.to.name)?;
-                                comma = ",";
+                                number += 1;
                             }
                             buffer.push(b']');
                         }
                         buffer.extend_from_slice(b"}\n");
+                        output.write_all(buffer)?;
+                        for (relation, links) in &mut linked {
+                            while let Some(far) = next_of(links, key).await? {
+                                write_link(output, (entity, relation), relation.link.pair(key, far))?;
+                                progress.add(1);
+                            }
+                        }
                     }
-                    output.write_all(buffer)?;
                 }
                 Self::Csv { export, output } => {
                     for row in &rows {
@@ -188,23 +202,19 @@ impl<'a> Sink<'a> {
         (from, relation): (&'static Entity, &'static Relation),
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
-        let ends = ends(from, relation);
         if let Self::Csv { output, .. } = self {
-            output.write_record(ends.iter().map(|(_, column, _)| column))?;
+            output.write_record(ends(from, relation).iter().map(|(_, column, _)| column))?;
         }
         let mut after = [0; 2];
         loop {
-            let links = snapshot.links(relation.link, after, BATCH).await.context("cannot read the database")?;
+            let links = snapshot.links(relation.link, relation.link.columns(), after, BATCH).await;
+            let links = links.context("cannot read the database")?;
             let Some(last) = links.last() else { return Ok(()) };
             after = *last;
             match self {
                 Self::Json { output, .. } => {
                     for link in &links {
-                        write!(output, r#"{{"type":"{}""#, relation.link.one())?;
-                        for ((entity, _, side), key) in ends.iter().zip(link) {
-                            write!(output, r#","{side}":"{}:{key}""#, entity.name)?;
-                        }
-                        output.write_all(b"}\n")?;
+                        write_link(output, (from, relation), *link)?;
                     }
                 }
                 Self::Csv { output, .. } => {
@@ -218,6 +228,23 @@ impl<'a> Sink<'a> {
     }
 }
 
+async fn next_of(links: &mut LinkReader<'_>, key: i64) -> anyhow::Result<Option<i64>> {
+    links.next_of(key).await.context("cannot read the database")
+}
+
+/// Writes a link as a line of JSON.
+fn write_link(
+    output: &mut impl Write,
+    (from, relation): (&'static Entity, &'static Relation),
+    keys: [i64; 2],
+) -> io::Result<()> {
+    write!(output, r#"{{"type":"{}""#, relation.link.one())?;
+    for ((entity, _, side), key) in ends(from, relation).iter().zip(keys) {
+        write!(output, r#","{side}":"{}:{key}""#, entity.name)?;
+    }
+    output.write_all(b"}\n")
+}
+
 /// Whether a spreadsheet takes text for a formula.
 fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
@@ -228,20 +255,28 @@ fn tables(reader: &RecordReader, settings: &ExportSettings) -> anyhow::Result<Ve
     let all = Table::all(reader.entities());
     let names = || all.iter().map(Table::name).collect::<Vec<_>>().join(", ");
     if settings.what == "all" {
-        ensure!(settings.filter.is_none(), "--where is about one table; name it with --what: {}", names());
+        if settings.filter.is_some() {
+            return Err(wrong(format!("--what: one of {} is expected, to which --where applies", names())));
+        }
         let is_written = |table: &Table| settings.format == Format::Csv || matches!(table, Table::Objects(_));
         return Ok(all.into_iter().filter(is_written).collect());
     }
     let table = all.iter().find(|table| table.name() == settings.what);
-    Ok(vec![*table.with_context(|| format!("--what is all, or one of {}", names()))?])
+    Ok(vec![*table.ok_or_else(|| wrong(format!("--what: one of all, {} is expected", names())))?])
 }
 
 fn filter(reader: &RecordReader, settings: &ExportSettings, tables: &[Table]) -> anyhow::Result<Filter> {
     let Some(filter) = &settings.filter else { return Ok(Filter::default()) };
-    let [Table::Objects(entity)] = tables else { bail!("--where is about objects, and {} are links", settings.what) };
+    let [Table::Objects(entity)] = tables else {
+        return Err(wrong(format!("--where: it applies to objects, and {} are links", settings.what)));
+    };
     let filter = reader.filter(entity, Value::from_json(filter.clone())?);
     filter.map_err(|faults| {
         let messages: Vec<_> = faults.into_iter().map(|fault| fault.message).collect();
-        anyhow::anyhow!("--where: {}", messages.join("; "))
+        wrong(format!("--where: {}", messages.join("; ")))
     })
+}
+
+fn wrong(message: String) -> anyhow::Error {
+    WrongSetting(message).into()
 }

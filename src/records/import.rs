@@ -1,14 +1,14 @@
 //! Records into the database.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File},
-    io::{BufWriter, Read as _, Write as _},
-    path::PathBuf,
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::MetadataExt as _,
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use async_graphql::Value;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -27,6 +27,11 @@ use crate::{
     store::{End, ImportBatch, ImportedKeys, NewLink, NewObject, finish_import, forget_import, last_import},
 };
 
+/// Links after which a transaction ends that has fewer records than it may have.
+const MAX_LINKS: usize = 10_000;
+
+const NOT_ALONE: &str = "another import of the same files has written meanwhile";
+
 /// What an import has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -38,37 +43,74 @@ pub struct Imported {
     pub rejected: u64,
 }
 
-/// Imports files: first all records are checked, then they are written in batches. What is wrong with records is
-/// written to files of their own.
+/// Files whose records were checked.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    reader: &'a RecordReader,
+    settings: &'a ImportSettings,
+    sources: Vec<Source>,
+    /// The SHA-256 of what the files held, in Base64.
+    hash: Arc<str>,
+    /// The records, and those that are wrong. None is created yet.
+    pub imported: Imported,
+}
+
+/// Checks the records of files. What is wrong with records is written to files of their own.
 ///
 /// # Errors
 ///
-/// When a file cannot be read, records are wrong and not left out, or the database does not answer.
-pub async fn import(db: &Db, reader: &RecordReader, settings: &ImportSettings) -> anyhow::Result<Imported> {
+/// When a file cannot be read, or records are wrong and not left out.
+pub fn check<'a>(reader: &'a RecordReader, settings: &'a ImportSettings) -> anyhow::Result<Checked<'a>> {
     let sources = settings.paths.iter().map(|path| Source::new(reader, path, settings.what.as_deref()));
     let mut sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
+    ensure_apart(&sources)?;
     sources.sort_by_key(|source| source.rank(reader.entities()));
-    let (mut imported, places) = check(reader, &sources)?;
+    let mut imported = Imported::default();
+    let mut checker = Checker::default();
+    let mut hash = Sha256::new();
+    let mut places = Vec::new();
+    for source in &sources {
+        let mut rejects = Rejects::new(source)?;
+        let mut lines = source.lines(reader)?;
+        while let Some(line) = lines.next() {
+            let line = line.with_context(|| format!("cannot read {}", source.path.display()))?;
+            imported.records += 1;
+            let Line { number, record } = checker.check(line);
+            if let Err(faults) = record {
+                imported.rejected += 1;
+                rejects.add(number, &faults, &lines.text())?;
+            }
+        }
+        hash.update(lines.hash());
+        places.extend(rejects.finish()?);
+    }
     let Imported { records, rejected, .. } = imported;
     if rejected > 0 && settings.on_error == OnError::Stop {
         let hint = "nothing was written; --on-error skip leaves them out";
         bail!("{rejected} of {records} records are wrong, see {}; {hint}", places.join(", "));
     }
-    if settings.dry_run {
-        return Ok(imported);
-    }
-    let file: Arc<str> = hash(&sources)?.into();
-    let all = i64::try_from(records)?;
-    let last = last_import(db, reader.entities(), &file).await.context("cannot read the database")?;
+    Ok(Checked { reader, settings, sources, hash: STANDARD.encode(hash.finalize()).into(), imported })
+}
+
+/// Imports files that were checked, in batches.
+///
+/// # Errors
+///
+/// When a file cannot be read or has changed, another import of the same files runs, or the database does not answer.
+pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
+    let Checked { reader, settings, sources, hash: file, imported } = files;
+    let all = i64::try_from(imported.records)?;
+    let last = last_import(db, reader.entities(), file).await.context("cannot read the database")?;
     let (done, keys) = match last {
-        Some((done, _)) if settings.resume && done == all => return Ok(imported),
+        Some((done, _)) if settings.resume && done == all => return Ok(*imported),
         Some(last) if settings.resume => last,
         Some((done, _)) if !settings.restart && done < all => bail!(
-            "an import of these files has ended after {done} of {records} records; --resume goes on there, and \
-             --restart imports all of them again"
+            "an import of these files has ended after {done} of {all} records; --resume goes on there, and --restart \
+             imports all of them again"
         ),
-        Some(_) => {
-            forget_import(db, Arc::clone(&file)).await.context("cannot write to the database")?;
+        Some((done, _)) => {
+            let forgot = forget_import(db, Arc::clone(file), done).await;
+            ensure!(forgot.context("cannot write to the database")?, NOT_ALONE);
             (0, ImportedKeys::new())
         }
         None => (0, ImportedKeys::new()),
@@ -77,7 +119,7 @@ pub async fn import(db: &Db, reader: &RecordReader, settings: &ImportSettings) -
         db: db.uncounted(),
         connects: settings.mode == ImportMode::ConnectOrCreate,
         size: settings.batch,
-        file: Arc::clone(&file),
+        file: Arc::clone(file),
         done,
         read: 0,
         keys,
@@ -85,76 +127,87 @@ pub async fn import(db: &Db, reader: &RecordReader, settings: &ImportSettings) -
         places: HashMap::new(),
         links: Vec::new(),
         created: 0,
-        progress: Progress::new(settings.progress.show, Some(records)),
+        progress: Progress::new(settings.progress.show, Some(imported.records)),
     };
     let mut checker = Checker::default();
-    for source in &sources {
-        for line in source.lines(reader)? {
-            let line = checker.check(line?);
-            writing.add(line.record.ok()).await?;
+    let mut hash = Sha256::new();
+    for source in sources {
+        let mut lines = source.lines(reader)?;
+        for line in &mut lines {
+            let line = line.with_context(|| format!("cannot read {}", source.path.display()))?;
+            writing.add(checker.check(line).record.ok()).await?;
         }
+        hash.update(lines.hash());
     }
+    ensure!(STANDARD.encode(hash.finalize()) == **file, writing.changed());
     writing.write().await?;
     writing.progress.finished();
-    finish_import(db, file, all).await.context("cannot write to the database")?;
-    imported.created = writing.created;
-    Ok(imported)
+    let finished = finish_import(db, Arc::clone(file), all).await.context("cannot write to the database")?;
+    ensure!(finished, NOT_ALONE);
+    Ok(Imported { created: writing.created, ..*imported })
 }
 
-/// Looks at all records, and gives how many there are, and where those that are wrong are written.
-fn check(reader: &RecordReader, sources: &[Source]) -> anyhow::Result<(Imported, Vec<String>)> {
-    let mut imported = Imported::default();
-    let mut checker = Checker::default();
-    let mut places = Vec::new();
+/// Refuses files that are named twice, and those that what is wrong with others would be written to.
+fn ensure_apart(sources: &[Source]) -> anyhow::Result<()> {
+    let id = |file: &fs::Metadata| (file.dev(), file.ino());
+    let mut ids = BTreeSet::new();
     for source in sources {
-        let path = PathBuf::from(format!("{}.rejected.jsonl", source.path.display()));
-        let create = || File::create(&path).with_context(|| format!("cannot write {}", path.display()));
-        let mut rejects = None;
-        let mut lines = source.lines(reader)?;
-        while let Some(line) = lines.next() {
-            let line = line.with_context(|| format!("cannot read {}", source.path.display()))?;
-            imported.records += 1;
-            let Line { number, record } = checker.check(line);
-            let Err(faults) = record else { continue };
-            imported.rejected += 1;
-            let rejects = match &mut rejects {
-                Some(rejects) => rejects,
-                none => none.insert(BufWriter::new(create()?)),
-            };
-            let errors = faults.iter().map(|fault| {
-                let path = Value::List(fault.path.clone());
-                json!({"code": Code::BadUserInput.as_str(), "argumentPath": path, "message": fault.message})
-            });
-            let rejected = json!({"line": number, "errors": errors.collect::<Vec<_>>(), "record": lines.text()});
-            writeln!(rejects, "{rejected}").with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        match rejects {
-            Some(mut rejects) => {
-                rejects.flush().with_context(|| format!("cannot write {}", path.display()))?;
-                places.push(path.display().to_string());
-            }
-            // One of an earlier import is about that. It may not exist.
-            None => drop(fs::remove_file(&path)),
+        let path = source.path.display();
+        let metadata = source.metadata().with_context(|| format!("cannot read {path}"))?;
+        ensure!(ids.insert(id(&metadata)), "{path} is named twice");
+    }
+    for source in sources {
+        let rejects = source.rejects();
+        if fs::metadata(&rejects).is_ok_and(|file| ids.contains(&id(&file))) {
+            let source = source.path.display();
+            bail!("what is wrong with {source} is written to {}, which cannot be read then", rejects.display());
         }
     }
-    Ok((imported, places))
+    Ok(())
 }
 
-/// The SHA-256 of what files hold, in Base64.
-fn hash(sources: &[Source]) -> anyhow::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    for source in sources {
-        let mut file = File::open(&source.path)?;
-        loop {
-            let read = file.read(&mut buffer).with_context(|| format!("cannot read {}", source.path.display()))?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&buffer[..read]);
+/// Where records of a file are written that are wrong.
+struct Rejects<'a> {
+    source: &'a Source,
+    /// It exists once there is one.
+    file: Option<BufWriter<File>>,
+}
+
+impl<'a> Rejects<'a> {
+    /// Removes what an earlier import has written.
+    fn new(source: &'a Source) -> anyhow::Result<Self> {
+        let rejects = Self { source, file: None };
+        // Where nothing may be written, there is nothing to remove.
+        if fs::symlink_metadata(source.rejects()).is_ok() {
+            fs::remove_file(source.rejects()).map_err(|error| rejects.unwritten(error))?;
         }
+        Ok(rejects)
     }
-    Ok(STANDARD.encode(hash.finalize()))
+
+    fn unwritten(&self, error: io::Error) -> anyhow::Error {
+        anyhow::Error::from(error).context(format!("cannot write {}", self.source.rejects().display()))
+    }
+
+    fn add(&mut self, line: u64, faults: &[RecordFault], record: &serde_json::Value) -> anyhow::Result<()> {
+        let errors = faults.iter().map(|fault| {
+            let path = Value::List(fault.path.clone());
+            json!({"code": Code::BadUserInput.as_str(), "argumentPath": path, "message": fault.message})
+        });
+        let reject = json!({"line": line, "errors": errors.collect::<Vec<_>>(), "record": record});
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => BufWriter::new(File::create_new(self.source.rejects()).map_err(|error| self.unwritten(error))?),
+        };
+        let written = writeln!(self.file.insert(file), "{reject}");
+        written.map_err(|error| self.unwritten(error))
+    }
+
+    /// Its path, if there are any.
+    fn finish(mut self) -> anyhow::Result<Option<String>> {
+        let Some(mut file) = self.file.take() else { return Ok(None) };
+        file.flush().map_err(|error| self.unwritten(error))?;
+        Ok(Some(self.source.rejects().display().to_string()))
+    }
 }
 
 /// Looks at what records say of each other.
@@ -266,7 +319,7 @@ impl Writing {
             }
             None => {}
         }
-        if self.read - self.done >= i64::try_from(self.size)? {
+        if self.read - self.done >= i64::try_from(self.size)? || self.links.len() >= MAX_LINKS {
             self.write().await?;
         }
         Ok(())
@@ -275,7 +328,13 @@ impl Writing {
     fn end(&self, entity: &Entity, id: i64) -> anyhow::Result<End> {
         let row = self.keys.get(entity.name).and_then(|keys| keys.get(id)).map(End::Row);
         let new = || self.places.get(&(entity.name, id)).map(|place| End::New(*place));
-        row.or_else(new).context("the files have changed while they were imported")
+        row.or_else(new).ok_or_else(|| self.changed())
+    }
+
+    /// What is said of files that are not any more what was checked.
+    fn changed(&self) -> anyhow::Error {
+        let done = self.done;
+        anyhow::anyhow!("the files have changed while they were imported; {done} of their records were written before")
     }
 
     /// Writes what has been added.
@@ -286,6 +345,7 @@ impl Writing {
         let objects: Arc<[NewObject]> = std::mem::take(&mut self.objects).into();
         let batch = ImportBatch {
             file: Arc::clone(&self.file),
+            done: self.done,
             records: self.read,
             objects: Arc::clone(&objects),
             links: std::mem::take(&mut self.links).into(),
@@ -296,6 +356,7 @@ impl Writing {
         let done = self.done;
         let imported =
             imported.with_context(|| format!("ended after {done} records, which are written; --resume goes on"))?;
+        let Some(imported) = imported else { bail!("{NOT_ALONE}; this one has written up to record {done}") };
         for (object, key) in objects.iter().zip(imported.keys) {
             if let Some(id) = object.id {
                 self.keys.entry(object.entity.name).or_default().insert(id, key);

@@ -8,7 +8,7 @@ mod source;
 
 pub use self::{
     export::export,
-    import::{Imported, import},
+    import::{Checked, Imported, check, import},
 };
 use crate::schema::{Entity, Link, Relation, links};
 

@@ -1,24 +1,26 @@
 //! Records of a file, one after another.
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Seek as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail, ensure};
 use async_graphql::{Name, Value, indexmap::IndexMap};
 use csv::StringRecord;
+use sha2::{Digest as _, Sha256};
 
 use super::{Table, ends};
 use crate::{
+    config::WrongSetting,
     graphql::{RecordFault, RecordReader},
     schema::{Column, Entity, Kind, Relation},
     store::Values,
 };
 
-/// The greatest number of bytes of a line of JSON Lines.
-const MAX_LINE: u64 = 1024 * 1024;
+/// The greatest number of bytes of a record.
+const MAX_RECORD: u64 = 1024 * 1024;
 /// The greatest number of bytes of a line that is no JSON, where it is shown.
 const MAX_SHOWN: usize = 1_000;
 
@@ -48,6 +50,7 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Source {
     pub path: PathBuf,
+    file: File,
     form: Form,
 }
 
@@ -63,7 +66,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// When the name tells neither, or the file cannot be opened or has no header of its table.
+    /// When the name tells neither, it is not a file that can be read twice, or it has no header of its table.
     pub fn new(reader: &RecordReader, path: &Path, what: Option<&str>) -> anyhow::Result<Self> {
         let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
         let form = match end.as_str() {
@@ -73,16 +76,29 @@ impl Source {
                 let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
                 let name = what.unwrap_or(&stem);
                 let Some(table) = tables.iter().find(|table| table.name() == name) else {
-                    let names: Vec<_> = tables.iter().map(Table::name).collect();
-                    bail!("{}: say with --what whether it has {}", path.display(), names.join(", "));
+                    let names = tables.iter().map(Table::name).collect::<Vec<_>>().join(", ");
+                    bail!(WrongSetting(format!("--what: one of {names} is expected, for {}", path.display())));
                 };
                 Form::Csv(*table)
             }
             _ => bail!("{}: a name with .jsonl or .csv at its end is expected", path.display()),
         };
-        let source = Self { path: path.to_owned(), form };
+        let unread = || format!("cannot read {}", path.display());
+        // To open a pipe would wait for somebody to write to it.
+        ensure!(fs::metadata(path).with_context(unread)?.is_file(), "{} is no regular file", path.display());
+        let source = Self { path: path.to_owned(), file: File::open(path).with_context(unread)?, form };
         source.lines(reader)?;
         Ok(source)
+    }
+
+    /// Where its records are written that are wrong.
+    pub fn rejects(&self) -> PathBuf {
+        PathBuf::from(format!("{}.rejected.jsonl", self.path.display()))
+    }
+
+    /// What the file system knows of it.
+    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.file.metadata()
     }
 
     /// Its place among the tables of CSV files, which are read after those to which they refer.
@@ -95,22 +111,47 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened, or has no header of its table.
-    pub fn lines<'r>(&self, reader: &'r RecordReader) -> anyhow::Result<Lines<'r>> {
-        let file = File::open(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+    /// When the file cannot be read, or has no header of its table.
+    pub fn lines<'r>(&'r self, reader: &'r RecordReader) -> anyhow::Result<Lines<'r>> {
+        let unread = || format!("cannot read {}", self.path.display());
+        (&self.file).rewind().with_context(unread)?;
+        let file = Reading { file: &self.file, hash: Sha256::new(), left: u64::MAX };
         let mut file = BufReader::with_capacity(256 * 1024, file);
         Ok(match self.form {
             Form::Jsonl => {
                 Lines::Json { reader, tables: Table::all(reader.entities()), file, number: 0, buffer: Vec::new() }
             }
             Form::Csv(table) => {
-                let start = file.fill_buf().with_context(|| format!("cannot read {}", self.path.display()))?;
+                file.get_mut().left = MAX_RECORD;
+                let start = file.fill_buf().with_context(unread)?;
                 let is_crlf = start.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"));
                 let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(file);
                 let columns = header(table, csv.headers()).with_context(|| self.path.display().to_string())?;
                 Lines::Csv { reader, csv: Box::new(csv), is_crlf, table, columns, record: csv::ByteRecord::new() }
             }
         })
+    }
+}
+
+/// A file that is read from its start.
+pub struct Reading<'a> {
+    file: &'a File,
+    /// The SHA-256 of what has been read.
+    hash: Sha256,
+    /// How many bytes may be read still for one record.
+    left: u64,
+}
+
+impl Read for Reading<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let message = format!("it has more than {MAX_RECORD} bytes: a quote may not be closed");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let read = self.file.take(self.left).read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        self.left -= read as u64;
+        Ok(read)
     }
 }
 
@@ -173,13 +214,13 @@ pub enum Lines<'r> {
     Json {
         reader: &'r RecordReader,
         tables: Vec<Table>,
-        file: BufReader<File>,
+        file: BufReader<Reading<'r>>,
         number: u64,
         buffer: Vec<u8>,
     },
     Csv {
         reader: &'r RecordReader,
-        csv: Box<csv::Reader<BufReader<File>>>,
+        csv: Box<csv::Reader<BufReader<Reading<'r>>>>,
         /// Whether its lines end with \r\n.
         is_crlf: bool,
         table: Table,
@@ -207,8 +248,8 @@ impl Iterator for Lines<'_> {
                     return Some(Ok(Line { number: *number, record: of_json(reader, tables, buffer.trim_ascii()) }));
                 }
             },
-            Self::Csv { reader, csv, is_crlf, table, columns, record } => match csv.read_byte_record(record) {
-                Err(error) => Some(Err(error.into())),
+            Self::Csv { reader, csv, is_crlf, table, columns, record } => match read_csv(csv, record) {
+                Err(error) => Some(Err(error)),
                 Ok(false) => None,
                 Ok(true) => {
                     // The parser stands before a line end that it has skipped when a record begins, and before the \n
@@ -224,6 +265,15 @@ impl Iterator for Lines<'_> {
 }
 
 impl Lines<'_> {
+    /// The SHA-256 of what has been read.
+    pub fn hash(&self) -> impl AsRef<[u8]> {
+        let reading = match self {
+            Self::Json { file, .. } => file.get_ref(),
+            Self::Csv { csv, .. } => csv.get_ref().get_ref(),
+        };
+        reading.hash.clone().finalize()
+    }
+
     /// The record that was read last, as it is in the file: an object, or text.
     pub fn text(&self) -> serde_json::Value {
         match self {
@@ -240,14 +290,24 @@ impl Lines<'_> {
     }
 }
 
+/// Reads a record, if there is one more.
+fn read_csv(csv: &mut csv::Reader<BufReader<Reading>>, record: &mut csv::ByteRecord) -> io::Result<bool> {
+    let line = csv.position().line();
+    csv.get_mut().get_mut().left = MAX_RECORD;
+    csv.read_byte_record(record).map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("the record after line {line}: {error}"))
+    })
+}
+
 /// Reads a line, of which no more is kept than may be one, and gives its bytes; 0 at the end.
-fn read_line(file: &mut BufReader<File>, buffer: &mut Vec<u8>) -> io::Result<u64> {
+fn read_line(file: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<u64> {
     buffer.clear();
-    let mut length = file.by_ref().take(MAX_LINE + 1).read_until(b'\n', buffer)? as u64;
+    let mut length = file.by_ref().take(MAX_RECORD + 1).read_until(b'\n', buffer)? as u64;
     let mut rest = Vec::new();
-    while length > MAX_LINE && !buffer.ends_with(b"\n") && !rest.ends_with(b"\n") {
+    while length > MAX_RECORD && !buffer.ends_with(b"\n") && !rest.ends_with(b"\n") {
         rest.clear();
-        let read = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut rest)? as u64;
+        let read = file.by_ref().take(MAX_RECORD).read_until(b'\n', &mut rest)? as u64;
         length += read;
         if read == 0 {
             break;
@@ -261,8 +321,8 @@ fn fault(path: &[&str], message: impl Into<String>) -> RecordFault {
 }
 
 fn of_json(reader: &RecordReader, tables: &[Table], line: &[u8]) -> Result<Record, Vec<RecordFault>> {
-    if line.len() as u64 > MAX_LINE {
-        return Err(vec![fault(&[], format!("the line has more than {MAX_LINE} bytes"))]);
+    if line.len() as u64 > MAX_RECORD {
+        return Err(vec![fault(&[], format!("the line has more than {MAX_RECORD} bytes"))]);
     }
     let text = str::from_utf8(line).map_err(|_| vec![fault(&[], "the line is not UTF-8")])?;
     match serde_json::from_str::<Value>(text) {

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use entity::import_batch::{ActiveModel, Column, Entity as ImportBatches, Model};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, sea_query::ExprTrait as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::{
@@ -28,6 +28,8 @@ pub type ImportedKeys = HashMap<&'static str, KeyMap>;
 pub struct ImportBatch {
     /// The files, by what they hold.
     pub file: Arc<str>,
+    /// The number of records of the files before the batch: those that were written so far.
+    pub done: i64,
     /// The number of records of the files up to the end of the batch.
     pub records: i64,
     /// The objects.
@@ -75,13 +77,13 @@ pub struct ImportedBatch {
 }
 
 impl UnitOfWork for ImportBatch {
-    type Output = ImportedBatch;
+    /// None, and nothing is written, if another import of the file has written meanwhile.
+    type Output = Option<ImportedBatch>;
 
-    fn reads(&self) -> bool {
-        self.connects
-    }
-
-    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<ImportedBatch, StoreError> {
+    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<Self::Output, StoreError> {
+        if done(txn, &self.file).await?.unwrap_or_default() != self.done {
+            return Ok(None);
+        }
         let mut outbox = Outbox::new(self.events);
         let mut imported = ImportedBatch { keys: vec![0; self.objects.len()], created: 0 };
         let mut entities: Vec<&'static Entity> = self.objects.iter().map(|object| object.entity).collect();
@@ -109,7 +111,7 @@ impl UnitOfWork for ImportBatch {
         let batch =
             Model { file: self.file.to_string(), records: self.records, keys: self.keys_as_json(&imported.keys)? };
         ImportBatches::insert(batch.into_active_model()).exec_without_returning(txn).await?;
-        Ok(imported)
+        Ok(Some(imported))
     }
 }
 
@@ -180,43 +182,53 @@ pub async fn last_import(
     Ok(Some((last.records, keys)))
 }
 
-/// Forgets how far the import of a file has come. What was written stays.
+/// How many records of a file were written.
+async fn done(db: &impl ConnectionTrait, file: &str) -> Result<Option<i64>, DbErr> {
+    let last = ImportBatches::find().select_only().column(Column::Records).filter(Column::File.eq(file));
+    last.order_by_desc(Column::Records).into_tuple().one(db).await
+}
+
+/// Forgets how far the import of a file has come, which is so many records. What was written stays. Gives whether it
+/// has come so far, and no further.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn forget_import(db: &Db, file: Arc<str>) -> Result<(), StoreError> {
-    db.write(Forget { file, records: i64::MAX }).await
+pub async fn forget_import(db: &Db, file: Arc<str>, records: i64) -> Result<bool, StoreError> {
+    db.write(Forget { file, records, is_finished: false }).await
 }
 
-/// Notes that the import of a file with so many records has come to its end.
+/// Notes that the import of a file with so many records has come to its end. Gives whether it has.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn finish_import(db: &Db, file: Arc<str>, records: i64) -> Result<(), StoreError> {
-    db.write(Forget { file, records }).await
+pub async fn finish_import(db: &Db, file: Arc<str>, records: i64) -> Result<bool, StoreError> {
+    db.write(Forget { file, records, is_finished: true }).await
 }
 
-/// Forgets the batches up to this number of records.
+/// Forgets the batches of an import that has written so many records, or all but that it is finished.
 struct Forget {
     file: Arc<str>,
     records: i64,
+    is_finished: bool,
 }
 
 impl UnitOfWork for Forget {
-    type Output = ();
+    type Output = bool;
 
-    fn reads(&self) -> bool {
-        false
-    }
-
-    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<(), StoreError> {
+    async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<bool, StoreError> {
+        if done(txn, &self.file).await?.unwrap_or_default() != self.records {
+            return Ok(false);
+        }
         let of_file = Column::File.eq(&*self.file);
-        let before = Column::Records.lt(self.records);
-        ImportBatches::delete_many().filter(of_file.clone().and(before)).exec(txn).await?;
-        let keys = ActiveModel { keys: Set("[]".to_owned()), ..Default::default() };
-        ImportBatches::update_many().set(keys).filter(of_file).exec(txn).await?;
-        Ok(())
+        let mut forgotten = ImportBatches::delete_many().filter(of_file.clone());
+        if self.is_finished {
+            forgotten = forgotten.filter(Column::Records.lt(self.records));
+            let keys = ActiveModel { keys: Set("[]".to_owned()), ..Default::default() };
+            ImportBatches::update_many().set(keys).filter(of_file).exec(txn).await?;
+        }
+        forgotten.exec(txn).await?;
+        Ok(true)
     }
 }

@@ -21,7 +21,7 @@ mod tables;
 mod update;
 
 pub use self::{
-    copy::{Copied, copy},
+    copy::{Copied, CopySource, copy},
     create::{Create, Creation},
     delete::PendingDelete,
     filter::{Filter, IntTest, Quantifier, TextTest},
@@ -34,7 +34,7 @@ pub use self::{
     page::{Count, CountQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages},
     relate::Relate,
     row::{Row, Scalar},
-    snapshot::Snapshot,
+    snapshot::{LinkReader, Snapshot},
     tables::migrations,
     update::{Change, Update},
 };

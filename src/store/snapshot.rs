@@ -1,5 +1,7 @@
 //! All rows, as they are at one moment.
 
+use std::vec;
+
 use sea_orm::{
     ConnectionTrait, DbErr, DynIden, QueryResult,
     sea_query::{Expr, ExprTrait, Query},
@@ -51,44 +53,76 @@ impl Snapshot {
         Ok(dialect::rows(&self.0, entity, select, 0).await?)
     }
 
-    /// The keys of the rows that those with these keys are linked to: pairs of one of `keys` and of the other row, in
-    /// their order.
+    /// The first links after one of them, as pairs of two of their columns, in the order of these.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn links_of(&self, link: &Link, keys: &[i64]) -> Result<Vec<[i64; 2]>, StoreError> {
-        let near = dialect::is_in(self.0.get_database_backend(), Expr::col(link.near.clone()), keys);
-        let mut select = Query::select();
-        select.and_where(near);
-        self.pairs(select, link, [&link.near, &link.far]).await
-    }
-
-    /// The first links after one of them, in the order of [`Link::columns`].
-    ///
-    /// # Errors
-    ///
-    /// When the database does not answer.
-    pub async fn links(&self, link: &Link, after: [i64; 2], limit: u64) -> Result<Vec<[i64; 2]>, StoreError> {
-        let columns = link.columns();
-        let pair = Expr::tuple(columns.map(|column| Expr::col(column.clone())));
-        let mut select = Query::select();
-        select.and_where(pair.gt(Expr::tuple(after.map(Expr::val)))).limit(limit);
-        self.pairs(select, link, columns).await
-    }
-
-    async fn pairs(
+    pub async fn links(
         &self,
-        mut select: sea_orm::sea_query::SelectStatement,
         link: &Link,
         columns: [&DynIden; 2],
+        after: [i64; 2],
+        limit: u64,
     ) -> Result<Vec<[i64; 2]>, StoreError> {
-        select.columns(columns.map(DynIden::clone)).from(link.table.clone());
+        let pair = Expr::tuple(columns.map(|column| Expr::col(column.clone())));
+        let mut select = Query::select();
+        select
+            .columns(columns.map(DynIden::clone))
+            .from(link.table.clone())
+            .and_where(pair.gt(Expr::tuple(after.map(Expr::val))))
+            .limit(limit);
         for column in columns {
             select.order_by(column.clone(), sea_orm::Order::Asc);
         }
         let rows = self.0.query_all(&select).await?;
         let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get_by_index(0)?, row.try_get_by_index(1)?]);
         Ok(rows.iter().map(pair).collect::<Result<_, _>>()?)
+    }
+}
+
+/// The links of one row after another, in the order of their keys. A statement reads many links, whatever rows they
+/// belong to.
+#[derive(Debug)]
+pub struct LinkReader<'s> {
+    snapshot: &'s Snapshot,
+    link: &'static Link,
+    limit: u64,
+    /// The keys of rows of the near side and of those that they are linked to.
+    links: vec::IntoIter<[i64; 2]>,
+    /// The last link that was read.
+    last: [i64; 2],
+    is_at_end: bool,
+}
+
+impl<'s> LinkReader<'s> {
+    /// The links of the rows of the near side. A statement reads so many of them.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot, link: &'static Link, limit: u64) -> Self {
+        Self { snapshot, link, limit, links: Vec::new().into_iter(), last: [i64::MIN; 2], is_at_end: false }
+    }
+
+    /// The key of the next row that the one with a key is linked to. The links of rows before that are passed over.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn next_of(&mut self, key: i64) -> Result<Option<i64>, StoreError> {
+        loop {
+            match self.links.as_slice().first() {
+                Some([near, _]) if *near < key => drop(self.links.next()),
+                Some([near, _]) if *near > key => return Ok(None),
+                Some(_) => return Ok(self.links.next().map(|[_, far]| far)),
+                None if self.is_at_end => return Ok(None),
+                None => {
+                    let columns = [&self.link.near, &self.link.far];
+                    let after = self.last.max([key.saturating_sub(1), i64::MAX]);
+                    let links = self.snapshot.links(self.link, columns, after, self.limit).await?;
+                    self.is_at_end = (links.len() as u64) < self.limit;
+                    self.last = links.last().copied().unwrap_or(after);
+                    self.links = links.into_iter();
+                }
+            }
+        }
     }
 }

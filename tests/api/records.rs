@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write as _,
+    os::unix::fs::symlink,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -47,6 +49,12 @@ fn messages(folder: &Path, file: &str) -> Vec<String> {
         format!("{}: {}", reject["line"], errors.map(Option::unwrap_or_default).collect::<Vec<_>>().join("; "))
     };
     rejects(folder, file).iter().map(message).collect()
+}
+
+/// The one line with which a program ends a setting of which is wrong.
+fn wrong_setting(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }
 
 const ALL: &str = r#"{"type":"team","id":"Team:1","name":"Z-Force","headquarters":"Sister Margaret's \"Bar\"\n2nd floor"}
@@ -246,6 +254,72 @@ on_both_databases! {
         assert_eq!(stdout(&on(folder, url, &again)), format!("{} records imported, 0 objects created\n", HEROES + 10));
     }
 
+    async fn files_that_change_while_they_are_imported(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        let hero = "{\"type\":\"hero\",\"name\":\"N\",\"secretName\":\"S\"}\n";
+        fs::write(folder.join("a.jsonl"), hero.repeat(4_000)).expect("it is written");
+        let import = command_on(folder, url, &["import", "a.jsonl", "--batch", "7"]).stderr(Stdio::piped()).spawn();
+        let import = import.expect("it runs");
+        until(async || app.count("SELECT COUNT(*) FROM hero").await > 0).await;
+        let mut file = fs::File::options().append(true).open(folder.join("a.jsonl")).expect("it is opened");
+        file.write_all(hero.as_bytes()).expect("it is written");
+        let refused = refusal(&import.wait_with_output().expect("it ends"));
+        let written = app.count("SELECT COUNT(*) FROM hero").await;
+        let expected = "error: the files have changed while they were imported; ";
+        assert_eq!(refused, format!("{expected}{written} of their records were written before"));
+        assert!(written <= 4_000, "{written}");
+    }
+
+    async fn two_imports_of_the_same_file(app: TestApp) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        let hero = "{\"type\":\"hero\",\"name\":\"N\",\"secretName\":\"S\"}\n";
+        fs::write(folder.join("a.jsonl"), hero.repeat(4_000)).expect("it is written");
+        let import = |batch: &str| {
+            let mut command = command_on(folder, url, &["import", "a.jsonl", "--resume", "--batch", batch]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+        };
+        let first = import("3");
+        until(async || app.count("SELECT COUNT(*) FROM hero").await > 0).await;
+        let others = [import("5"), import("7")];
+        let outputs = [first].into_iter().chain(others).map(|import| import.wait_with_output().expect("it ends"));
+        let (done, stopped): (Vec<_>, Vec<_>) = outputs.partition(|output| output.status.success());
+        assert!(!done.is_empty(), "{stopped:?}");
+        for output in stopped {
+            let refused = refusal(&output);
+            let expected = "error: another import of the same files has written meanwhile";
+            assert!(refused.starts_with(expected), "{refused}");
+        }
+        assert_eq!(app.count("SELECT COUNT(*) FROM hero").await, 4_000);
+        assert_eq!(app.count("SELECT COUNT(*) FROM import_batch").await, 1);
+    }
+
+    async fn a_hero_with_very_many_teams(app: TestApp) {
+        const TEAMS: i64 = 12_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, url) = (folder.path(), app.database.url.as_str());
+        app.execute(&format!(
+            "INSERT INTO team (name, headquarters) WITH RECURSIVE n (n) AS
+             (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {TEAMS}) SELECT 'T', 'H' FROM n"
+        ))
+        .await;
+        app.execute("INSERT INTO hero (name, secret_name) VALUES ('A', 'S'), ('B', 'S'), ('C', 'S')").await;
+        app.execute("INSERT INTO hero_team_link (hero_id, team_id) SELECT 2, id FROM team").await;
+        app.execute("INSERT INTO hero_team_link (hero_id, team_id) VALUES (1, 7), (3, 8)").await;
+        let all = exported(folder, url);
+        let lines: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+        let count = |ty: &str| lines.iter().filter(|line| line["type"] == ty).count();
+        assert_eq!([count("team"), count("hero"), count("membership")], [12_000, 3, 2_000]);
+        let teams = lines.iter().filter(|line| line["type"] == "hero").map(|hero| hero["teams"].as_array().map(Vec::len));
+        assert_eq!(teams.collect::<Vec<_>>(), [Some(1), Some(10_000), Some(1)]);
+        fs::write(folder.join("all.jsonl"), &all).expect("it is written");
+        let other = new_sqlite(folder, "other.db");
+        let said = stdout(&on(folder, &other, &["import", "all.jsonl", "--batch", "10000"]));
+        assert_eq!(said, "14003 records imported, 12003 objects created\n");
+        assert_eq!(exported(folder, &other), all);
+    }
+
     async fn an_export_is_of_one_moment(app: TestApp) {
         let folder = tempfile::tempdir().expect("a folder");
         let (folder, url) = (folder.path(), app.database.url.as_str());
@@ -326,13 +400,15 @@ fn a_spreadsheet() {
         ("heroes.csv", "name,nam\n", "heroes.csv: it has the column \"nam\", and heroes has id, name, secret_name, "),
         ("heroes.csv", "name,secret_name,name\n", "heroes.csv: it has the column \"name\" twice"),
         ("memberships.csv", "hero_id\n", "memberships.csv: it has no column \"team_id\""),
-        ("x.csv", "name\n", "x.csv: say with --what whether it has teams, heroes, memberships"),
         ("x.txt", "name\n", "x.txt: a name with .jsonl or .csv at its end is expected"),
     ] {
         write(name, content.as_bytes());
         let refused = refusal(&on(folder, &url, &["import", name]));
         assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
     }
+    write("x.csv", b"name\n");
+    let unnamed = wrong_setting(&on(folder, &url, &["import", "x.csv"]));
+    assert_eq!(unnamed, "error: --what: one of teams, heroes, memberships is expected, for x.csv");
     let missing = refusal(&on(folder, &url, &["import", "missing.csv", "--what", "teams"]));
     assert_eq!(missing, "error: cannot read missing.csv: No such file or directory (os error 2)");
 }
@@ -355,10 +431,10 @@ fn what_is_exported() {
     let link = "{\"type\":\"membership\",\"hero\":\"Hero:1\",\"team\":\"Team:1\"}\n";
     assert!(stdout(&export(&["--what", "memberships"])).starts_with(link));
     for (arguments, said) in [
-        (&["--format", "csv"][..], "several tables as CSV need a folder; or name one with --what"),
-        (&["--what", "x"], "--what is all, or one of teams, heroes, memberships"),
-        (&["--where", "{}"], "--where is about one table; name it with --what: teams, heroes, memberships"),
-        (&["--what", "memberships", "--where", "{}"], "--where is about objects, and memberships are links"),
+        (&["--format", "csv"][..], "--what: the name of a table is expected; several tables as CSV need a folder"),
+        (&["--what", "x"], "--what: one of all, teams, heroes, memberships is expected"),
+        (&["--where", "{}"], "--what: one of teams, heroes, memberships is expected, to which --where applies"),
+        (&["--what", "memberships", "--where", "{}"], "--where: it applies to objects, and memberships are links"),
         (
             &["--what", "heroes", "--where", r#"{"age": {"gte": "x"}, "nam": {}}"#],
             "--where: `where.age.gte` must be of the type Int, not \"x\"; `where` must not have the field \"nam\": \
@@ -366,7 +442,7 @@ fn what_is_exported() {
         ),
         (&["--what", "heroes", "--where", r#"{"age": null}"#], "--where: `where.age` must not be null: leave it out, "),
     ] {
-        let refused = refusal(&export(arguments));
+        let refused = wrong_setting(&export(arguments));
         assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
     }
     let no_json = export(&["--where", "{"]);
@@ -385,4 +461,85 @@ async fn an_import_is_told_to_those_who_listen() {
     assert_eq!(app.count(&format!("{events}'CREATED'")).await, 5);
     assert_eq!(app.count(&format!("{events}'LINKED'")).await, 3);
     app.close().await;
+}
+
+#[test]
+fn what_cannot_be_imported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "new.db");
+    let refused = |files: &[&str]| refusal(&on(folder, &url, &[&["import"], files].concat()));
+    let write = |name: &str, content: &str| fs::write(folder.join(name), content).expect("it is written");
+    write("a.jsonl", ALL);
+    write("a.jsonl.rejected.jsonl", ALL);
+    fs::hard_link(folder.join("a.jsonl"), folder.join("same.jsonl")).expect("it is made");
+    assert_eq!(refused(&["a.jsonl", "./same.jsonl"]), "error: ./same.jsonl is named twice");
+    assert_eq!(
+        refused(&["a.jsonl.rejected.jsonl", "a.jsonl", "--dry-run"]),
+        "error: what is wrong with a.jsonl is written to a.jsonl.rejected.jsonl, which cannot be read then"
+    );
+    assert_eq!(fs::read_to_string(folder.join("a.jsonl.rejected.jsonl")).expect("it exists"), ALL);
+    assert!(Command::new("mkfifo").arg(folder.join("pipe.jsonl")).status().expect("it runs").success());
+    assert_eq!(refused(&["pipe.jsonl"]), "error: pipe.jsonl is no regular file");
+
+    // What is wrong is not written to where a link leads.
+    fs::remove_file(folder.join("a.jsonl.rejected.jsonl")).expect("it exists");
+    write("other.txt", "other");
+    symlink("other.txt", folder.join("a.jsonl.rejected.jsonl")).expect("it is made");
+    write("a.jsonl", "[1]");
+    assert!(refused(&["a.jsonl"]).starts_with("error: 1 of 1 records are wrong"));
+    assert_eq!(fs::read_to_string(folder.join("other.txt")).expect("it exists"), "other");
+    assert_eq!(messages(folder, "a.jsonl"), ["1: the line is no JSON object"]);
+
+    // A quote that is not closed, and what is no CSV at all.
+    let message = "it has more than 1048576 bytes: a quote may not be closed";
+    write("heroes.csv", &format!("name,secret_name\nA,B\n\"C,D\n{}", "E,F\n".repeat(1 << 20)));
+    let expected = format!("error: cannot read heroes.csv: the record after line 3: {message}");
+    assert_eq!(refused(&["heroes.csv"]), expected);
+    write("heroes.csv", &"x".repeat(2 << 20));
+    assert_eq!(refused(&["heroes.csv"]), format!("error: heroes.csv: {message}"));
+    assert!(!folder.join("new.db").exists());
+}
+
+#[test]
+fn an_export_takes_the_place_of_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "heroes.db.part");
+    stdout(&run(folder, &["seed", "--database-url", &url]));
+    fs::create_dir(folder.join("csv.part")).expect("it is made");
+    symlink("missing.jsonl", folder.join("link.jsonl")).expect("it is made");
+    let csv = ["export", "-o", "csv/", "--format", "csv"];
+    assert_eq!(stdout(&on(folder, &url, &csv)), "9 records written to csv/\n");
+    assert_eq!(refusal(&on(folder, &url, &csv)), "error: csv exists already");
+    stdout(&on(folder, &url, &["export", "-o", "heroes.db"]));
+    assert_eq!(refusal(&on(folder, &url, &["export", "-o", "link.jsonl"])), "error: link.jsonl exists already");
+    let mut names: Vec<_> = fs::read_dir(folder).expect("it exists").flatten().map(|file| file.file_name()).collect();
+    names.retain(|name| !name.to_string_lossy().contains('-'));
+    names.sort();
+    assert_eq!(names, ["csv", "csv.part", "heroes.db", "heroes.db.part", "link.jsonl"]);
+
+    let export =
+        || command_on(folder, &url, &["export", "-o", "x.jsonl"]).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut exports: Vec<_> = (0..4).map(|_| export()).collect();
+    let done = exports.iter_mut().filter_map(|export| export.wait().expect("it ends").success().then_some(()));
+    assert_eq!(done.count(), 1);
+    let lines = fs::read_to_string(folder.join("x.jsonl")).expect("it is written").lines().count();
+    assert_eq!(lines, 5);
+}
+
+#[test]
+fn an_export_to_who_reads_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "heroes.db");
+    stdout(&run(folder, &["seed", "--database-url", &url]));
+    let export = || command_on(folder, &url, &["export", "-o", "-"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = export().stdout(writer).output().expect("it runs");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    let full = fs::File::options().write(true).open("/dev/full").expect("it is opened");
+    let refused = refusal(&export().stdout(full).output().expect("it runs"));
+    assert_eq!(refused, "error: cannot write to the standard output: No space left on device (os error 28)");
 }
