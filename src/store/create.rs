@@ -1,18 +1,20 @@
 //! New rows, with related rows nested in them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use quick_cache::sync::Cache;
 use sea_orm::{
-    ConnectionTrait, DbBackend,
-    sea_query::{Asterisk, CommonTableExpression, Expr, JoinType, Query, UnionType, WithClause},
+    ConnectionTrait, DbBackend, Statement, Value,
+    sea_query::{Asterisk, CommonTableExpression, Expr, JoinType, Query, UnionType, WithClause, WithQuery},
 };
 
 use super::{
     Relate, Row, dialect,
     event::{self, Outbox},
-    insert::{Values, insert, insertion},
+    insert::{Values, insert, insertion, names},
     links,
     relate::{self, missing_related},
+    row,
 };
 use crate::{
     db::{SERIALIZATION_FAILURE, StoreError, Transaction, UnitOfWork},
@@ -93,6 +95,19 @@ impl UnitOfWork for Creation {
 const NEW: &str = "new";
 const KEYS: &str = "keys";
 
+/// What the text of a statement of [`insert_with_related`] depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    /// The address of the entity.
+    entity: usize,
+    events: bool,
+    /// For each relation along which there is something: how many rows are nested, where two stand for more.
+    related: Vec<Option<usize>>,
+}
+
+/// The texts of statements. To put one together takes longer than all else that is done for it here.
+static TEXTS: LazyLock<Cache<Shape, Arc<str>>> = LazyLock::new(|| Cache::new(1_000));
+
 /// Inserts one row, those that are nested in it, the links to them and to rows that exist, and the events of all that.
 /// On PostgreSQL that is one statement instead of four, each of which would be a trip. Only of one row it is clear
 /// which links are its own.
@@ -102,6 +117,36 @@ async fn insert_with_related(
     new: &Create,
     events: bool,
 ) -> Result<Vec<Row>, StoreError> {
+    let related = new.related.iter().map(|related| (related.objects() > 0).then(|| related.create.len().min(2)));
+    let shape = Shape { entity: std::ptr::from_ref(entity).addr(), events, related: related.collect() };
+    let values = values(entity, new)?;
+    let text = TEXTS.get_or_insert_with(&shape, || {
+        let statement = DbBackend::Postgres.build(&insertion_with_related(entity, new, events)?);
+        debug_assert_eq!(statement.values.as_ref().map(|values| &values.0), Some(&values));
+        Ok::<_, StoreError>(Arc::from(statement.sql))
+    })?;
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, &*text, values);
+    Ok(row::from_postgres(db.query_all_raw(statement).await?, entity, 0)?)
+}
+
+/// The parameters of that statement, in their order.
+fn values(entity: &'static Entity, new: &Create) -> Result<Vec<Value>, StoreError> {
+    let of_row = |entity: &'static Entity, row: &Values| {
+        row.iter().zip(entity.columns).map(|(value, column)| value.value_of(column.kind)).collect::<Vec<_>>()
+    };
+    let mut values = of_row(entity, &new.values);
+    for (relation, related) in entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0) {
+        match &related.create[..] {
+            [] => {}
+            [row] => values.extend(of_row(relation.to, row)),
+            rows => values.push(dialect::json_records(&names(relation.to), rows.iter().map(|row| &row[..]))?.into()),
+        }
+        values.push(related.connect.clone().into());
+    }
+    Ok(values)
+}
+
+fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -> Result<WithQuery, StoreError> {
     let step = |insert, name: String| CommonTableExpression::new().query(insert).table_name(name).to_owned();
     let mut steps = WithClause::new();
     steps.cte(step(insertion(DbBackend::Postgres, entity, &[&new.values])?, NEW.to_owned()));
@@ -137,5 +182,5 @@ async fn insert_with_related(
         }
     }
     let select = Query::select().column(Asterisk).from(NEW).take();
-    Ok(dialect::returned_rows(db, entity, &select.with(steps)).await?)
+    Ok(select.with(steps))
 }

@@ -238,7 +238,7 @@ pub fn records<'r>(
 }
 
 /// Records as a JSON array of objects, with the names of the columns as their keys.
-fn json_records<'r>(columns: &[DynIden], records: impl Iterator<Item = &'r [Scalar]>) -> Result<String, DbErr> {
+pub fn json_records<'r>(columns: &[DynIden], records: impl Iterator<Item = &'r [Scalar]>) -> Result<String, DbErr> {
     // A name of a column is written once for each value, so it is put into quotation marks once.
     let names: Vec<String> = columns.iter().map(|column| json!(column.to_string()).to_string()).collect();
     let mut json = Vec::from(b"[");
