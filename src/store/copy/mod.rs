@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entity::api_key::{Column, Entity as ApiKeys};
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _, Statement,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QuerySelect as _, Statement,
     sea_query::{IntoIden as _, Query},
 };
 
@@ -64,8 +64,8 @@ async fn copy_in(
     skips: bool,
     progress: &mut Progress,
 ) -> Result<Copied, StoreError> {
-    let CopySource { tables, mut reads } = source;
-    for table in tables.iter().filter(|table| table.name != API_KEYS) {
+    let CopySource { wanted, tables, mut reads } = source;
+    for table in wanted.iter().filter(|table| table.name != API_KEYS) {
         if has_rows(txn, &table.name).await? {
             return Ok(Copied::NotEmpty);
         }
@@ -76,25 +76,30 @@ async fn copy_in(
     }
     let api_keys = ApiKeys::find().select_only().column(Column::Id).into_tuple().all(txn).await?;
     let api_keys = api_keys.into_iter().collect();
-    let mut copying = Copying { skips, keys: BTreeMap::new(), api_keys, last: Vec::new(), progress, wrong: 0 };
-    let mut source_sums = Vec::new();
+    let written = vec![0; tables.len()];
+    let mut copying =
+        Copying { skips, keys: BTreeMap::new(), api_keys, last: (0, Vec::new()), progress, written, wrong: 0 };
+    let mut ends = None;
     while let Some(read) = reads.recv().await {
         match read? {
-            Read::Rows(table, rows) => copying.write(txn, &tables[table], rows).await?,
-            Read::Sums(sums) => source_sums = sums,
+            Read::Rows(number, rows) => copying.write(txn, (number, &tables[number]), rows).await?,
+            Read::End(tables) => ends = Some(tables),
         }
     }
-    let Copying { progress, wrong, .. } = copying;
+    let Copying { progress, written, wrong, .. } = copying;
+    let Some(ends) = ends else {
+        return Err(StoreError::Unavailable(DbErr::Custom("the source was not read to its end".to_owned())));
+    };
     if wrong > 0 && !skips {
         return Ok(Copied::Wrong { rows: wrong });
     }
-    for ((table, before), of_source) in tables.iter().zip(sums_before).zip(source_sums) {
-        count_on(txn, table).await?;
-        if wrong == 0 {
-            let written = sums(txn, table).await?.into_iter().zip(before).map(|(after, before)| after - before);
-            if written.collect::<Vec<_>>() != of_source {
-                return Ok(Copied::Different { table: table.name.clone() });
-            }
+    for (number, (table, end)) in tables.iter().zip(ends).enumerate() {
+        count_on(txn, table, end.last_key).await?;
+        let sums = sums(txn, table).await?.into_iter().zip(&sums_before[number]);
+        let sums: Vec<_> = sums.map(|(after, before)| after - before).collect();
+        // Where rows were skipped, the number of the others has to do.
+        if sums.first() != Some(&written[number]) || (wrong == 0 && sums != end.sums) {
+            return Ok(Copied::Different { table: table.name.clone() });
         }
     }
     Ok(Copied::All { rows: progress.finished(), skipped: wrong })
@@ -120,20 +125,28 @@ struct Copying<'a> {
     keys: BTreeMap<String, KeyMap>,
     /// The ids of the API keys of the target.
     api_keys: BTreeSet<String>,
-    /// The primary key of the last row.
-    last: Vec<Scalar>,
+    /// The number of the table of the last row, and its primary key.
+    last: (usize, Vec<Scalar>),
     progress: &'a mut Progress,
+    /// The rows of each table that were written.
+    written: Vec<i64>,
     wrong: u64,
 }
 
 impl Copying<'_> {
-    async fn write(&mut self, txn: &Transaction, table: &Table, rows: Vec<Vec<Raw>>) -> Result<(), StoreError> {
+    async fn write(
+        &mut self,
+        txn: &Transaction,
+        (number, table): (usize, &Table),
+        rows: Vec<Vec<Raw>>,
+    ) -> Result<(), StoreError> {
         let mut right = Vec::with_capacity(rows.len());
         for row in rows {
             let key = table.key_of(&row);
-            match table.checked(row, |table, key| self.has(table, key)).and_then(|row| self.first_of_key(table, row)) {
+            let checked = table.checked(row, |table, key| self.has(table, key));
+            match checked.and_then(|row| self.first_of_key(number, table, row)) {
                 Ok(row) => {
-                    self.last = row[..table.keys()].to_vec();
+                    self.last = (number, row[..table.keys()].to_vec());
                     if let (true, Some(Scalar::Int(key))) = (table.is_counted, row.first()) {
                         self.keys.entry(table.name.clone()).or_default().insert(*key, *key);
                     }
@@ -159,14 +172,15 @@ impl Copying<'_> {
         insert.select_from(records).map_err(dialect::statement_error)?;
         txn.execute(&insert).await?;
         self.progress.add(right.len() as u64);
+        self.written[number] += i64::try_from(right.len()).unwrap_or(i64::MAX);
         Ok(())
     }
 
     /// A row whose key no other row has. Rows with the same key follow each other.
-    fn first_of_key(&self, table: &Table, row: Vec<Scalar>) -> Result<Vec<Scalar>, String> {
+    fn first_of_key(&self, number: usize, table: &Table, row: Vec<Scalar>) -> Result<Vec<Scalar>, String> {
         let keys = &row[..table.keys()];
         match &keys[0] {
-            _ if *keys == self.last => Err("another row has the same key".to_owned()),
+            _ if (number, keys) == (self.last.0, &self.last.1) => Err("another row has the same key".to_owned()),
             Scalar::Text(id) if self.api_keys.contains(id) => Err("the database has an API key of this id".to_owned()),
             _ => Ok(row),
         }
@@ -188,18 +202,29 @@ async fn sums(txn: &Transaction, table: &Table) -> Result<Vec<i64>, StoreError> 
     let named = sums.iter().enumerate().map(|(index, sum)| format!("{sum} AS \"s{index:02}\""));
     let sql = format!("SELECT {} FROM \"{}\"", named.collect::<Vec<_>>().join(", "), table.name);
     let row = txn.query_one_raw(Statement::from_string(backend, sql)).await?;
-    let row = row.ok_or(StoreError::Database(sea_orm::DbErr::RecordNotFound(String::new())))?;
+    let row = row.ok_or(StoreError::Database(DbErr::RecordNotFound(String::new())))?;
     let sum = |index| row.try_get::<i64>("", &format!("s{index:02}"));
     Ok((0..sums.len()).map(sum).collect::<Result<_, _>>()?)
 }
 
-/// Has PostgreSQL give keys after those that were copied. SQLite does so by itself.
-async fn count_on(txn: &Transaction, table: &Table) -> Result<(), StoreError> {
-    if table.is_counted && txn.get_database_backend() == DbBackend::Postgres {
-        let (name, key) = (&table.name, &table.columns[0].name);
-        let sequence = format!("pg_get_serial_sequence('\"{name}\"', '{key}')");
-        let sql = format!("SELECT setval({sequence}, MAX(\"{key}\")) FROM \"{name}\" HAVING COUNT(*) > 0");
-        txn.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+/// Has the database give keys after those that were copied, and after the last one that the source has given: keys of
+/// deleted rows are not used again.
+async fn count_on(txn: &Transaction, table: &Table, last_key: Option<i64>) -> Result<(), StoreError> {
+    let (name, Some(last_key)) = (&table.name, last_key.filter(|_| table.is_counted)) else { return Ok(()) };
+    let backend = txn.get_database_backend();
+    if backend == DbBackend::Postgres {
+        let sequence = format!("pg_get_serial_sequence('\"{name}\"', '{}')::regclass", table.columns[0].name);
+        let sql = format!("SELECT setval({sequence}, GREATEST($1, pg_sequence_last_value({sequence})))");
+        txn.query_all_raw(Statement::from_sql_and_values(backend, sql, [last_key.into()])).await?;
+    } else {
+        // A table that has never had a row has no line here.
+        for sql in [
+            "INSERT INTO sqlite_sequence (name, seq) SELECT ?2, 0 WHERE ?2 NOT IN (SELECT name FROM sqlite_sequence)",
+            "UPDATE sqlite_sequence SET seq = MAX(seq, ?1) WHERE name = ?2",
+        ] {
+            let values = [last_key.into(), name.as_str().into()];
+            txn.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::table::{ColumnKind, Table};
+use super::table::{ColumnKind, MAX_KEY, Table};
 use crate::{
     db::{DatabaseUrl, PostgresUrl, StoreError},
     schema::Entity,
@@ -38,18 +38,30 @@ pub enum Raw {
     Other(&'static str),
 }
 
-/// What is read, in this order: for each table its rows, then the sums of all tables.
+/// What is read, in this order.
 #[derive(Debug)]
 pub enum Read {
+    /// Rows of the table with this number.
     Rows(usize, Vec<Vec<Raw>>),
-    /// The numbers of [`Table::sums`].
-    Sums(Vec<Vec<i64>>),
+    /// What is said of each table when all rows have been read.
+    End(Vec<TableEnd>),
+}
+
+/// What is said of a table.
+#[derive(Debug)]
+pub struct TableEnd {
+    /// The numbers of [`Table::sums_sqlite`].
+    pub sums: Vec<i64>,
+    /// The greatest key that a row has or has had, where the database counts.
+    pub last_key: Option<i64>,
 }
 
 /// A database to copy, in one snapshot.
 #[derive(Debug)]
 pub struct CopySource {
-    /// Those that exist, by the names that they have there.
+    /// All tables of ours.
+    pub(super) wanted: Vec<Table>,
+    /// Those of them that exist, by the names that they have there.
     pub(super) tables: Vec<Table>,
     pub(super) reads: mpsc::Receiver<Result<Read, StoreError>>,
 }
@@ -89,7 +101,8 @@ impl CopySource {
             Ok((connection, found))
         });
         let (connection, found) = opened.await?.map_err(of_sqlite)?;
-        let tables = match existing(super::tables(entities), &found) {
+        let wanted = super::tables(entities);
+        let tables = match existing(wanted.clone(), &found) {
             Ok(tables) => tables,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -101,7 +114,7 @@ impl CopySource {
                 let _ = sender.blocking_send(Err(of_sqlite(error)));
             }
         });
-        Ok(Ok(Self { tables, reads }))
+        Ok(Ok(Self { wanted, tables, reads }))
     }
 
     async fn open_postgres(entities: &[&Entity], url: &PostgresUrl) -> Result<Result<Self, String>, StoreError> {
@@ -115,7 +128,8 @@ impl CopySource {
         let found = connection.fetch_all(found).await.map_err(of_postgres)?;
         let found = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
         let found = found.collect::<Result<Vec<Found>, _>>().map_err(of_postgres)?;
-        let tables = match existing(super::tables(entities), &found) {
+        let wanted = super::tables(entities);
+        let tables = match existing(wanted.clone(), &found) {
             Ok(tables) => tables,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -126,7 +140,7 @@ impl CopySource {
                 let _ = sender.send(Err(of_postgres(error))).await;
             }
         });
-        Ok(Ok(Self { tables, reads }))
+        Ok(Ok(Self { wanted, tables, reads }))
     }
 }
 
@@ -187,13 +201,27 @@ fn read_sqlite(
             return Ok(());
         }
     }
-    let sums = tables.iter().map(|table| {
+    let has_counters = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")?.exists([])?;
+    let end = |table: &Table| {
         let number = table.sums_sqlite().len();
         let sql = format!("SELECT {} FROM \"{}\"", table.sums_sqlite().join(", "), table.source);
-        connection.query_row(&sql, [], |row| (0..number).map(|index| row.get(index)).collect::<Result<Vec<i64>, _>>())
-    });
-    let sums = sums.collect::<rusqlite::Result<Vec<_>>>()?;
-    let _ = sender.blocking_send(Ok(Read::Sums(sums)));
+        let sums = |row: &rusqlite::Row<'_>| (0..number).map(|index| row.get(index)).collect();
+        let sums = connection.query_row(&sql, [], sums)?;
+        let mut last_key = None;
+        if table.is_counted {
+            let sql = format!("SELECT {} FROM \"{}\"", table.greatest_key(), table.source);
+            let key: Option<i64> = connection.query_row(&sql, [], |row| row.get(0))?;
+            let mut counter = None;
+            if has_counters {
+                let sql = "SELECT MAX(seq) FROM sqlite_sequence WHERE name = ?";
+                counter = connection.query_row(sql, [&table.source], |row| row.get(0))?;
+            }
+            last_key = key.max(counter.filter(|key| (1..=MAX_KEY).contains(key)));
+        }
+        Ok(TableEnd { sums, last_key })
+    };
+    let ends = tables.iter().map(end).collect::<rusqlite::Result<Vec<_>>>()?;
+    let _ = sender.blocking_send(Ok(Read::End(ends)));
     Ok(())
 }
 
@@ -221,14 +249,26 @@ async fn read_postgres(
             return Ok(());
         }
     }
-    let mut sums = Vec::new();
+    let mut ends = Vec::new();
     for table in tables {
         let sql = format!("SELECT {} FROM \"{}\"", table.sums_postgres().join(", "), table.source);
         let row = connection.fetch_one(AssertSqlSafe(sql)).await?;
         let number = table.sums_postgres().len();
-        sums.push((0..number).map(|index| row.try_get(index)).collect::<Result<Vec<i64>, _>>()?);
+        let sums = (0..number).map(|index| row.try_get(index)).collect::<Result<_, _>>()?;
+        let mut last_key = None;
+        if table.is_counted {
+            let (source, key) = (&table.source, &table.columns[0].name);
+            // The table of another program may have no sequence.
+            let sequence = format!("pg_get_serial_sequence('\"{source}\"', '{key}')::regclass");
+            let greatest = table.greatest_key();
+            let sql = format!("SELECT {greatest}, pg_sequence_last_value({sequence})::bigint FROM \"{source}\"");
+            let row = connection.fetch_one(AssertSqlSafe(sql)).await?;
+            let (key, counter): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            last_key = key.max(counter.filter(|key| (1..=MAX_KEY).contains(key)));
+        }
+        ends.push(TableEnd { sums, last_key });
     }
-    let _ = sender.send(Ok(Read::Sums(sums))).await;
+    let _ = sender.send(Ok(Read::End(ends))).await;
     Ok(())
 }
 

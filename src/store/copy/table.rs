@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The greatest key that is copied: a database gives new rows greater ones.
-const MAX_KEY: i64 = i64::MAX / 2;
+pub const MAX_KEY: i64 = i64::MAX / 2;
 
 /// A table of ours.
 #[derive(Clone, Debug)]
@@ -106,17 +106,20 @@ impl Table {
     /// values, alone and with a weight that the key of the row gives.
     #[must_use]
     pub fn sums_sqlite(&self) -> Vec<String> {
-        self.sums("unicode", |sum| format!("CAST(COALESCE(SUM({sum}), 0) AS INTEGER)"))
+        // It takes U+FFFE and U+FFFF for U+FFFD.
+        let first = |text: &str| format!("MIN(unicode({text}), 65533)");
+        self.sums("COUNT(*)", first, |sum| format!("CAST(COALESCE(SUM({sum}), 0) AS INTEGER)"))
     }
 
     /// The same numbers on PostgreSQL.
     #[must_use]
     pub fn sums_postgres(&self) -> Vec<String> {
-        self.sums("ascii", |sum| format!("COALESCE(SUM({sum}), 0)::bigint"))
+        let first = |text: &str| format!("LEAST(ascii({text}), 65533)");
+        self.sums("COUNT(*)::bigint", first, |sum| format!("COALESCE(SUM({sum}), 0)::bigint"))
     }
 
-    fn sums(&self, code_point: &str, sum: impl Fn(&str) -> String) -> Vec<String> {
-        let mut sums = vec![if code_point == "ascii" { "COUNT(*)::bigint" } else { "COUNT(*)" }.to_owned()];
+    fn sums(&self, count: &str, first_character: impl Fn(&str) -> String, sum: impl Fn(&str) -> String) -> Vec<String> {
+        let mut sums = vec![count.to_owned()];
         let first = &self.columns[0];
         let weight = match first.kind {
             ColumnKind::Text { .. } => format!("LENGTH(\"{}\")", first.name),
@@ -124,13 +127,20 @@ impl Table {
         };
         for Column { name, kind, .. } in &self.columns {
             let values = match kind {
-                ColumnKind::Text { .. } => [format!("LENGTH(\"{name}\")"), format!("{code_point}(\"{name}\")")],
+                ColumnKind::Text { .. } => [format!("LENGTH(\"{name}\")"), first_character(&format!("\"{name}\""))],
                 _ => [format!("(\"{name}\" % 1000003)"), format!("(\"{name}\" % 1013)")],
             };
             sums.push(sum(&values[0]));
             sums.push(sum(&format!("{} * {weight}", values[1])));
         }
         sums
+    }
+
+    /// The greatest key of a row that is possible here.
+    #[must_use]
+    pub fn greatest_key(&self) -> String {
+        let key = &self.columns[0].name;
+        format!("MAX(CASE WHEN \"{key}\" BETWEEN 1 AND {MAX_KEY} THEN CAST(\"{key}\" AS bigint) END)")
     }
 
     /// A row as it is written, or what is wrong with it.
