@@ -126,7 +126,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
         Some(Command::Man { folder }) => clap_mangen::generate_to(Config::command(), folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?,
         Some(Command::Backup { path }) => {
-            let bytes = db::backup(&config.database.database_url, path)?;
+            let bytes = unless_stopped(db::backup(&config.database.database_url, path)).await?;
             print(&format!("{bytes} bytes written to {}\n", path.display()))?;
         }
         Some(Command::Health { url }) => {
@@ -143,7 +143,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Export(settings)) => {
             let db = existing(&config.database).await?;
-            let records = records::export(&db, &record_reader()?, settings).await;
+            let records = unless_stopped(records::export(&db, &record_reader()?, settings)).await;
             close(db, &config).await?;
             let records = records?;
             if *settings.output != *"-" {
@@ -165,7 +165,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             let outcome = if settings.dry_run {
                 format!("{records} records checked")
             } else {
-                format!("{records} records imported, {created} objects created")
+                format!("{} records imported, {created} objects created", records - rejected)
             };
             let rejects = if rejected > 0 { format!(", {rejected} records left out") } else { String::new() };
             print(&format!("{outcome}{rejects}\n"))?;
@@ -189,6 +189,25 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// Does what a command is for, unless the program is told to end before. What has not come to its end is dropped then,
+/// and removes what it has written.
+async fn unless_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        () = stopped => bail!("it was stopped before its end"),
+    }
 }
 
 fn record_reader() -> anyhow::Result<RecordReader> {

@@ -7,8 +7,9 @@ use rusqlite::{
     Connection, OpenFlags,
     backup::{Backup, StepResult},
 };
+use tokio::task::spawn_blocking;
 
-use super::DatabaseUrl;
+use super::{DatabaseUrl, url::SqliteUrl};
 use crate::output::Output;
 
 /// Writes a backup of a SQLite database to a file that does not exist, checks it, and gives its size in bytes. What is
@@ -16,31 +17,35 @@ use crate::output::Output;
 ///
 /// # Errors
 ///
-/// When the database is none of SQLite, is empty or is locked by another program, the file exists or cannot be written,
-/// or the backup is not whole.
-pub fn backup(url: &DatabaseUrl, path: &Path) -> anyhow::Result<u64> {
-    let DatabaseUrl::Sqlite(url) = url else {
+/// When the database is none of hero-teams on SQLite or is locked by another program, the file exists or cannot be
+/// written, or the backup is not whole.
+pub async fn backup(url: &DatabaseUrl, path: &Path) -> anyhow::Result<u64> {
+    let DatabaseUrl::Sqlite(SqliteUrl { path: source, .. }) = url else {
         bail!(
             "PostgreSQL has its own tools for backups: pg_dump for a dump, pg_basebackup and archived WAL for all of it"
         );
     };
-    let source = open(&url.path).with_context(|| format!("cannot read {}", url.path.display()))?;
+    let database = open(source).with_context(|| format!("cannot read {}", source.display()))?;
     let output = Output::new(path)?;
-    let written = write(&source, &output.path()).and_then(|()| {
-        let size = fs::metadata(output.path())?.len();
-        output.finish()?;
-        Ok(size)
+    let (permissions, part) = (fs::metadata(source)?.permissions(), output.path());
+    let written = spawn_blocking(move || {
+        write(&database, &part)?;
+        // For nobody who may not read the database.
+        fs::set_permissions(&part, permissions)?;
+        Ok(fs::metadata(part)?.len())
     });
+    let written = written.await?.and_then(|size| output.finish().map(|()| size).map_err(anyhow::Error::from));
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Opens a database to read it.
+/// Opens a database of hero-teams to read it.
 fn open(path: &Path) -> anyhow::Result<Connection> {
     fs::metadata(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags).map_err(said)?;
-    let has_tables = source.prepare("SELECT 1 FROM sqlite_schema").and_then(|mut rows| rows.exists([]));
-    ensure!(has_tables.map_err(said)?, "the database is empty");
+    let migrations = source.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'seaql_migrations'");
+    let is_ours = migrations.and_then(|mut rows| rows.exists([])).map_err(said)?;
+    ensure!(is_ours, "it is no database of hero-teams");
     Ok(source)
 }
 

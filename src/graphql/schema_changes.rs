@@ -7,11 +7,13 @@ use std::{collections::BTreeSet, fmt};
 
 use apollo_compiler::{
     Name, Node, Schema,
-    ast::{DirectiveDefinition, Document, InputValueDefinition, Type},
+    ast::{DirectiveDefinition, DirectiveList, Document, InputValueDefinition, Type},
     collections::IndexMap,
     schema::{Component, ExtendedType, FieldDefinition},
     validation::Valid,
 };
+
+use super::types::REQUIRES_SCOPES;
 
 /// What a change means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,11 +123,9 @@ impl Changes {
                 for (value, definition) in &old.values {
                     match new.values.get(value) {
                         None => self.note(Verdict::Breaking, format!("{name}.{value}"), "the value was removed"),
-                        Some(other) => self.of_deprecation(
-                            &format!("{name}.{value}"),
-                            definition.directives.has("deprecated"),
-                            other.directives.has("deprecated"),
-                        ),
+                        Some(other) => {
+                            self.of_uses(&format!("{name}.{value}"), &definition.directives, &other.directives);
+                        }
                     }
                 }
                 for value in new.values.keys().filter(|value| !old.values.contains_key(*value)) {
@@ -175,8 +175,7 @@ impl Changes {
                 let message = format!("the type was {}, and is {}", definition.ty, other.ty);
                 self.note(verdict, coordinate.clone(), message);
             }
-            let (was, is) = (definition.directives.has("deprecated"), other.directives.has("deprecated"));
-            self.of_deprecation(&coordinate, was, is);
+            self.of_uses(&coordinate, &definition.directives, &other.directives);
             self.of_inputs(&coordinate, &definition.arguments, &other.arguments, "argument");
         }
         for field in new.keys().filter(|field| !old.contains_key(*field)) {
@@ -184,9 +183,17 @@ impl Changes {
         }
     }
 
-    fn of_deprecation(&mut self, coordinate: &str, was: bool, is: bool) {
+    /// The directives of a field, an enum value or an input.
+    fn of_uses(&mut self, coordinate: &str, old: &DirectiveList, new: &DirectiveList) {
+        let (was, is) = (old.has("deprecated"), new.has("deprecated"));
         if was != is {
             self.note(Verdict::Safe, coordinate, if is { "it is deprecated" } else { "it is not deprecated any more" });
+        }
+        let scopes = |directives: &DirectiveList| directives.get(REQUIRES_SCOPES).map(ToString::to_string);
+        match (scopes(old), scopes(new)) {
+            (was, is) if was == is => {}
+            (_, None) => self.note(Verdict::Safe, coordinate, "it requires no scopes any more"),
+            (_, Some(_)) => self.note(Verdict::Breaking, coordinate, "it requires other scopes"),
         }
     }
 
@@ -209,8 +216,9 @@ impl Changes {
                 self.note(verdict, coordinate.clone(), format!("the type was {}, and is {}", input.ty, other.ty));
             }
             if input.default_value != other.default_value {
-                self.note(Verdict::Dangerous, coordinate, "the default is another one");
+                self.note(Verdict::Dangerous, coordinate.clone(), "the default is another one");
             }
+            self.of_uses(&coordinate, &input.directives, &other.directives);
         }
         for input in new.iter().filter(|input| !old.iter().any(|other| other.name == input.name)) {
             let verdict = if input.is_required() { Verdict::Breaking } else { Verdict::Dangerous };

@@ -44,13 +44,8 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
     let snapshot = Snapshot::new(db).await.context("cannot read the database")?;
     if is_stdout {
         let written = Sink::new(export, Box::new(io::stdout())).write(&snapshot, &tables, progress).await;
-        let is_read = |error: &anyhow::Error| {
-            let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-            causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
-        };
         return match written {
-            // Whoever read it has read enough.
-            Err(error) if is_read(&error) => Ok(progress.finished()),
+            Err(error) if is_broken_pipe(&error) => Ok(progress.finished()),
             written => written.context("cannot write to the standard output").map(|()| progress.finished()),
         };
     }
@@ -72,6 +67,18 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
     };
     written.await.with_context(|| format!("cannot write {}", place.display()))?;
     Ok(progress.finished())
+}
+
+/// Whether whoever read the output has read enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| {
+        let of_csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error),
+            _ => None,
+        });
+        of_csv.or_else(|| cause.downcast_ref())
+    });
+    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// What is exported, and how.
@@ -136,7 +143,7 @@ impl<'a> Sink<'a> {
             let names = columns.iter().map(|(_, column)| column.name());
             output.write_record(std::iter::once(entity.key.name()).chain(names))?;
         }
-        let mut after = 0;
+        let mut after = i64::MIN;
         let reader = |relation: &'static Relation| (relation, LinkReader::new(snapshot, relation.link, BATCH));
         let mut linked: Vec<_> = relations.into_iter().map(reader).collect();
         loop {
@@ -205,7 +212,7 @@ impl<'a> Sink<'a> {
         if let Self::Csv { output, .. } = self {
             output.write_record(ends(from, relation).iter().map(|(_, column, _)| column))?;
         }
-        let mut after = [0; 2];
+        let mut after = [i64::MIN; 2];
         loop {
             let links = snapshot.links(relation.link, relation.link.columns(), after, BATCH).await;
             let links = links.context("cannot read the database")?;

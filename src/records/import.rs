@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, BufWriter, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     sync::Arc,
 };
 
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     ends,
-    source::{Line, Record, Source},
+    source::{Line, MAX_FAULTS, Record, Source},
 };
 use crate::{
     config::{ImportMode, ImportSettings, OnError},
@@ -105,9 +105,12 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
         Some((done, _)) if settings.resume && done == all => return Ok(*imported),
         Some(last) if settings.resume => last,
         Some((done, _)) if !settings.restart && done < all => bail!(
-            "an import of these files has ended after {done} of {all} records; --resume goes on there, and --restart \
+            "{done} of the {all} records of these files were imported before; --resume goes on there, and --restart \
              imports all of them again"
         ),
+        Some(_) if !settings.restart && settings.mode == ImportMode::Create => {
+            bail!("these files were imported before; --restart imports all of them again")
+        }
         Some((done, _)) => {
             let forgot = forget_import(db, Arc::clone(file), done).await;
             ensure!(forgot.context("cannot write to the database")?, NOT_ALONE);
@@ -120,6 +123,7 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
         connects: settings.mode == ImportMode::ConnectOrCreate,
         size: settings.batch,
         file: Arc::clone(file),
+        all,
         done,
         read: 0,
         keys,
@@ -188,15 +192,21 @@ impl<'a> Rejects<'a> {
         anyhow::Error::from(error).context(format!("cannot write {}", self.source.rejects().display()))
     }
 
+    /// Creates the file, for nobody who may not read the source.
+    fn create(&self) -> io::Result<File> {
+        let mode = self.source.metadata()?.mode() & 0o666;
+        File::options().write(true).create_new(true).mode(mode).open(self.source.rejects())
+    }
+
     fn add(&mut self, line: u64, faults: &[RecordFault], record: &serde_json::Value) -> anyhow::Result<()> {
-        let errors = faults.iter().map(|fault| {
+        let errors = faults.iter().take(MAX_FAULTS).map(|fault| {
             let path = Value::List(fault.path.clone());
             json!({"code": Code::BadUserInput.as_str(), "argumentPath": path, "message": fault.message})
         });
         let reject = json!({"line": line, "errors": errors.collect::<Vec<_>>(), "record": record});
         let file = match self.file.take() {
             Some(file) => file,
-            None => BufWriter::new(File::create_new(self.source.rejects()).map_err(|error| self.unwritten(error))?),
+            None => BufWriter::new(self.create().map_err(|error| self.unwritten(error))?),
         };
         let written = writeln!(self.file.insert(file), "{reject}");
         written.map_err(|error| self.unwritten(error))
@@ -250,7 +260,8 @@ impl Checker {
                     faults.push(RecordFault { path: vec![one.into(), "id".into()], message });
                 }
                 for (relation, ids) in links {
-                    for (index, id) in ids.iter().enumerate().filter(|(_, id)| !self.has(relation.to, **id)) {
+                    let unknown_ids = ids.iter().enumerate().filter(|(_, id)| !self.has(relation.to, **id));
+                    for (index, id) in unknown_ids.take(MAX_FAULTS) {
                         let path = vec![one.into(), relation.field.into(), index.into()];
                         let place = format!("{one}.{}[{index}]", relation.field);
                         faults.push(unknown(path, place, relation.to, *id));
@@ -275,7 +286,9 @@ struct Writing {
     connects: bool,
     size: usize,
     file: Arc<str>,
-    /// The records that an earlier import has written.
+    /// The records of the files.
+    all: i64,
+    /// Those that were written, also by an earlier import.
     done: i64,
     /// The records so far.
     read: i64,
@@ -293,6 +306,9 @@ impl Writing {
     /// Adds a record, or one that is left out.
     async fn add(&mut self, record: Option<Record>) -> anyhow::Result<()> {
         self.read += 1;
+        if self.read > self.all {
+            return Err(self.changed());
+        }
         if self.read <= self.done {
             self.progress.add(1);
             return Ok(());

@@ -24,6 +24,9 @@ const MAX_RECORD: u64 = 1024 * 1024;
 /// The greatest number of bytes of a line that is no JSON, where it is shown.
 const MAX_SHOWN: usize = 1_000;
 
+/// The greatest number of faults of a record that are said.
+pub const MAX_FAULTS: usize = 100;
+
 /// What a record says. The ids are those of the file.
 #[derive(Debug)]
 pub enum Record {
@@ -68,6 +71,10 @@ impl Source {
     ///
     /// When the name tells neither, it is not a file that can be read twice, or it has no header of its table.
     pub fn new(reader: &RecordReader, path: &Path, what: Option<&str>) -> anyhow::Result<Self> {
+        let names = || Table::all(reader.entities()).iter().map(Table::name).collect::<Vec<_>>().join(", ");
+        if what.is_some_and(|what| Table::all(reader.entities()).iter().all(|table| table.name() != what)) {
+            bail!(WrongSetting(format!("--what: one of {} is expected", names())));
+        }
         let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
         let form = match end.as_str() {
             "jsonl" | "ndjson" => Form::Jsonl,
@@ -76,8 +83,7 @@ impl Source {
                 let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
                 let name = what.unwrap_or(&stem);
                 let Some(table) = tables.iter().find(|table| table.name() == name) else {
-                    let names = tables.iter().map(Table::name).collect::<Vec<_>>().join(", ");
-                    bail!(WrongSetting(format!("--what: one of {names} is expected, for {}", path.display())));
+                    bail!(WrongSetting(format!("--what: one of {} is expected, for {}", names(), path.display())));
                 };
                 Form::Csv(*table)
             }
@@ -93,7 +99,9 @@ impl Source {
 
     /// Where its records are written that are wrong.
     pub fn rejects(&self) -> PathBuf {
-        PathBuf::from(format!("{}.rejected.jsonl", self.path.display()))
+        let mut path = self.path.clone().into_os_string();
+        path.push(".rejected.jsonl");
+        path.into()
     }
 
     /// What the file system knows of it.
@@ -115,7 +123,7 @@ impl Source {
     pub fn lines<'r>(&'r self, reader: &'r RecordReader) -> anyhow::Result<Lines<'r>> {
         let unread = || format!("cannot read {}", self.path.display());
         (&self.file).rewind().with_context(unread)?;
-        let file = Reading { file: &self.file, hash: Sha256::new(), left: u64::MAX };
+        let file = Reading { file: &self.file, hash: Sha256::new(), left: u64::MAX, quotes: None };
         let mut file = BufReader::with_capacity(256 * 1024, file);
         Ok(match self.form {
             Form::Jsonl => {
@@ -123,6 +131,7 @@ impl Source {
             }
             Form::Csv(table) => {
                 file.get_mut().left = MAX_RECORD;
+                file.get_mut().quotes = Some(Quotes::Before);
                 let start = file.fill_buf().with_context(unread)?;
                 let is_crlf = start.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"));
                 let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(file);
@@ -140,6 +149,33 @@ pub struct Reading<'a> {
     hash: Sha256,
     /// How many bytes may be read still for one record.
     left: u64,
+    /// Where what has been read of CSV ends.
+    quotes: Option<Quotes>,
+}
+
+/// A place among the quotes of CSV.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Quotes {
+    /// Before a field.
+    Before,
+    /// In a field with quotes around it.
+    Inside,
+    /// After a quote in such a field, which ends it or is the first of two.
+    After,
+    /// In a field without quotes.
+    Without,
+}
+
+impl Quotes {
+    fn then(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Inside, b'"') => Self::After,
+            (Self::Inside, _) | (Self::Before | Self::After, b'"') => Self::Inside,
+            // The bytes of a BOM are none of a field.
+            (_, b',' | b'\r' | b'\n') | (Self::Before, 0xef | 0xbb | 0xbf) => Self::Before,
+            _ => Self::Without,
+        }
+    }
 }
 
 impl Read for Reading<'_> {
@@ -150,6 +186,7 @@ impl Read for Reading<'_> {
         }
         let read = self.file.take(self.left).read(buffer)?;
         self.hash.update(&buffer[..read]);
+        self.quotes = self.quotes.map(|quotes| buffer[..read].iter().fold(quotes, |quotes, byte| quotes.then(*byte)));
         self.left -= read as u64;
         Ok(read)
     }
@@ -281,6 +318,9 @@ impl Lines<'_> {
                 let shown = &buffer.trim_ascii()[..buffer.trim_ascii().len().min(MAX_SHOWN)];
                 String::from_utf8_lossy(shown).into()
             }),
+            Self::Csv { columns, record, .. } if columns.len() != record.len() => {
+                record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect()
+            }
             Self::Csv { columns, record, .. } => {
                 let fields = columns.iter().zip(record);
                 let fields = fields.map(|((name, _), field)| (name.clone(), String::from_utf8_lossy(field).into()));
@@ -294,10 +334,14 @@ impl Lines<'_> {
 fn read_csv(csv: &mut csv::Reader<BufReader<Reading>>, record: &mut csv::ByteRecord) -> io::Result<bool> {
     let line = csv.position().line();
     csv.get_mut().get_mut().left = MAX_RECORD;
-    csv.read_byte_record(record).map_err(|error| {
+    let is_one = csv.read_byte_record(record).map_err(|error| {
         let error = io::Error::from(error);
         io::Error::new(error.kind(), format!("the record after line {line}: {error}"))
-    })
+    })?;
+    if !is_one && csv.get_ref().get_ref().quotes == Some(Quotes::Inside) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a quote is not closed where it ends"));
+    }
+    Ok(is_one)
 }
 
 /// Reads a line, of which no more is kept than may be one, and gives its bytes; 0 at the end.
@@ -348,7 +392,13 @@ fn of_fields(
         Some(Table::Objects(entity)) => {
             let mut faults = Vec::new();
             let mut key = |of: &'static Entity, id: &Value, field: &str| {
-                reader.key(of, id, &[entity.one, field]).map_err(|fault| faults.push(fault)).ok()
+                let key = reader.key(of, id, &[entity.one, field]);
+                key.map_err(|fault| {
+                    if faults.len() < MAX_FAULTS {
+                        faults.push(fault);
+                    }
+                })
+                .ok()
             };
             let id = fields.shift_remove("id").filter(|id| *id != Value::Null);
             let id = id.and_then(|id| key(entity, &id, "id"));

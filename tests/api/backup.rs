@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
     sync::{
         Arc,
@@ -97,11 +97,13 @@ fn a_backup_takes_the_place_of_nothing() {
         command(folder, &["backup", to, "--database-url", &url])
     };
     let refused = |from: &str, to: &str| refusal(&backup(from, to).output().expect("it runs"));
+    fs::set_permissions(folder.join("x.db.part"), fs::Permissions::from_mode(0o600)).expect("it is set");
     stdout(&backup("x.db.part", "x.db").output().expect("it runs"));
+    assert_eq!(fs::metadata(folder.join("x.db")).expect("it exists").permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read(folder.join("x.db.part")).expect("it exists"), database);
     assert_eq!(refused("heroes.db", "link.db"), "error: link.db exists already");
     assert!(!folder.join("missing.db").exists());
-    assert_eq!(refused("empty.db", "y.db"), "error: cannot read empty.db: the database is empty");
+    assert_eq!(refused("empty.db", "y.db"), "error: cannot read empty.db: it is no database of hero-teams");
     assert_eq!(refused("missing.db", "y.db"), "error: cannot read missing.db: No such file or directory (os error 2)");
     assert_eq!(fs::metadata(folder.join("empty.db")).expect("it exists").len(), 0);
 

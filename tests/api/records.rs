@@ -1,13 +1,19 @@
 //! `hero-teams export` and `hero-teams import`: JSON Lines and CSV.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write as _,
-    os::unix::fs::symlink,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
     path::Path,
     process::{Command, Output, Stdio},
 };
 
+use rusqlite::Connection;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -196,7 +202,7 @@ on_both_databases! {
         let skipped = on(folder, url, &["import", "a.jsonl", "--on-error", "skip"]);
         let said = |output: &Output| (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned());
         assert_eq!(said(&dry), (Some(2), "16 records checked, 13 records left out\n".to_owned()));
-        let expected = "16 records imported, 2 objects created, 13 records left out\n".to_owned();
+        let expected = "3 records imported, 2 objects created, 13 records left out\n".to_owned();
         assert_eq!(said(&skipped), (Some(2), expected));
         assert_eq!(
             exported(folder, url),
@@ -231,7 +237,7 @@ on_both_databases! {
             after = app.count("SELECT MAX(records) FROM import_batch").await;
             let refused = refusal(&on(folder, url, &["import", "a.jsonl"]));
             let expected = format!(
-                "error: an import of these files has ended after {after} of {} records; --resume goes on there, and \
+                "error: {after} of the {} records of these files were imported before; --resume goes on there, and \
                  --restart imports all of them again",
                 HEROES + 10
             );
@@ -246,10 +252,12 @@ on_both_databases! {
             WHERE team_id <> CAST(SUBSTR(hero.name, 2) AS INTEGER) % 10 + 1";
         let wrong = app.count(wrong).await;
         assert_eq!((wrong, app.count("SELECT COUNT(*) FROM import_batch").await), (0, 1));
-        // Once it has come to its end, nothing is left to go on with. Without --resume it is a new import.
+        // Once it has come to its end, nothing is left to go on with.
         let all = ["import", "a.jsonl", "--resume"];
         assert_eq!(stdout(&on(folder, url, &all)), format!("{} records imported, 0 objects created\n", HEROES + 10));
         assert_eq!(app.counts().await, [4_000, 10, 4_000]);
+        let again = refusal(&on(folder, url, &["import", "a.jsonl"]));
+        assert_eq!(again, "error: these files were imported before; --restart imports all of them again");
         let again = ["import", "a.jsonl", "--mode", "connect-or-create", "--batch", "10000"];
         assert_eq!(stdout(&on(folder, url, &again)), format!("{} records imported, 0 objects created\n", HEROES + 10));
     }
@@ -409,6 +417,8 @@ fn a_spreadsheet() {
     write("x.csv", b"name\n");
     let unnamed = wrong_setting(&on(folder, &url, &["import", "x.csv"]));
     assert_eq!(unnamed, "error: --what: one of teams, heroes, memberships is expected, for x.csv");
+    let unknown = wrong_setting(&on(folder, &url, &["import", "heroes.csv", "--what", "x"]));
+    assert_eq!(unknown, "error: --what: one of teams, heroes, memberships is expected");
     let missing = refusal(&on(folder, &url, &["import", "missing.csv", "--what", "teams"]));
     assert_eq!(missing, "error: cannot read missing.csv: No such file or directory (os error 2)");
 }
@@ -491,7 +501,28 @@ fn what_cannot_be_imported() {
     assert_eq!(fs::read_to_string(folder.join("other.txt")).expect("it exists"), "other");
     assert_eq!(messages(folder, "a.jsonl"), ["1: the line is no JSON object"]);
 
+    // What is wrong is for nobody who may not read the file, and has its name, whatever bytes that has.
+    let names = [&b"\xff.jsonl"[..], b"\xfe.jsonl"].map(OsStr::from_bytes);
+    for name in names {
+        fs::write(folder.join(name), r#"{"type":"hero","name":"","secretName":"S"}"#).expect("it is written");
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).expect("it is set");
+    }
+    let output = command_on(folder, &url, &["import"]).args(names).output().expect("it runs");
+    assert!(refusal(&output).starts_with("error: 2 of 2 records are wrong"));
+    for name in names {
+        let rejects = folder.join([name, OsStr::new(".rejected.jsonl")].join(OsStr::new("")));
+        assert_eq!(fs::metadata(&rejects).expect("it exists").permissions().mode() & 0o777, 0o600);
+    }
+
+    // Of very many faults of one record some are said.
+    let ids = (1..=50_000).map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
+    write("a.jsonl", &format!(r#"{{"type":"hero","name":"N","secretName":"S","teams":[{ids}]}}"#));
+    assert!(refused(&["a.jsonl"]).starts_with("error: 1 of 1 records are wrong"));
+    assert_eq!(rejects(folder, "a.jsonl")[0]["errors"].as_array().map(Vec::len), Some(100));
+
     // A quote that is not closed, and what is no CSV at all.
+    write("teams.csv", "\u{feff}\"name\",headquarters\n\"a\"\"b\",c\nd,\"e\nf,g\n");
+    assert_eq!(refused(&["teams.csv"]), "error: cannot read teams.csv: a quote is not closed where it ends");
     let message = "it has more than 1048576 bytes: a quote may not be closed";
     write("heroes.csv", &format!("name,secret_name\nA,B\n\"C,D\n{}", "E,F\n".repeat(1 << 20)));
     let expected = format!("error: cannot read heroes.csv: the record after line 3: {message}");
@@ -528,6 +559,43 @@ fn an_export_takes_the_place_of_nothing() {
     assert_eq!(lines, 5);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_is_stopped_leaves_nothing() {
+    let Some(postgres) = TestDatabase::empty_postgres().await else { return };
+    let app = TestApp::new(TestDatabase::at(&postgres.url)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let lock = app.db.begin().await.expect("it begins");
+    lock.execute_unprepared("LOCK TABLE hero").await.expect("it is locked");
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let mut export = command_on(folder, &postgres.url, &["export", "-o", "x.jsonl"]);
+        let export = export.stderr(Stdio::piped()).spawn().expect("it runs");
+        until(async || fs::read_dir(folder).expect("it exists").count() > 0).await;
+        let kill = Command::new("kill").args([signal, &export.id().to_string()]).status();
+        assert!(kill.expect("it runs").success());
+        let refused = refusal(&export.wait_with_output().expect("it ends"));
+        assert_eq!(refused, "error: it was stopped before its end");
+        assert_eq!(fs::read_dir(folder).expect("it exists").count(), 0);
+    }
+    drop(lock);
+    app.close().await;
+    postgres.remove().await;
+}
+
+#[test]
+fn rows_of_another_program_are_exported_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = new_sqlite(folder, "heroes.db");
+    stdout(&run(folder, &["migrate", "--database-url", &url]));
+    let rows = "INSERT INTO hero VALUES (-5, 'A', 'S', 1), (0, 'B', 'S', 1); INSERT INTO team VALUES (0, 'T', 'H');
+                INSERT INTO hero_team_link (hero_id, team_id) VALUES (-5, 0)";
+    Connection::open(folder.join("heroes.db")).expect("it is opened").execute_batch(rows).expect("they are right");
+    assert_eq!(exported(folder, &url).lines().count(), 3);
+    let links = stdout(&on(folder, &url, &["export", "-o", "-", "--format", "csv", "--what", "memberships"]));
+    assert_eq!(links, "hero_id,team_id\n-5,0\n");
+}
+
 #[test]
 fn an_export_to_who_reads_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -537,8 +605,12 @@ fn an_export_to_who_reads_no_more() {
     let export = || command_on(folder, &url, &["export", "-o", "-"]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = export().stdout(writer).output().expect("it runs");
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    let csv = ["--format", "csv", "--what", "heroes"];
+    for form in [&[][..], &csv] {
+        let writer = writer.try_clone().expect("it is cloned");
+        let output = export().args(form).stdout(writer).output().expect("it runs");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    }
     let full = fs::File::options().write(true).open("/dev/full").expect("it is opened");
     let refused = refusal(&export().stdout(full).output().expect("it runs"));
     assert_eq!(refused, "error: cannot write to the standard output: No space left on device (os error 28)");

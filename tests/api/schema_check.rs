@@ -53,6 +53,28 @@ fn an_old_schema_that_is_not_valid() {
     }
 }
 
+#[test]
+fn scopes_that_are_required_break_clients() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let of_hero = "\tsecretName: String! @requiresScopes(scopes: [[\"read:secrets\"]])\n";
+    let sdl = graphql::sdl::<HeroTeams>();
+    assert!(sdl.contains(of_hero), "{sdl}");
+    for (old, code, said) in [
+        ("\tsecretName: String!\n", 1, "breaking: Hero.secretName: it requires other scopes\n"),
+        (
+            "\tsecretName: String! @requiresScopes(scopes: [[\"read\"]])\n",
+            1,
+            "breaking: Hero.secretName: it requires other scopes\n",
+        ),
+        (of_hero, 0, ""),
+    ] {
+        fs::write(folder.join("old.graphql"), sdl.replace(of_hero, old)).expect("it is written");
+        let output = run(folder, &["schema", "check", "old.graphql"]);
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(code), said));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_judged_as_graphql_inspector_does() {
     let scripts = node::folder("clients");
