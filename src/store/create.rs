@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use quick_cache::sync::Cache;
 use sea_orm::{
     ConnectionTrait, DbBackend, Statement, Value,
-    sea_query::{Asterisk, CommonTableExpression, Expr, JoinType, Query, UnionType, WithClause, WithQuery},
+    sea_query::{Asterisk, CommonTableExpression, Expr, JoinType, Query, UnionType, WithClause},
 };
 
 use super::{
@@ -61,7 +61,6 @@ impl UnitOfWork for Creation {
         let Self { entity, new, events } = self;
         if let [new] = &new[..]
             && self.is_one_statement(attempt)
-            && (*events || new.related.iter().any(|related| related.objects() > 0))
             && txn.get_database_backend() == DbBackend::Postgres
         {
             return insert_with_related(txn, entity, new, *events).await;
@@ -121,7 +120,7 @@ async fn insert_with_related(
     let shape = Shape { entity: std::ptr::from_ref(entity).addr(), events, related: related.collect() };
     let values = values(entity, new)?;
     let text = TEXTS.get_or_insert_with(&shape, || {
-        let statement = DbBackend::Postgres.build(&insertion_with_related(entity, new, events)?);
+        let statement = insertion_with_related(entity, new, events)?;
         debug_assert_eq!(statement.values.as_ref().map(|values| &values.0), Some(&values));
         Ok::<_, StoreError>(Arc::from(statement.sql))
     })?;
@@ -146,10 +145,14 @@ fn values(entity: &'static Entity, new: &Create) -> Result<Vec<Value>, StoreErro
     Ok(values)
 }
 
-fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -> Result<WithQuery, StoreError> {
+fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -> Result<Statement, StoreError> {
+    let inserted = insertion(DbBackend::Postgres, entity, &[&new.values])?;
+    if !events && new.related.iter().all(|related| related.objects() == 0) {
+        return Ok(DbBackend::Postgres.build(&inserted));
+    }
     let step = |insert, name: String| CommonTableExpression::new().query(insert).table_name(name).to_owned();
     let mut steps = WithClause::new();
-    steps.cte(step(insertion(DbBackend::Postgres, entity, &[&new.values])?, NEW.to_owned()));
+    steps.cte(step(inserted, NEW.to_owned()));
     let (mut nested_events, mut link_events) = (Vec::new(), Vec::new());
     for (relation, related) in entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0) {
         let (field, key) = (relation.field, relation.to.key.name());
@@ -182,5 +185,5 @@ fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -
         }
     }
     let select = Query::select().column(Asterisk).from(NEW).take();
-    Ok(select.with(steps))
+    Ok(DbBackend::Postgres.build(&select.with(steps)))
 }
