@@ -32,6 +32,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The status where a setting is wrong.
 const WRONG_SETTING: u8 = 2;
+/// What is said then.
+const SEE_HELP: &str = " (see --help)";
 /// The status of an import that has left out records.
 const SOME_REJECTED: u8 = 2;
 /// The name of the program.
@@ -56,8 +58,8 @@ fn main() -> ExitCode {
             log::init(&log, &config.log, config.database.log_sql);
             start(config).map_err(|error| {
                 let is_wrong = error.chain().any(<dyn std::error::Error>::is::<WrongSetting>);
-                let code = if is_wrong { WRONG_SETTING.into() } else { ExitCode::FAILURE };
-                (code, format!("error: {error:#}"))
+                let (code, hint) = if is_wrong { (WRONG_SETTING.into(), SEE_HELP) } else { (ExitCode::FAILURE, "") };
+                (code, format!("error: {error:#}{hint}"))
             })
         }
         Err(error) if error.use_stderr() => Err((WRONG_SETTING.into(), refusal(&error))),
@@ -81,7 +83,7 @@ fn refusal(error: &clap::Error) -> String {
     let text = error.to_string();
     let said = text.split("\n\n").take_while(|paragraph| !paragraph.starts_with("Usage:"));
     let said: Vec<_> = said.map(str::trim).filter(|paragraph| !paragraph.starts_with("For more")).collect();
-    format!("{} (see --help)", said.join("; "))
+    format!("{}{SEE_HELP}", said.join("; "))
 }
 
 fn start(config: Config) -> anyhow::Result<ExitCode> {

@@ -52,7 +52,17 @@ pub fn stdout(output: &Output) -> String {
 
 /// The one line with which a program ends that cannot do what it was asked.
 pub fn refusal(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    ended_with(output, 1)
+}
+
+/// The one line with which a program ends when a setting is wrong, without the hint at its end.
+pub fn wrong_setting(output: &Output) -> String {
+    let said = ended_with(output, 2);
+    said.strip_suffix(" (see --help)").expect("the help is named").to_owned()
+}
+
+fn ended_with(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).expect("it is text");
     let errors: Vec<_> = said.lines().filter(|line| !line.contains("INFO")).collect();
     assert_eq!(errors.len(), 1, "{said}");

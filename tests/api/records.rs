@@ -17,7 +17,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
-    command_line::{command, refusal, run, stdout},
+    command_line::{command, refusal, run, stdout, wrong_setting},
     databases::{POOLER_PORT, TestDatabase},
     poolers::flags,
     support::{TestApp, on_both_databases, until},
@@ -55,12 +55,6 @@ fn messages(folder: &Path, file: &str) -> Vec<String> {
         format!("{}: {}", reject["line"], errors.map(Option::unwrap_or_default).collect::<Vec<_>>().join("; "))
     };
     rejects(folder, file).iter().map(message).collect()
-}
-
-/// The one line with which a program ends a setting of which is wrong.
-fn wrong_setting(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }
 
 const ALL: &str = r#"{"type":"team","id":"Team:1","name":"Z-Force","headquarters":"Sister Margaret's \"Bar\"\n2nd floor"}

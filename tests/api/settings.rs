@@ -230,7 +230,7 @@ fn secrets_in_files() {
         ("--read-url-file", "replicas", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
         ("--events-url-file", "url", "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected"),
     ] {
-        let said = crate::command_line::refusal(&run(&["seed", flag, file]));
+        let said = crate::command_line::wrong_setting(&run(&["seed", flag, file]));
         assert!(said.starts_with(&format!("error: {flag}: {expected}")) && !said.contains("password@h"), "{said}");
     }
     let both = run(&["seed", "--database-url-file", "url", "--database-url", "sqlite://x.db"]);

@@ -66,6 +66,8 @@ pub struct CopySource {
     pub(super) reads: mpsc::Receiver<Result<Read, StoreError>>,
 }
 
+type Sender = mpsc::Sender<Result<Read, StoreError>>;
+
 /// A column of the source: its table, its name, and on PostgreSQL its type.
 type Found = (String, String, Option<String>);
 
@@ -80,6 +82,13 @@ impl CopySource {
             DatabaseUrl::Sqlite(url) => Self::open_sqlite(entities, url.path.clone()).await,
             DatabaseUrl::Postgres(url) => Self::open_postgres(entities, url).await,
         }
+    }
+
+    fn begin(entities: &[&Entity], found: &[Found]) -> Result<(Self, Sender), String> {
+        let wanted = super::tables(entities);
+        let tables = existing(wanted.clone(), found)?;
+        let (sender, reads) = mpsc::channel(AHEAD);
+        Ok((Self { wanted, tables, reads }, sender))
     }
 
     async fn open_sqlite(entities: &[&Entity], path: PathBuf) -> Result<Result<Self, String>, StoreError> {
@@ -101,20 +110,18 @@ impl CopySource {
             Ok((connection, found))
         });
         let (connection, found) = opened.await?.map_err(of_sqlite)?;
-        let wanted = super::tables(entities);
-        let tables = match existing(wanted.clone(), &found) {
-            Ok(tables) => tables,
+        let (source, sender) = match Self::begin(entities, &found) {
+            Ok(opened) => opened,
             Err(fault) => return Ok(Err(fault)),
         };
-        let (sender, reads) = mpsc::channel(AHEAD);
-        let copied = tables.clone();
+        let tables = source.tables.clone();
         spawn_blocking(move || {
-            if let Err(error) = read_sqlite(&connection, &copied, &sender) {
+            if let Err(error) = read_sqlite(&connection, &tables, &sender) {
                 // Nobody may be left to tell.
                 let _ = sender.blocking_send(Err(of_sqlite(error)));
             }
         });
-        Ok(Ok(Self { wanted, tables, reads }))
+        Ok(Ok(source))
     }
 
     async fn open_postgres(entities: &[&Entity], url: &PostgresUrl) -> Result<Result<Self, String>, StoreError> {
@@ -128,19 +135,17 @@ impl CopySource {
         let found = connection.fetch_all(found).await.map_err(of_postgres)?;
         let found = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
         let found = found.collect::<Result<Vec<Found>, _>>().map_err(of_postgres)?;
-        let wanted = super::tables(entities);
-        let tables = match existing(wanted.clone(), &found) {
-            Ok(tables) => tables,
+        let (source, sender) = match Self::begin(entities, &found) {
+            Ok(opened) => opened,
             Err(fault) => return Ok(Err(fault)),
         };
-        let (sender, reads) = mpsc::channel(AHEAD);
-        let copied = tables.clone();
+        let tables = source.tables.clone();
         tokio::spawn(async move {
-            if let Err(error) = read_postgres(&mut connection, &copied, &sender).await {
+            if let Err(error) = read_postgres(&mut connection, &tables, &sender).await {
                 let _ = sender.send(Err(of_postgres(error))).await;
             }
         });
-        Ok(Ok(Self { wanted, tables, reads }))
+        Ok(Ok(source))
     }
 }
 
@@ -170,11 +175,7 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
 }
 
-fn read_sqlite(
-    connection: &Connection,
-    tables: &[Table],
-    sender: &mpsc::Sender<Result<Read, StoreError>>,
-) -> rusqlite::Result<()> {
+fn read_sqlite(connection: &Connection, tables: &[Table], sender: &Sender) -> rusqlite::Result<()> {
     for (number, table) in tables.iter().enumerate() {
         let columns = table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ");
         let mut select = connection.prepare(&format!("SELECT {columns} FROM \"{}\" ORDER BY 1, 2", table.source))?;
@@ -225,11 +226,7 @@ fn read_sqlite(
     Ok(())
 }
 
-async fn read_postgres(
-    connection: &mut PgConnection,
-    tables: &[Table],
-    sender: &mpsc::Sender<Result<Read, StoreError>>,
-) -> Result<(), sqlx::Error> {
+async fn read_postgres(connection: &mut PgConnection, tables: &[Table], sender: &Sender) -> Result<(), sqlx::Error> {
     for (number, table) in tables.iter().enumerate() {
         let column = |column: &super::table::Column| {
             let ty = if matches!(column.kind, ColumnKind::Text { .. }) { "text" } else { "bigint" };
