@@ -52,14 +52,14 @@ enum Health {
 #[derive(Debug)]
 enum Driver {
     Sqlite(Box<Sqlite>),
-    Postgres(PgConnection, Session),
+    Postgres(PgConnection, PostgresSession),
 }
 
 /// What is known of a session of PostgreSQL.
 #[derive(Debug)]
-struct Session {
+struct PostgresSession {
     postgres: Arc<Postgres>,
-    /// The process that serves it; none behind a pooler, where it may be another one each time.
+    /// The process that serves it; none through a pooler, where it may be another one each time.
     process: Option<Process>,
 }
 
@@ -84,7 +84,7 @@ impl Connection {
             Connector::Sqlite(file) => Driver::Sqlite(Box::new(Sqlite::open(Arc::clone(file)).await?)),
             Connector::Postgres(postgres) => {
                 let (connection, process) = postgres.open().await?;
-                Driver::Postgres(connection, Session { postgres: Arc::clone(postgres), process })
+                Driver::Postgres(connection, PostgresSession { postgres: Arc::clone(postgres), process })
             }
         };
         let now = Instant::now();
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Whether nothing is left in it of what it was used for.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_reset(&self) -> bool {
         !self.running && !self.in_transaction && self.health == Health::Well
     }
 
@@ -214,7 +214,7 @@ impl Connection {
     async fn begin_where_needed(&mut self, run_on: RunOn) -> Result<bool, DbErr> {
         let is_needed = match &self.driver {
             Driver::Sqlite(_) => false,
-            Driver::Postgres(_, Session { postgres, .. }) => postgres.is_pooled && !postgres.prepares,
+            Driver::Postgres(_, PostgresSession { postgres, .. }) => postgres.is_pooled && !postgres.prepares,
         };
         if !is_needed || self.in_transaction {
             return Ok(false);
@@ -264,8 +264,10 @@ impl Connection {
     /// Has what runs in it cancelled, and does not wait until it has ended. It is not to be used afterwards.
     pub async fn cancel(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
         match &self.driver {
-            Driver::Postgres(_, Session { process: Some(process), .. }) => canceller.signal(connector, *process).await,
-            // The thread of SQLite is interrupted when it is dropped. Behind a pooler, PostgreSQL has its own time-out.
+            Driver::Postgres(_, PostgresSession { process: Some(process), .. }) => {
+                canceller.signal(connector, *process).await
+            }
+            // The thread of SQLite is interrupted when it is dropped. Through a pooler, PostgreSQL has its own time-out.
             _ => Ok(()),
         }
     }
@@ -273,11 +275,11 @@ impl Connection {
     /// Ends what a request has left in it: a statement that runs, a transaction that is open.
     ///
     /// When this has come to its end, nothing of it can reach what runs in the connection afterwards.
-    pub async fn settle(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
+    pub async fn reset(&mut self, connector: &Connector, canceller: &Canceller) -> Result<(), sqlx::Error> {
         if self.running {
             match &mut self.driver {
                 Driver::Sqlite(sqlite) => sqlite.interrupt().await?,
-                Driver::Postgres(connection, Session { process: Some(process), .. }) => {
+                Driver::Postgres(connection, PostgresSession { process: Some(process), .. }) => {
                     canceller.cancel(connector, *process, connection).await?;
                 }
                 Driver::Postgres(connection, _) => connection.ping().await?,
@@ -340,7 +342,7 @@ fn detached<F: Future>(future: F) -> WithDispatch<Pin<Box<F>>> {
     Box::pin(future).with_subscriber(Dispatch::none())
 }
 
-impl Session {
+impl PostgresSession {
     fn query(&self, sql: Arc<str>, values: Option<Values>) -> Query<'static, sqlx::Postgres, SqlxValues> {
         let values = SqlxValues(values.unwrap_or_else(|| Values(Vec::new())));
         sqlx::query_with(AssertSqlSafe(sql), values).persistent(self.postgres.prepares)

@@ -82,7 +82,7 @@ impl Connections {
     }
 
     /// The same connections, used for another request.
-    pub(super) fn of(&self, meter: &Arc<StatementMeter>) -> Self {
+    pub(super) fn with_meter(&self, meter: &Arc<StatementMeter>) -> Self {
         Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter), route: None }
     }
 
@@ -209,7 +209,7 @@ impl Connections {
             match once_more.take() {
                 Some(repeated) if is_outdated => statement = repeated,
                 _ => {
-                    give_way(start).await;
+                    yield_after_long_read(start).await;
                     return result;
                 }
             }
@@ -279,7 +279,7 @@ impl Transaction {
 }
 
 /// Lets other tasks go on when a read in this one has held them up, because many in a row would hold them up for long.
-async fn give_way(start: Instant) {
+async fn yield_after_long_read(start: Instant) {
     if start.elapsed() > MAX_READ_IN_A_ROW {
         yield_now().await;
     }

@@ -257,7 +257,7 @@ impl Postgres {
             if found != asked {
                 let message = format!(
                     "PostgreSQL does not do what was asked for when the connection was opened: {name} is {found} and \
-                     not {asked}; behind a pooler, set --pooler transaction"
+                     not {asked}; through a pooler, set --pooler transaction"
                 );
                 return Err(sqlx::Error::Configuration(message.into()));
             }

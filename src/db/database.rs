@@ -301,6 +301,10 @@ impl Db {
 
     fn with(&self, meter: StatementMeter) -> Self {
         let meter = Arc::new(meter);
-        Self { read: self.read.of(&meter), write: self.write.of(&meter), shared: Arc::clone(&self.shared) }
+        Self {
+            read: self.read.with_meter(&meter),
+            write: self.write.with_meter(&meter),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }

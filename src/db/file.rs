@@ -202,19 +202,19 @@ impl File {
     pub fn open(self: &Arc<Self>) -> rusqlite::Result<Open> {
         let mut state = self.state();
         self.check(&state)?;
-        let content = Content::of(&self.path);
+        let content = Content::from_path(&self.path);
         let (connection, access) = self.opened(self.mode == Mode::Create && state.id.is_none())?;
         let is_read_only = access != Access::Write;
         if self.is_read_only.swap(is_read_only, Relaxed) != is_read_only && is_read_only {
             tracing::warn!(file = %self.path.display(), "the database may only be read");
         }
-        let id = Id::of(&self.path);
+        let id = Id::from_path(&self.path);
         if state.id.is_none() {
             state.id = id;
         }
         if state.connections == 0 && !is_read_only {
             state.beside =
-                ["-wal", "-shm"].map(|end| self.beside(end)).map(|path| (path.clone(), Id::of(&path))).into();
+                ["-wal", "-shm"].map(|end| self.beside(end)).map(|path| (path.clone(), Id::from_path(&path))).into();
         }
         state.connections += 1;
         let mut files = vec![(self.path.clone(), state.id)];
@@ -297,7 +297,7 @@ impl Open {
     /// When it was removed or replaced, or it was not to be changed and was.
     pub fn check(&self) -> rusqlite::Result<()> {
         check(&self.files)?;
-        if self.content != self.content.and_then(|_| Content::of(&self.file.path)) {
+        if self.content != self.content.and_then(|_| Content::from_path(&self.file.path)) {
             return Err(moved(format!("{} has been changed", self.file.path.display())));
         }
         Ok(())
@@ -339,14 +339,14 @@ impl Drop for Open {
 }
 
 impl Id {
-    fn of(path: &Path) -> Option<Self> {
+    fn from_path(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self(metadata.dev(), metadata.ino()))
     }
 }
 
 impl Content {
-    fn of(path: &Path) -> Option<Self> {
+    fn from_path(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self(metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     }
@@ -357,7 +357,7 @@ fn has_content(path: &Path) -> bool {
 }
 
 fn check<'a>(files: impl IntoIterator<Item = &'a (PathBuf, Option<Id>)>) -> rusqlite::Result<()> {
-    let changed = files.into_iter().find(|(path, id)| Id::of(path) != *id);
+    let changed = files.into_iter().find(|(path, id)| Id::from_path(path) != *id);
     changed.map_or(Ok(()), |(path, _)| {
         Err(moved(format!(
             "{} has been removed or replaced while it was open; put it back, or restart the server",

@@ -183,7 +183,7 @@ impl Db {
     async fn apply_migrations(&self) -> Result<(), StoreError> {
         let pending = self.pending_migrations().await?;
         // A migration takes the time that it takes, so it is not a slow statement of a request.
-        let write = self.write.of(&Arc::default());
+        let write = self.write.with_meter(&Arc::default());
         let is_postgres = write.get_database_backend() == DbBackend::Postgres;
         if if is_postgres { is_read_only(&write).await? } else { write.is_read_only() } {
             return refuse(&pending, write.get_database_backend());
@@ -259,7 +259,7 @@ impl Db {
     async fn found(&self) -> Result<Found, StoreError> {
         let backend = self.read.get_database_backend();
         // It is no statement of a request, that may be too slow.
-        let read = self.read.of(&Arc::default());
+        let read = self.read.with_meter(&Arc::default());
         let texts = async |sql: &str, values: Vec<Value>| {
             let rows = read.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
             rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()

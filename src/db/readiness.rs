@@ -43,7 +43,7 @@ impl Db {
         let probe = self.probe();
         // Its commit has no more time.
         let checked = timeout(MAX_PROBE, probe.try_to_write(is_writable)).await.unwrap_or(Err(StoreError::Timeout));
-        match self.written(checked) {
+        match self.note_writability(checked) {
             Err(StoreError::Timeout | StoreError::Busy(_)) if is_writable => {
                 if self.write.is_overdue() {
                     return Err(unavailable("all that write should have come to their end by now"));

@@ -121,7 +121,7 @@ impl Replicas {
         max_lag: Duration,
         telemetry: Telemetry,
     ) -> Result<Self, DbErr> {
-        let primary = primary.of(&Arc::new(primary.meter.uncounted()));
+        let primary = primary.with_meter(&Arc::new(primary.meter.uncounted()));
         let look = look_at_primary(&primary).await?;
         let progress = Arc::new(Progress::default());
         progress.note(look.xmax, max_lag);
@@ -223,7 +223,7 @@ impl Replica {
     /// Whether it has these transactions, at once or in a moment.
     async fn comes_to(&self, after: &[Written]) -> bool {
         let end = Instant::now() + MAX_WAIT;
-        let connections = self.connections.of(&Arc::new(self.connections.meter.uncounted().until(end)));
+        let connections = self.connections.with_meter(&Arc::new(self.connections.meter.uncounted().until(end)));
         // A snapshot of a standby does not name those that run, so their state is asked for as well.
         // The state of one that has not come yet is an error.
         let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())

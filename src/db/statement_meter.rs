@@ -70,7 +70,7 @@ impl Ran {
     /// What the statements do, in two words.
     #[must_use]
     pub fn summary(&self) -> Summary<'_> {
-        Summary::of(&self.sql)
+        Summary::from_sql(&self.sql)
     }
 }
 
@@ -452,7 +452,7 @@ impl Drop for Told<'_> {
         if self.telemetry.metrics().is_none() && recorded.is_none() {
             return;
         }
-        let summary = Summary::of(self.sql);
+        let summary = Summary::from_sql(self.sql);
         // Nobody waits for what was cut off.
         let code = if self.is_answered { self.error.take() } else { Some(code_of_cancelled(self.target.backend)) };
         if let Some((tracer, parent)) = recorded {

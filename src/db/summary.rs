@@ -21,7 +21,7 @@ const WRITES: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 impl<'a> Summary<'a> {
     /// The summary of a text that this program has made: its keywords are in capitals.
     #[must_use]
-    pub fn of(sql: &'a str) -> Self {
+    pub fn from_sql(sql: &'a str) -> Self {
         let sql = sql.trim_start();
         let operation = if sql.starts_with("WITH") {
             WRITES.into_iter().find(|write| sql.contains(&[write, " "].concat())).unwrap_or("SELECT")
@@ -80,7 +80,7 @@ mod tests {
             ("VACUUM", "OTHER"),
             ("", "OTHER"),
         ] {
-            assert_eq!(Summary::of(sql).to_string(), summary, "{sql}");
+            assert_eq!(Summary::from_sql(sql).to_string(), summary, "{sql}");
         }
     }
 }

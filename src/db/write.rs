@@ -77,7 +77,7 @@ impl Db {
             return self.write_in_turn(queue, work).await;
         }
         let db = self.clone();
-        let attempts = async move { db.written(db.attempts(&work, RunOn::BlockingPool).await) };
+        let attempts = async move { db.note_writability(db.attempts(&work, RunOn::BlockingPool).await) };
         tokio::spawn(self.carried(attempts.in_current_span())).await?
     }
 
@@ -91,7 +91,7 @@ impl Db {
             // A job whose client has gone does not begin.
             if !sender.is_closed() && jobs_turn.swap(false, Ordering::Relaxed) {
                 let run_on = RunOn::CurrentThread(db.meter().deadline());
-                let _ = sender.send(db.written(db.attempts(&work, run_on).await));
+                let _ = sender.send(db.note_writability(db.attempts(&work, run_on).await));
             }
         };
         // If the thread should have gone, the job goes with its sender, which the wait for the result tells.
@@ -103,7 +103,7 @@ impl Db {
             // Its own deadline is the same, and its commit is waited for. A disk may hang as well.
             Err(_) => match timeout_at(self.meter().deadline_and(self.write.commit_timeout()), result).await {
                 Ok(result) => result,
-                Err(_) => return self.written(Err(unanswered_commit("it took too long").into())),
+                Err(_) => return self.note_writability(Err(unanswered_commit("it took too long").into())),
             },
         };
         result.unwrap_or_else(|_| Err(StoreError::Database(DbErr::Custom("the write gave no result".to_owned()))))
@@ -195,7 +195,7 @@ impl Db {
     /// # Errors
     ///
     /// Returns the error that the write had.
-    pub fn written<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn note_writability<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let is_writable = match &result {
             Ok(_) => {
                 self.note_commit();

@@ -108,7 +108,7 @@ pub enum Interrupted {
 }
 
 impl Events {
-    /// The events of a database. `url` is where to listen for other servers, unless a pooler is there.
+    /// The events of a database. `url` is where to listen for other servers, unless there is a pooler.
     #[must_use]
     pub fn new(db: &Db, url: &DatabaseUrl, settings: &EventSettings) -> Self {
         Self(Arc::new(Shared {

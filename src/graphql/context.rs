@@ -32,7 +32,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The one of the request that is executed.
-    pub fn of<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Self {
+    pub fn from_context<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Self {
         // `Schema::execute` puts it into each request.
         ctx.data_unchecked()
     }

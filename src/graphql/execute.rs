@@ -66,7 +66,7 @@ impl Schema {
         types::check(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))?;
         // Documents are validated and measured before async-graphql sees them.
         let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
-        let definition = Definition::new(written(&executor));
+        let definition = Definition::new(sdl_of(&executor));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
         documents.trusted.load(&documents).context("the trusted documents are not right")?;
@@ -344,7 +344,7 @@ impl Schema {
         let cost = match cost {
             Some((CostReport::Validate, cost)) => {
                 let outcome = Outcome::Executed(Value::Null);
-                return Answer { outcome, cost: Some(cost), ..Answer::refused(Vec::new()) };
+                return Answer { outcome, cost: Some(cost), ..Answer::request_error(Vec::new()) };
             }
             cost => cost.map(|(_, cost)| cost),
         };
@@ -379,7 +379,8 @@ impl Schema {
         let taken = Taken { rows, rows_estimated: estimated_rows, bytes };
         let written = db.written_by_request();
         let timing = Timing { check, ..Timing::default() };
-        let answer = Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::refused(Vec::new()) };
+        let answer =
+            Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::request_error(Vec::new()) };
         self.report_slow(&requested, start.elapsed(), &answer, &db);
         answer
     }
@@ -465,10 +466,10 @@ pub(super) struct Execution {
 /// The schema of an API in the schema definition language.
 #[must_use]
 pub fn sdl<A: Api>() -> String {
-    written(&builder::<A>().finish())
+    sdl_of(&builder::<A>().finish())
 }
 
-fn written<A: Api>(executor: &Executor<A>) -> String {
+fn sdl_of<A: Api>(executor: &Executor<A>) -> String {
     let sdl = executor.sdl_with_options(SDLExportOptions::new().prefer_single_line_descriptions());
     format!("{}\n", sdl.trim_end())
 }

@@ -43,7 +43,7 @@ impl PersistedQueries {
             let unknown = || ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
             return self.0.get(&hash).ok_or_else(unknown);
         };
-        if DocumentId::of(text) != hash {
+        if DocumentId::from_text(text) != hash {
             return wrong("`sha256Hash` is not the hash of `query`");
         }
         let text: Arc<str> = text.into();

@@ -94,7 +94,7 @@ pub enum Outcome {
     /// What was asked for, or null where that failed.
     Executed(Value),
     /// A fault of the request, which was not executed.
-    Refused,
+    RequestError,
     /// A request without a credential that needs one. It was not executed.
     Unauthenticated,
     /// A request that needs scopes which its credential does not have. It was not executed.
@@ -187,15 +187,15 @@ impl Answer {
 
     /// The answer to a request that was not executed, for one reason that is in none of its arguments.
     #[must_use]
-    pub fn of(code: Code, message: &str) -> Self {
+    pub fn for_reason(code: Code, message: &str) -> Self {
         ApiError::new(code, message).into()
     }
 
     /// The answer to a request that was not executed.
     #[must_use]
-    pub fn refused(errors: Vec<ServerError>) -> Self {
+    pub fn request_error(errors: Vec<ServerError>) -> Self {
         Self {
-            outcome: Outcome::Refused,
+            outcome: Outcome::RequestError,
             errors,
             operation: None,
             usage: Usage::default(),
@@ -232,8 +232,8 @@ impl From<Vec<ApiError>> for Answer {
         } else if has(Code::Forbidden) || has(Code::DocumentNotTrusted) {
             Outcome::Forbidden
         } else {
-            Outcome::Refused
+            Outcome::RequestError
         };
-        Self { outcome, ..Self::refused(errors.into_iter().map(|error| error.at(None)).collect()) }
+        Self { outcome, ..Self::request_error(errors.into_iter().map(|error| error.at(None)).collect()) }
     }
 }

@@ -19,7 +19,7 @@ pub struct BodyLimits {
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum BodyError {
     TooLarge {
         max_bytes: usize,
     },
@@ -38,7 +38,7 @@ impl BodyLimits {
     }
 }
 
-impl Refusal {
+impl BodyError {
     /// The status of the answer.
     #[must_use]
     pub fn status(self) -> StatusCode {
@@ -78,15 +78,15 @@ impl Refusal {
 /// # Errors
 ///
 /// When the body is larger or slower than it may be, or breaks off.
-pub async fn read_body(body: Body, limits: BodyLimits) -> Result<Bytes, Refusal> {
-    let too_large = Refusal::TooLarge { max_bytes: limits.bytes };
+pub async fn read_body(body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
+    let too_large = BodyError::TooLarge { max_bytes: limits.bytes };
     if body.size_hint().lower() > limits.bytes as u64 {
         return Err(too_large);
     }
     match tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
-        Ok(Err(_)) => Err(Refusal::Incomplete),
-        Err(_) => Err(Refusal::TooSlow),
+        Ok(Err(_)) => Err(BodyError::Incomplete),
+        Err(_) => Err(BodyError::TooSlow),
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use flate2::bufread::GzDecoder;
 
-use super::{body::Refusal, media_type::parts};
+use super::{body::BodyError, media_type::parts};
 
 /// The header `Accept-Encoding` of an answer to a request with another coding (RFC 9110, 15.5.16).
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip");
@@ -48,7 +48,7 @@ impl Coding {
     /// # Errors
     ///
     /// When the body is larger than that, or not of this coding up to its end.
-    pub fn decode(self, body: Bytes, max_bytes: usize) -> Result<Bytes, Refusal> {
+    pub fn decode(self, body: Bytes, max_bytes: usize) -> Result<Bytes, BodyError> {
         if self == Self::Identity {
             return Ok(body);
         }
@@ -56,15 +56,15 @@ impl Coding {
         for _ in 0..MAX_MEMBERS {
             let left = (max_bytes - decoded.len()) as u64;
             let mut member = GzDecoder::new(&mut rest).take(left.saturating_add(1));
-            member.read_to_end(&mut decoded).map_err(|_| Refusal::NotGzip)?;
+            member.read_to_end(&mut decoded).map_err(|_| BodyError::NotGzip)?;
             if decoded.len() > max_bytes {
-                return Err(Refusal::TooLarge { max_bytes });
+                return Err(BodyError::TooLarge { max_bytes });
             }
             if rest.is_empty() {
                 return Ok(decoded.into());
             }
         }
-        Err(Refusal::NotGzip)
+        Err(BodyError::NotGzip)
     }
 }
 

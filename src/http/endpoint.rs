@@ -304,7 +304,7 @@ impl Endpoint {
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let sent = after(headers);
         for params in batch {
-            // What was written before in the batch is there as well, if replicas do not have it at once.
+            // What was written before in the batch is read also where replicas do not have it yet.
             let written = answers.iter().rev().find_map(|answer| answer.written);
             let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
             answers.push(self.schema.execute(Params { after, ..params }, &client.principal, false, deadline).await);
@@ -349,7 +349,7 @@ pub fn is_same_etag(one: &str, other: &str) -> bool {
 /// What lets a client keep the answer to a query, and ask whether it is still the same (RFC 9110, 8.8.3).
 fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
     // A weak one, because the answer may be compressed on its way.
-    let etag = HeaderValue::try_from(format!("W/\"{}\"", DocumentId::of_bytes(body))).ok()?;
+    let etag = HeaderValue::try_from(format!("W/\"{}\"", DocumentId::from_bytes(body))).ok()?;
     Some([(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
 }
 
@@ -386,8 +386,8 @@ fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {
         (Outcome::NotReadOnly, _) => StatusCode::METHOD_NOT_ALLOWED,
         (Outcome::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
         (Outcome::Forbidden, MediaType::GraphQlResponse) => StatusCode::FORBIDDEN,
-        (Outcome::Refused, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
-        (Outcome::Forbidden | Outcome::Refused, MediaType::Json | MediaType::EventStream)
+        (Outcome::RequestError, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
+        (Outcome::Forbidden | Outcome::RequestError, MediaType::Json | MediaType::EventStream)
         | (Outcome::Executed(_), _) => StatusCode::OK,
     }
 }
@@ -397,7 +397,7 @@ fn header_of(outcome: &Outcome) -> Option<(HeaderName, HeaderValue)> {
     match outcome {
         Outcome::NotReadOnly => Some((header::ALLOW, HeaderValue::from_static("POST"))),
         Outcome::Unauthenticated => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
-        Outcome::Executed(_) | Outcome::Refused | Outcome::Forbidden => None,
+        Outcome::Executed(_) | Outcome::RequestError | Outcome::Forbidden => None,
     }
 }
 

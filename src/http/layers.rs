@@ -66,7 +66,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Puts the layers around all routes that there are.
-pub fn around(router: Router, settings: &ServeSettings, telemetry: Telemetry) -> Router {
+pub fn with_layers(router: Router, settings: &ServeSettings, telemetry: Telemetry) -> Router {
     router.layer((
         from_fn_with_state(Edge::new(settings, telemetry), edge),
         option_layer(cors(&settings.cors_origins)),

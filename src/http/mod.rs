@@ -23,8 +23,8 @@ mod session;
 mod websocket;
 
 pub use self::{
-    body::{BodyLimits, Refusal, read_body},
-    layers::around,
+    body::{BodyError, BodyLimits, read_body},
+    layers::with_layers,
     log::Measured,
     metrics::{Sources, router as metrics_router},
     refusal::refusal,

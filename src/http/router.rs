@@ -7,7 +7,7 @@ use super::{
     body::BodyLimits,
     endpoint::{self, Endpoint},
     health,
-    layers::around,
+    layers::with_layers,
     playground, websocket,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub struct Parts<'a> {
 /// All routes, and what is around them.
 pub fn router(parts: Parts<'_>) -> Router {
     let (settings, telemetry) = (parts.serve, parts.db.telemetry().clone());
-    around(routes(parts), settings, telemetry)
+    with_layers(routes(parts), settings, telemetry)
 }
 
 fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<'_>) -> Router {

@@ -62,7 +62,7 @@ pub async fn serve(
     let metrics = telemetry.metrics();
     let _counted = metrics.map(|metrics| Counted::new(metrics.connections.clone()));
     let activity = Arc::new(Activity::default());
-    let peer = Peer::of(&socket);
+    let peer = Peer::from_socket(&socket);
     let mut clock = Clock::new(Arc::clone(&activity), timeouts);
     let stream = TokioIo::new(Stream::new(socket, timeouts.write, Arc::clone(&activity)));
     let requests = Requests { router, peer, activity: Arc::clone(&activity) };

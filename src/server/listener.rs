@@ -31,7 +31,7 @@ pub struct Peer(pub IpAddr);
 impl Peer {
     /// The one of a socket. A Unix socket has none.
     #[must_use]
-    pub fn of(socket: &Socket) -> Option<Self> {
+    pub fn from_socket(socket: &Socket) -> Option<Self> {
         match socket {
             Either::Left(stream) => stream.peer_addr().ok().map(|address| Self(address.ip())),
             Either::Right(_) => None,

@@ -69,7 +69,7 @@ impl PendingDelete {
         let work = async move {
             let committed = txn.commit().await;
             drop(precedence);
-            db.written(committed.map_err(StoreError::from))
+            db.note_writability(committed.map_err(StoreError::from))
         };
         tokio::spawn(work.in_current_span()).await?
     }

@@ -30,7 +30,7 @@ fn router(flags: &[&str]) -> Router {
         .route("/small", get("small"))
         .route("/large", get(|| async { "large ".repeat(1_000) }))
         .route("/panic", get(fails));
-    http::around(routes, &settings(flags), Telemetry::default())
+    http::with_layers(routes, &settings(flags), Telemetry::default())
 }
 
 pub async fn fails() -> &'static str {
@@ -351,7 +351,7 @@ async fn what_is_logged_of_a_request() {
         operation: Some(RequestedOperation {
             ty: OperationType::Query,
             name: Some(Name::new("Teams")),
-            document: DocumentId::of("query Teams { teams { id } }"),
+            document: DocumentId::from_text("query Teams { teams { id } }"),
         }),
         rows: 7,
         bytes: 99,
@@ -364,7 +364,7 @@ async fn what_is_logged_of_a_request() {
         .route("/measured", get(move || async { (axum::Extension(measured), "").into_response() }))
         .route("/clean", get(|| async { (axum::Extension(Measured::default()), "").into_response() }))
         .route("/health/live", get("live"));
-    let router = http::around(pages, &settings(&[]), Telemetry::default());
+    let router = http::with_layers(pages, &settings(&[]), Telemetry::default());
     let heard = Log::of_this_test();
 
     // What happens in other tests, who may be the first to come to a place that logs, is logged for them.

@@ -31,7 +31,7 @@ pub struct Line {
 /// What becomes of the calls.
 #[derive(Default)]
 pub struct Rules {
-    /// The parameter `options` does not arrive, as behind a pooler that ignores it.
+    /// The parameter `options` does not arrive, as through a pooler that ignores it.
     pub drops_options: AtomicBool,
     /// So many calls to come are refused, with this SQLSTATE.
     pub refusals: AtomicU32,

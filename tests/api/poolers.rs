@@ -33,7 +33,7 @@ async fn settings_that_do_not_arrive() {
     let output = tokio::task::spawn_blocking(move || run(folder.path(), &["--database-url", &url])).await;
     let said = refusal(&output.expect("it runs"));
     let reason = "PostgreSQL does not do what was asked for when the connection was opened: statement_timeout is 0 \
-                  and not 60000; behind a pooler, set --pooler transaction";
+                  and not 60000; through a pooler, set --pooler transaction";
     assert!(said.contains(reason), "{said}");
 
     // One that has started serves with no connection that has less than the others.

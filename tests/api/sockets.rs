@@ -492,7 +492,7 @@ async fn requests_beyond_the_bound_are_turned_away() {
 async fn a_request_has_one_host() {
     let routes = small().route("/health/live", get("live"));
     let server = Served::start(
-        http::around(routes, &settings(&["--allowed-host", "heroes.example."]), Telemetry::default()),
+        http::with_layers(routes, &settings(&["--allowed-host", "heroes.example."]), Telemetry::default()),
         &[],
     )
     .await;
@@ -539,7 +539,8 @@ async fn a_request_has_one_host() {
 #[tokio::test]
 async fn a_fault_leaves_its_connection_as_it_is() {
     let fails = Router::new().route("/panic", get(fails));
-    let server = Served::start(http::around(small().merge(fails), &settings(&[]), Telemetry::default()), &[]).await;
+    let server =
+        Served::start(http::with_layers(small().merge(fails), &settings(&[]), Telemetry::default()), &[]).await;
     let mut http1 = server.connect().await;
     let failed = (500, error("INTERNAL", "the server failed to do this; its log has the reason"));
     assert_eq!(http1.get("/panic").await, failed);

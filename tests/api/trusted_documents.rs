@@ -64,7 +64,7 @@ fn code(answer: &Value) -> &str {
 }
 
 fn id() -> String {
-    DocumentId::of(HEROES).to_string()
+    DocumentId::from_text(HEROES).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,7 +107,7 @@ async fn only_trusted_documents_are_executed() {
     }
     // Nothing is registered either.
     let text = "{ teams { id } }";
-    let hash = DocumentId::of(text).to_string();
+    let hash = DocumentId::from_text(text).to_string();
     let persisted = json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
     for _ in 0..2 {
         let (_, answer) = send(&app, json!({"query": text, "extensions": persisted})).await;
@@ -158,9 +158,9 @@ async fn what_would_be_refused_is_logged_once_a_minute() {
         .map(|line| line["fields"].clone())
         .filter(|fields| fields["message"] == "a document is not trusted")
         .collect();
-    let invalid = json!({"message": "a document is not trusted", "document": DocumentId::of("{ nothing }").to_string(),
+    let invalid = json!({"message": "a document is not trusted", "document": DocumentId::from_text("{ nothing }").to_string(),
         "client": "web", "would_block": true});
-    let other = json!({"message": "a document is not trusted", "document": DocumentId::of(secret).to_string(),
+    let other = json!({"message": "a document is not trusted", "document": DocumentId::from_text(secret).to_string(),
         "client": "web", "would_block": true, "operation": "Other",
         "text": "query Other {\n  heroes(where: {name: {eq: ?}}) {\n    id\n  }\n}\n"});
     assert_eq!(logged, [other, invalid]);

@@ -28,7 +28,7 @@ use crate::{
 /// It is fetched by one task at a time. Whoever gives up waiting does not end it.
 #[derive(Debug)]
 pub struct KeySource {
-    place: Place,
+    place: Location,
     /// The age at which the set is fetched again.
     refresh: Duration,
     /// The time from a fetch that has failed, or that was made for a key which is not there, to the next.
@@ -47,7 +47,7 @@ pub struct KeySource {
 const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-enum Place {
+enum Location {
     /// The key set that the discovery document of an issuer names.
     Discovery {
         issuer: Issuer,
@@ -88,18 +88,18 @@ impl KeySource {
     /// # Errors
     ///
     /// When a file cannot be read or is no key set.
-    pub async fn of(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Vec<Arc<Self>>> {
+    pub async fn from_settings(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Vec<Arc<Self>>> {
         let mut places = Vec::new();
         for source in &settings.jwks {
             places.push(match source {
-                KeySetSource::Url(url) => Place::Url(url.clone()),
-                KeySetSource::File(path) => Place::File(path.clone()),
+                KeySetSource::Url(url) => Location::Url(url.clone()),
+                KeySetSource::File(path) => Location::File(path.clone()),
             });
         }
         if let (Some(issuer), true) = (&settings.jwt_issuer, places.is_empty()) {
             // OpenID Connect Discovery 1.0, 4.
             let document = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
-            places.push(Place::Discovery { issuer: issuer.clone(), document: document.parse()? });
+            places.push(Location::Discovery { issuer: issuer.clone(), document: document.parse()? });
         }
         let mut sources = Vec::new();
         for place in places {
@@ -109,7 +109,7 @@ impl KeySource {
     }
 
     /// A file is read at once. A URL is fetched in the background, as an issuer may come later than the server.
-    async fn start(place: Place, settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Arc<Self>> {
+    async fn start(place: Location, settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Arc<Self>> {
         let source = Arc::new(Self {
             place,
             refresh: settings.jwks_refresh,
@@ -121,12 +121,12 @@ impl KeySource {
             ended: watch::Sender::new(()),
         });
         match &source.place {
-            Place::File(path) => {
+            Location::File(path) => {
                 let set = source.load().await.with_context(|| format!("cannot read the keys of {}", path.display()))?;
                 source.state().fetch = Fetch::Running;
                 drop(Running { source: Arc::clone(&source), set: Some(set) });
             }
-            Place::Url(url) | Place::Discovery { document: url, .. } => {
+            Location::Url(url) | Location::Discovery { document: url, .. } => {
                 if url.scheme() == "http" && !is_loopback(url) {
                     tracing::warn!(
                         keys = %source.place,
@@ -210,7 +210,7 @@ impl KeySource {
     }
 }
 
-impl Place {
+impl Location {
     /// The document with the keys.
     async fn document(&self, time: Duration) -> anyhow::Result<Bytes> {
         match self {
@@ -282,7 +282,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) | Self::Discovery { document: url, .. } => Shown(url).fmt(formatter),

@@ -93,7 +93,7 @@ impl Tokens {
         crypto::install();
         let (keys, by_default) = match &settings.jwt_secret_file {
             Some(file) => (Keys::Secret(Arc::new(secret(file)?)), &[Algorithm::HS256][..]),
-            None => (Keys::Sources(KeySource::of(settings, telemetry).await?), &BY_DEFAULT[..]),
+            None => (Keys::Sources(KeySource::from_settings(settings, telemetry).await?), &BY_DEFAULT[..]),
         };
         let algorithms = Some(&settings.jwt_algorithms[..]).filter(|algorithms| !algorithms.is_empty());
         Ok(Some(Self {

@@ -76,7 +76,7 @@ const MAX_PING: Duration = Duration::from_secs(2);
 /// How often a database is asked for a sign of life that may take its time, and how long it has to give one.
 const LOOK_AFTER: Duration = Duration::from_secs(15);
 /// How long a connection has to end what was left in it, before it is given up.
-const MAX_SETTLE: Duration = Duration::from_secs(5);
+const MAX_RESET: Duration = Duration::from_secs(5);
 
 impl Pool {
     /// Opens the first connection. Of all that there may be, some are `reserved` for [`Claim::First`].
@@ -374,12 +374,12 @@ impl Pool {
     }
 
     /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.
-    async fn settle(self: Arc<Self>, mut connection: Connection, claim: Claim) {
+    async fn reset(self: Arc<Self>, mut connection: Connection, claim: Claim) {
         if connection.is_stuck() {
             self.remove(claim);
             return close(connection);
         }
-        match timeout(MAX_SETTLE, connection.settle(&self.connector, &self.canceller)).await {
+        match timeout(MAX_RESET, connection.reset(&self.connector, &self.canceller)).await {
             Ok(Ok(())) => self.put_back(connection, claim),
             Ok(Err(error)) => {
                 // The program ends, and its threads before this; or one has panicked, which the log has.
@@ -438,7 +438,7 @@ impl PooledConnection {
         let pool = Arc::clone(&self.pool);
         tokio::spawn(async move {
             // What still runs there would keep one of the connections that PostgreSQL has.
-            let _ = timeout(MAX_SETTLE, connection.cancel(&pool.connector, &pool.canceller)).await;
+            let _ = timeout(MAX_RESET, connection.cancel(&pool.connector, &pool.canceller)).await;
             close(connection);
         });
     }
@@ -478,10 +478,10 @@ impl Drop for PooledConnection {
         let Some(connection) = self.connection.take() else { return };
         if connection.is_outdated() {
             self.pool.outdate(connection, self.claim);
-        } else if connection.is_settled() {
+        } else if connection.is_reset() {
             self.pool.put_back(connection, self.claim);
         } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(Arc::clone(&self.pool).settle(connection, self.claim));
+            runtime.spawn(Arc::clone(&self.pool).reset(connection, self.claim));
         }
         // Without a runtime the program ends, and the connection with it.
     }
@@ -490,7 +490,7 @@ impl Drop for PooledConnection {
 /// Closes a connection, and ignores errors.
 fn close(connection: Connection) {
     if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(timeout(MAX_SETTLE, connection.close()));
+        runtime.spawn(timeout(MAX_RESET, connection.close()));
     }
 }
 

@@ -50,7 +50,7 @@ impl Bounds {
     /// # Errors
     ///
     /// `TIMEOUT`.
-    pub fn in_time(&self) -> Result<(), ApiError> {
+    pub fn check_deadline(&self) -> Result<(), ApiError> {
         if self.deadline < Instant::now() {
             return Err(ApiError::new(Code::Timeout, "the request took too long; ask for less"));
         }
@@ -69,7 +69,7 @@ impl Bounds {
     ///
     /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
     pub fn take_rows(&self, rows: usize) -> Result<(), ApiError> {
-        self.in_time()?;
+        self.check_deadline()?;
         let max_rows = self.limits.max_rows;
         take(&self.rows, rows, || format!("the answer would have more than {max_rows} rows; ask for less"))
     }
@@ -80,7 +80,7 @@ impl Bounds {
     ///
     /// `QUERY_TOO_COMPLEX` when there are not so many left, or `TIMEOUT`.
     pub fn take_bytes(&self, bytes: usize) -> Result<(), ApiError> {
-        self.in_time()?;
+        self.check_deadline()?;
         take(&self.bytes, bytes, || self.too_many_bytes())
     }
 

@@ -45,11 +45,11 @@ struct Connections {
 
 /// The connections of a field of a type, for many parents.
 pub async fn connections(ctx: &Context<'_>, ty: &str, source: Source, parents: Vec<i64>) -> Answered {
-    let request = RequestContext::of(ctx);
+    let request = RequestContext::from_context(ctx);
     // Cursors of other fields are refused.
     let field = format!("{ty}.{}", ctx.item.node.name.node);
-    let connections =
-        Arguments::of(ctx).and_then(|arguments| Connections::new(request, &arguments, field, source, parents));
+    let connections = Arguments::from_context(ctx)
+        .and_then(|arguments| Connections::new(request, &arguments, field, source, parents));
     answer_objects(&connections.map_err(|error| Fault::new(error, ctx))?, ctx).await
 }
 
@@ -84,9 +84,9 @@ impl Connections {
     }
 
     async fn pages(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Vec<Arc<Page>>, Fault> {
-        let checked = check_scan(RequestContext::of(ctx), self.source, query.reads_all()).await;
+        let checked = check_scan(RequestContext::from_context(ctx), self.source, query.reads_all()).await;
         checked.map_err(|error| Fault::new(error, ctx))?;
-        let pages = RequestContext::of(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
+        let pages = RequestContext::from_context(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
         pages.map_err(|error| Fault::new(error, ctx))
     }
 

@@ -101,9 +101,9 @@ pub fn decode_cursor(cursor: &str, path: ArgumentPath<'_>) -> Result<Cursor, Api
 }
 
 impl Watch {
-    fn of(ctx: &Context<'_>, watched: Watched) -> Result<(Self, Option<Cursor>), ApiError> {
-        let entities = RequestContext::of(ctx).entities;
-        let arguments = Arguments::of(ctx)?;
+    fn from_context(ctx: &Context<'_>, watched: Watched) -> Result<(Self, Option<Cursor>), ApiError> {
+        let entities = RequestContext::from_context(ctx).entities;
+        let arguments = Arguments::from_context(ctx)?;
         let (mut matching, mut keys) = (Filter::default(), [None, None]);
         match watched {
             Watched::Entity(entity) => matching = filter(entities, entity, arguments.get("where"))?,
@@ -176,13 +176,15 @@ impl Watch {
 /// What the field of a subscription gives: nothing when it opens, and one response for each of the events.
 pub async fn respond(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> Option<Vec<Response>> {
     let watched = watched(ctx.item.node.name.node.as_str(), entities)?;
-    let request = RequestContext::of(ctx);
+    let request = RequestContext::from_context(ctx);
     let result = match &request.occasion {
         Occasion::None => Ok(Vec::new()),
-        Occasion::Opening(opened) => Watch::of(ctx, watched).map_err(|error| Fault::new(error, ctx)).map(|watch| {
-            *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
-            Vec::new()
-        }),
+        Occasion::Opening(opened) => {
+            Watch::from_context(ctx, watched).map_err(|error| Fault::new(error, ctx)).map(|watch| {
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+                Vec::new()
+            })
+        }
         Occasion::Events(occurrences) => answer(ctx, watched, occurrences).await,
     };
     let mut responses = result.unwrap_or_else(|fault| vec![Response::from_errors(vec![fault.into_server_error(ctx)])]);
@@ -201,9 +203,9 @@ fn watched(field: &str, entities: &'static [&'static Entity]) -> Option<Watched>
 }
 
 async fn answer(ctx: &Context<'_>, watched: Watched, occurrences: &[Occurrence]) -> Result<Vec<Response>, Fault> {
-    let bounds = &RequestContext::of(ctx).bounds;
+    let bounds = &RequestContext::from_context(ctx).bounds;
     bounds.take_rows(occurrences.len()).map_err(|error| Fault::new(error, ctx))?;
-    let scopes = RequestContext::of(ctx).scopes;
+    let scopes = RequestContext::from_context(ctx).scopes;
     let values = match watched {
         Watched::Entity(entity) => answer_objects(&EntityEvents { entity, occurrences, scopes }, ctx).await?,
         Watched::Link(entity, relation) => {
@@ -223,7 +225,10 @@ async fn answer(ctx: &Context<'_>, watched: Watched, occurrences: &[Occurrence])
 
 /// The objects of events, each null when it does not exist.
 async fn objects(ctx: &Context<'_>, entity: &'static Entity, rows: Vec<Option<Row>>) -> Answered {
-    RequestContext::of(ctx).bounds.take_rows(rows.iter().flatten().count()).map_err(|error| Fault::new(error, ctx))?;
+    RequestContext::from_context(ctx)
+        .bounds
+        .take_rows(rows.iter().flatten().count())
+        .map_err(|error| Fault::new(error, ctx))?;
     // Several events of an object have it once.
     let mut places = HashMap::new();
     let mut distinct = Vec::new();
@@ -249,7 +254,7 @@ fn nullable(ctx: &Context<'_>, events: usize, answered: Answered) -> Answered {
 }
 
 async fn load(ctx: &Context<'_>, entity: &'static Entity, keys: &[Option<i64>]) -> Result<Vec<Option<Row>>, Fault> {
-    let loaded = RequestContext::of(ctx).loaders.rows(entity, keys.iter().flatten().copied()).await;
+    let loaded = RequestContext::from_context(ctx).loaders.rows(entity, keys.iter().flatten().copied()).await;
     let mut loaded = loaded.map_err(|error| Fault::new(error, ctx))?.into_iter();
     Ok(keys.iter().map(|key| key.and_then(|_| loaded.next().flatten())).collect())
 }

@@ -118,11 +118,11 @@ pub async fn answer_objects(batch: &dyn Objects, ctx: &Context<'_>) -> Answered 
             others.push(answered?);
         }
     }
-    let bounds = Some(&RequestContext::of(ctx).bounds).filter(|_| batch.is_bounded());
+    let bounds = Some(&RequestContext::from_context(ctx).bounds).filter(|_| batch.is_bounded());
     for object in 0..batch.len() {
         let fault = |error| Fault { object, ..Fault::new(error, ctx) };
         if let Some(bounds) = bounds.filter(|_| object % OBJECTS_BETWEEN_LOOKS == 0) {
-            bounds.in_time().map_err(fault)?;
+            bounds.check_deadline().map_err(fault)?;
         }
         let before = values.bytes();
         values.push(|json| fields.write(batch, object, json, &others));

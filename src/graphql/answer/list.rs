@@ -57,8 +57,8 @@ pub fn answer_related<'a>(
 
 /// The plain lists of a field, for many parents.
 pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
-    let request = RequestContext::of(ctx);
-    let arguments = Arguments::of(ctx);
+    let request = RequestContext::from_context(ctx);
+    let arguments = Arguments::from_context(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
     check_scan(request, source, query.reads_all()).await.map_err(|error| Fault::new(error, ctx))?;
@@ -135,7 +135,7 @@ pub async fn answer_pages<'p, B: Objects>(
     batch: impl FnOnce(&'p [Arc<Page>]) -> B,
 ) -> Answered {
     let rows = pages.iter().map(|page| page.rows.len()).sum();
-    RequestContext::of(ctx).bounds.take_rows(rows).map_err(|error| Fault::new(error, ctx))?;
+    RequestContext::from_context(ctx).bounds.take_rows(rows).map_err(|error| Fault::new(error, ctx))?;
     let all = answer_objects(&batch(pages), ctx).await.map_err(|fault| in_list(fault, pages))?;
     let mut lists = JsonColumn::default();
     let mut start = 0;
@@ -162,9 +162,10 @@ fn in_list(mut fault: Fault, pages: &[Arc<Page>]) -> Fault {
 
 /// The numbers of objects in the lists of a field, for many parents.
 async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
-    let arguments = Arguments::of(ctx);
-    let filter = arguments
-        .and_then(|arguments| filter(RequestContext::of(ctx).entities, source.entity(), arguments.get("where")));
+    let arguments = Arguments::from_context(ctx);
+    let filter = arguments.and_then(|arguments| {
+        filter(RequestContext::from_context(ctx).entities, source.entity(), arguments.get("where"))
+    });
     let filter = filter.map_err(|error| Fault::new(error, ctx))?;
     numbers(ctx, source, parents, filter, |json, count| json.scalar(int(count))).await
 }
@@ -177,7 +178,7 @@ pub async fn numbers(
     filter: Filter,
     write: impl Fn(&mut Json, Count),
 ) -> Answered {
-    let request = RequestContext::of(ctx);
+    let request = RequestContext::from_context(ctx);
     let reads_all = filter.is_costly() && !filter.narrows();
     check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
     let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });

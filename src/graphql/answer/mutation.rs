@@ -79,7 +79,7 @@ impl Mutation {
     async fn create(self, ctx: &Context<'_>) -> Answer {
         let new: Arc<[_]> =
             self.read(ctx, |reader, input| reader.create(self.entity, input), |new| &new.related)?.into();
-        let events = RequestContext::of(ctx).db.writes_events();
+        let events = RequestContext::from_context(ctx).db.writes_events();
         let work = Creation { entity: self.entity, new: Arc::clone(&new), events };
         let rows = write(ctx, work).await.map_err(|error| match error {
             StoreError::NotFound { related: missing, .. } => {
@@ -100,7 +100,7 @@ impl Mutation {
             Some(change)
         };
         let changes: Arc<[_]> = self.read(ctx, read, |change| &change.related)?.into();
-        let events = RequestContext::of(ctx).db.writes_events();
+        let events = RequestContext::from_context(ctx).db.writes_events();
         let work = Update { entity: self.entity, changes: Arc::clone(&changes), events };
         let rows = write(ctx, work).await.map_err(|error| match error {
             StoreError::NotFound { keys, related: missing } => {
@@ -130,7 +130,7 @@ impl Mutation {
             return match result {
                 Ok(values) => Ok(values),
                 Err(StoreError::Conflict(sqlstate))
-                    if RequestContext::of(ctx).db.may_try_again(attempt, sqlstate).await =>
+                    if RequestContext::from_context(ctx).db.may_try_again(attempt, sqlstate).await =>
                 {
                     continue;
                 }
@@ -143,7 +143,7 @@ impl Mutation {
     }
 
     async fn attempt_delete(self, ctx: &Context<'_>, keys: &[i64], attempt: u32) -> Result<JsonColumn, StoreError> {
-        let RequestContext { db, loaders, .. } = RequestContext::of(ctx);
+        let RequestContext { db, loaders, .. } = RequestContext::from_context(ctx);
         let mut pending = PendingDelete::begin(db, self.entity, keys, attempt).await?;
         loaders.clear().await;
         let rows = pending.take_rows();
@@ -172,9 +172,9 @@ impl Mutation {
         mut read: impl FnMut(&mut InputReader, Input<'_>) -> Option<T>,
         related: impl Fn(&T) -> &[Relate],
     ) -> Result<Vec<T>, Vec<ApiError>> {
-        let arguments = Arguments::of(ctx).map_err(|error| vec![error])?;
+        let arguments = Arguments::from_context(ctx).map_err(|error| vec![error])?;
         let input = arguments.get(INPUT);
-        let mut reader = InputReader::new(RequestContext::of(ctx).entities);
+        let mut reader = InputReader::new(RequestContext::from_context(ctx).entities);
         let entries =
             if self.is_list { reader.list(input, read) } else { read(&mut reader, input).into_iter().collect() };
         let objects = entries.iter().map(|entry| 1 + related(entry).iter().map(Relate::objects).sum::<usize>()).sum();
@@ -199,7 +199,7 @@ impl Mutation {
             name: format!("{verb}{what}Payload"),
             is_list,
             rows: EntityRows { entity, rows: rows.iter().collect() },
-            query: QueryObject(RequestContext::of(ctx).entities),
+            query: QueryObject(RequestContext::from_context(ctx).entities),
             phase: Phase::Whole,
         })
     }
@@ -240,7 +240,7 @@ impl Mutation {
 
 /// Writes, and forgets what was read before.
 async fn write<W: UnitOfWork<Output = Vec<Row>>>(ctx: &Context<'_>, work: W) -> Result<Vec<Row>, StoreError> {
-    let RequestContext { db, loaders, .. } = RequestContext::of(ctx);
+    let RequestContext { db, loaders, .. } = RequestContext::from_context(ctx);
     let rows = db.write(work).await?;
     loaders.clear().await;
     Ok(rows)
@@ -310,7 +310,7 @@ impl Payload<'_> {
             let index = std::mem::take(&mut fault.object);
             if self.is_list { fault.below(PathSegment::Index(index)) } else { fault }
         })?;
-        RequestContext::of(ctx).bounds.take_bytes(all.bytes()).map_err(|error| Fault::new(error, ctx))?;
+        RequestContext::from_context(ctx).bounds.take_bytes(all.bytes()).map_err(|error| Fault::new(error, ctx))?;
         Ok(all)
     }
 

@@ -17,22 +17,22 @@ use crate::{
 
 /// The object of an entity with the id in the argument `id`; null when it does not exist.
 pub async fn one(ctx: &Context<'_>, entity: &'static Entity) -> Answered {
-    let entities = RequestContext::of(ctx).entities;
+    let entities = RequestContext::from_context(ctx).entities;
     let key = |id: Input<'_>| key_of(entities, entity, &id.id()?, id.path());
-    let key = Arguments::of(ctx).and_then(|arguments| key(arguments.get("id")));
+    let key = Arguments::from_context(ctx).and_then(|arguments| key(arguments.get("id")));
     load(ctx, entity, key.map_err(|error| Fault::new(error, ctx))?).await
 }
 
 /// The object with the global id in the argument `id`; null when it does not exist.
 pub async fn node(ctx: &Context<'_>) -> Answered {
-    let node = Arguments::of(ctx).and_then(|arguments| parsed(ctx, arguments.get("id")));
+    let node = Arguments::from_context(ctx).and_then(|arguments| parsed(ctx, arguments.get("id")));
     let (entity, key) = node.map_err(|error| Fault::new(error, ctx))?;
     load(ctx, entity, key).await
 }
 
 /// The objects with the global ids in the argument `ids`. An entry is null when its object does not exist, or failed.
 pub async fn nodes(ctx: &Context<'_>) -> Answered {
-    let arguments = Arguments::of(ctx).map_err(|error| Fault::new(error, ctx))?;
+    let arguments = Arguments::from_context(ctx).map_err(|error| Fault::new(error, ctx))?;
     let ids = arguments.get("ids");
     let list = ids.bounded_list().map_err(|error| Fault::new(error, ctx))?;
     let path = ids.path();
@@ -51,11 +51,11 @@ pub async fn nodes(ctx: &Context<'_>) -> Answered {
 }
 
 fn parsed(ctx: &Context<'_>, id: Input<'_>) -> Result<(&'static Entity, i64), ApiError> {
-    node_of(RequestContext::of(ctx).entities, &id.id()?, id.path())
+    node_of(RequestContext::from_context(ctx).entities, &id.id()?, id.path())
 }
 
 async fn load(ctx: &Context<'_>, entity: &'static Entity, key: i64) -> Answered {
-    let row = RequestContext::of(ctx).loaders.row(entity, key).await;
+    let row = RequestContext::from_context(ctx).loaders.row(entity, key).await;
     match row.map_err(|error| Fault::new(error, ctx))? {
         Some(row) => answer_objects(&EntityRows { entity, rows: vec![&row] }, ctx).await,
         None => Ok(JsonColumn::null()),

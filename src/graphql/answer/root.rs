@@ -185,6 +185,6 @@ fn nullable(ctx: &Context<'_>, answered: Answered) -> JsonColumn {
 /// Takes the bytes of a field for the answer.
 fn within_bounds(ctx: &Context<'_>, answered: Answered) -> Answered {
     let values = answered?;
-    RequestContext::of(ctx).bounds.take_bytes(values.bytes()).map_err(|error| Fault::new(error, ctx))?;
+    RequestContext::from_context(ctx).bounds.take_bytes(values.bytes()).map_err(|error| Fault::new(error, ctx))?;
     Ok(values)
 }

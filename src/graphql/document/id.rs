@@ -11,13 +11,13 @@ pub struct DocumentId([u8; 32]);
 impl DocumentId {
     /// The id of the document with this text.
     #[must_use]
-    pub fn of(text: &str) -> Self {
+    pub fn from_text(text: &str) -> Self {
         Self(Sha256::digest(text).into())
     }
 
     /// The SHA-256 of other bytes, such as of an answer.
     #[must_use]
-    pub fn of_bytes(bytes: &[u8]) -> Self {
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 

@@ -1,18 +1,18 @@
 //! Documents: checked once, and kept for the next request with the same text.
 
 mod canonical;
+mod cost;
 mod description;
 mod executable;
-mod faults;
 mod id;
 mod literals;
 mod measure;
 mod nulls;
 mod root;
-mod rows;
 mod scopes;
 mod suggestion;
 mod validate;
+mod validation_errors;
 mod values;
 
 use std::{
@@ -172,7 +172,7 @@ impl Documents {
         }
         let checked = self.get(&text);
         self.trusted.note_other(params, checked.as_deref().ok(), &text, principal);
-        let document = checked.map_err(|errors| Box::new(Answer::refused(errors.to_vec())))?;
+        let document = checked.map_err(|errors| Box::new(Answer::request_error(errors.to_vec())))?;
         Ok(Requested { document, is_by_id: false })
     }
 
@@ -181,7 +181,7 @@ impl Documents {
         if self.trusted.requires_id() {
             return None;
         }
-        self.trusted.by_canonical(DocumentId::of(&canonical(text, self.limits.max_tokens)?))
+        self.trusted.by_canonical(DocumentId::from_text(&canonical(text, self.limits.max_tokens)?))
     }
 
     /// A document that is to be trusted.
@@ -253,7 +253,7 @@ impl Document {
         shapes: Vec<Shape>,
         is_trusted: bool,
     ) -> Self {
-        let id = DocumentId::of(&text);
+        let id = DocumentId::from_text(&text);
         let trusted = is_trusted.then_some(id);
         let operation = |(operation, shape)| Operation::new(documents, &valid, operation, shape, trusted);
         let operations = valid.operations.iter().zip(shapes).map(operation).collect();
@@ -262,7 +262,7 @@ impl Document {
 
     /// The rows of an operation, as estimated.
     pub fn estimated_rows(&self, operation: &Operation, variables: &Variables) -> u64 {
-        operation.rows.unwrap_or_else(|| rows::estimate(&self.valid, &operation.definition, variables))
+        operation.rows.unwrap_or_else(|| cost::estimate(&self.valid, &operation.definition, variables))
     }
 
     /// The number of its tokens.
@@ -317,7 +317,7 @@ impl Document {
     /// The hash of its text as it is printed, by which it is known to be the same as another one.
     #[must_use]
     pub fn canonical(&self) -> Option<DocumentId> {
-        *self.canonical.get_or_init(|| canonical(&self.text, self.max_tokens).map(|text| DocumentId::of(&text)))
+        *self.canonical.get_or_init(|| canonical(&self.text, self.max_tokens).map(|text| DocumentId::from_text(&text)))
     }
 
     /// The text.
@@ -375,8 +375,8 @@ impl Operation {
             format!("/*operation='{}'{document}*/", telemetry.operation_name(name.as_deref())).into()
         };
         let comment = telemetry.settings().sql_comments.then(comment);
-        let rows = (!rows::depends_on_variables(document, operation))
-            .then(|| rows::estimate(document, operation, &Variables::default()));
+        let rows = (!cost::depends_on_variables(document, operation))
+            .then(|| cost::estimate(document, operation, &Variables::default()));
         Self {
             name,
             ty,

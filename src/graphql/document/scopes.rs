@@ -70,7 +70,7 @@ pub fn denied(
 }
 
 /// A place that asks for a scope.
-struct Place<'p> {
+struct RequiredScope<'p> {
     scope: Scope,
     /// The type and the field, input field or enum value that asks for it.
     parent: &'p str,
@@ -89,7 +89,7 @@ fn visit<'a>(
     document: &'a ExecutableDocument,
     operation: &'a executable::Operation,
     variables: Option<&'a Variables>,
-    visitor: impl FnMut(&Place<'_>),
+    visitor: impl FnMut(&RequiredScope<'_>),
 ) {
     let mut visit = Visit { definition, variables, path: Vec::new(), in_variable: false, spreads: Vec::new(), visitor };
     visit.root(document, operation);
@@ -111,7 +111,7 @@ struct Visit<'a, V> {
     visitor: V,
 }
 
-impl<'a, V: FnMut(&Place<'_>)> Visit<'a, V> {
+impl<'a, V: FnMut(&RequiredScope<'_>)> Visit<'a, V> {
     /// A mutation asks for `write`, every other operation for `read`. Introspection has a setting of its own.
     fn root(&mut self, document: &'a ExecutableDocument, operation: &'a executable::Operation) {
         let scope = if operation.is_mutation() { Scope::Write } else { Scope::Read };
@@ -123,7 +123,7 @@ impl<'a, V: FnMut(&Place<'_>)> Visit<'a, V> {
 
     fn show(&mut self, scope: Scope, parent: &str, name: &str, offset: Option<usize>) {
         let (path, in_variable) = (&*self.path, self.in_variable);
-        (self.visitor)(&Place { scope, parent, name, path, in_variable, offset });
+        (self.visitor)(&RequiredScope { scope, parent, name, path, in_variable, offset });
     }
 
     fn show_all(&mut self, scopes: Scopes, parent: &str, name: &str, offset: Option<usize>) {

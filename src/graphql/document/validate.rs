@@ -12,10 +12,10 @@ use async_graphql::ServerError;
 use super::{
     Limits, check,
     description::without_descriptions,
-    faults::Faults,
     is_introspection,
     measure::{Shape, measure},
     suggestion::UnknownNames,
+    validation_errors::ValidationErrors,
     values,
 };
 use crate::graphql::error::ApiError;
@@ -89,8 +89,8 @@ pub fn tokens(text: &str) -> usize {
     Lexer::new(&text).filter(|token| token.as_ref().is_ok_and(|token| is_counted(token.kind()))).count()
 }
 
-fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> Faults {
-    let (mut faults, mut of_empty) = (Faults::default(), Faults::default());
+fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> ValidationErrors {
+    let (mut faults, mut of_empty) = (ValidationErrors::default(), ValidationErrors::default());
     for diagnostic in diagnostics.iter().map(|diagnostic| diagnostic.error) {
         let location = diagnostic.location();
         let offset = location.filter(|_| is_unknown(diagnostic)).map(|location| location.offset());

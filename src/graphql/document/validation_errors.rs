@@ -10,11 +10,11 @@ const MAX_FAULTS: usize = 20;
 /// The greatest number of places of one fault that are reported.
 const MAX_PLACES: usize = 20;
 
-/// Faults by their messages. One that only repeats itself is one, with several places.
+/// The faults of a document by their messages. One that only repeats itself is one, with several places.
 #[derive(Debug, Default)]
-pub struct Faults(IndexMap<String, Vec<usize>>);
+pub struct ValidationErrors(IndexMap<String, Vec<usize>>);
 
-impl Faults {
+impl ValidationErrors {
     /// Notes a fault at a place.
     pub fn note(&mut self, message: impl Into<String>, location: Option<SourceSpan>) {
         self.note_at(message, location.map(|location| location.offset()));

@@ -9,11 +9,11 @@ use apollo_compiler::{
     executable::{Argument, Directive, Selection, SelectionSet, Value},
 };
 
-use super::faults::Faults;
+use super::validation_errors::ValidationErrors;
 
 /// The faults in the values of a document.
-pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> Faults {
-    let mut faults = Faults::default();
+pub fn faults(schema: &Schema, document: &ExecutableDocument, text: &str) -> ValidationErrors {
+    let mut faults = ValidationErrors::default();
     let mut fragments = HashMap::new();
     for (name, fragment) in &document.fragments {
         let mut values = Values::new(schema, text, &mut faults);
@@ -89,11 +89,11 @@ struct Values<'a, 'f> {
     /// Equal ones are one, with their offsets.
     usages: HashMap<Usage<'a>, Vec<usize>>,
     spreads: Vec<&'a Name>,
-    faults: &'f mut Faults,
+    faults: &'f mut ValidationErrors,
 }
 
 impl<'a, 'f> Values<'a, 'f> {
-    fn new(schema: &'a Schema, text: &'a str, faults: &'f mut Faults) -> Self {
+    fn new(schema: &'a Schema, text: &'a str, faults: &'f mut ValidationErrors) -> Self {
         Self { schema, text, usages: HashMap::new(), spreads: Vec::new(), faults }
     }
 

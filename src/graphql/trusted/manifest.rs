@@ -51,7 +51,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
     for path in files(path)? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let documents = if is_document(&path) {
-            vec![(DocumentId::of(&text).to_string(), text)]
+            vec![(DocumentId::from_text(&text).to_string(), text)]
         } else {
             of_manifest(&text).with_context(|| format!("cannot read {}", path.display()))?
         };

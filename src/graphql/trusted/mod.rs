@@ -124,7 +124,7 @@ impl TrustedDocuments {
         if is_trusted && !self.requires_id() {
             return;
         }
-        let id = DocumentId::of(text);
+        let id = DocumentId::from_text(text);
         if !self.is_due(id) {
             return;
         }

@@ -88,8 +88,8 @@ impl Arguments {
     /// # Errors
     ///
     /// `BAD_USER_INPUT` when a variable is null where nothing may be.
-    pub fn of(ctx: &Context<'_>) -> Result<Self, ApiError> {
-        let nulls = &RequestContext::of(ctx).nulls;
+    pub fn from_context(ctx: &Context<'_>) -> Result<Self, ApiError> {
+        let nulls = &RequestContext::from_context(ctx).nulls;
         let mut values = ctx.item.node.arguments.iter().map(|(_, value)| value.pos.column);
         if let Some(null) = values.find_map(|offset| nulls.of_argument(offset)) {
             return Err(null.clone());
