@@ -152,7 +152,7 @@ pub enum Command {
             value_parser = Setting(parsed::<DatabaseUrl>)
         )]
         from: DatabaseUrl,
-        /// What becomes of rows that are not possible here, such as blank names: nothing is copied (stop), or all but
+        /// What becomes of rows that cannot be copied, such as those with blank names: nothing is copied (stop), or all but
         /// them (skip)
         #[arg(long, default_value = "stop", value_name = "HOW", value_parser = Setting(one_of::<OnError>))]
         on_error: OnError,
@@ -796,8 +796,8 @@ impl DatabaseSettings {
     }
 }
 
-/// A setting whose value is none that is possible, where that is known only after all settings were read. Begins with
-/// the name of the setting.
+/// An invalid value of a setting that is found after the command line was parsed. The text begins with the name of the
+/// setting.
 #[derive(Debug)]
 pub struct WrongSetting(pub String);
 

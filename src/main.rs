@@ -32,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The status where a setting is wrong.
 const WRONG_SETTING: u8 = 2;
-/// What is said then.
+/// The end of the message about a wrong setting.
 const SEE_HELP: &str = " (see --help)";
 /// The status of an import that has left out records.
 const SOME_REJECTED: u8 = 2;
@@ -138,13 +138,13 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
         Some(Command::Copy { from, on_error, progress }) => {
             let source = CopySource::open(HeroTeams::entities(), from).await.context("cannot copy")?;
             let source = source.map_err(|fault| anyhow::anyhow!("cannot copy: {fault}"))?;
-            let db = migrated(&config.database).await?;
+            let db = migrated(&patient(&config.database)).await?;
             let said = copy(&db, source, *on_error, Progress::new(progress.show, None)).await;
             close(db, &config).await?;
             print(&said?)?;
         }
         Some(Command::Export(settings)) => {
-            let db = existing(&config.database).await?;
+            let db = existing(&patient(&config.database)).await?;
             let records = unless_stopped(records::export(&db, &record_reader()?, settings)).await;
             close(db, &config).await?;
             let records = records?;
@@ -158,7 +158,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             let imported = if settings.dry_run {
                 checked.imported
             } else {
-                let db = migrated(&config.database).await?;
+                let db = migrated(&patient(&config.database)).await?;
                 let imported = records::import(&db, &checked).await;
                 close(db, &config).await?;
                 imported?
@@ -208,7 +208,7 @@ async fn unless_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> any
     };
     tokio::select! {
         result = work => result,
-        () = stopped => bail!("it was stopped before its end"),
+        () = stopped => bail!("the command was stopped before its end"),
     }
 }
 
@@ -235,7 +235,7 @@ async fn copy(db: &Db, from: CopySource, on_error: OnError, mut progress: Progre
         Copied::All { rows, skipped: 0 } => Ok(format!("{rows} rows copied\n")),
         Copied::All { rows, skipped } => Ok(format!("{rows} rows copied, {skipped} left out\n")),
         Copied::Wrong { rows } => {
-            bail!("{rows} rows are not possible here, and nothing was copied; --on-error skip leaves them out")
+            bail!("{rows} rows cannot be copied, and nothing was; --on-error skip leaves them out")
         }
         Copied::NotEmpty => bail!("the database has rows already; copy into one that is empty"),
         Copied::Different { table } => {
@@ -291,14 +291,14 @@ async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::R
     Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
 }
 
-/// The settings of a command, whose statements take as long as they take.
+/// The settings of a command that moves records: its statements take as long as they take.
 fn patient(settings: &DatabaseSettings) -> DatabaseSettings {
     DatabaseSettings { statement_timeout: Duration::ZERO, commit_timeout: Duration::from_hours(24), ..settings.clone() }
 }
 
 /// The database as it is: it is neither created nor changed.
 async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let mut settings = patient(settings);
+    let mut settings = settings.clone();
     settings.database_url.must_exist();
     let db = connect(&settings, Telemetry::default()).await?;
     let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
@@ -309,7 +309,7 @@ async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
 
 /// The database, with all migrations applied.
 async fn migrated(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let db = connect(&patient(settings), Telemetry::default()).await?;
+    let db = connect(settings, Telemetry::default()).await?;
     db.migrate().await.context("cannot apply the migrations")?;
     Ok(db)
 }

@@ -1,4 +1,4 @@
-//! What a command writes: a file or a folder that has its name once it is whole.
+//! The output of a command: a file or a folder that appears under its name when it is complete.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// What is to be at a path where nothing is.
+    /// The output at a path, which must not exist.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Output {
     }
 
     fn folder(place: &Path) -> io::Result<TempDir> {
-        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent(place);
         fs::metadata(parent)?;
         let mut prefix = place.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         prefix.push(".");
@@ -52,15 +52,21 @@ impl Output {
     /// When something has come to the place meanwhile, or the disk does not take it.
     pub fn finish(self) -> io::Result<()> {
         let path = self.path();
+        File::open(&path)?.sync_all()?;
         if path.is_dir() {
             for file in fs::read_dir(&path)? {
                 File::open(file?.path())?.sync_all()?;
             }
             // It takes the place of nothing but an empty folder.
-            fs::rename(path, &self.place)
+            fs::rename(path, &self.place)?;
         } else {
-            File::open(&path)?.sync_all()?;
-            TempPath::try_from_path(path)?.persist_noclobber(&self.place).map_err(io::Error::from)
+            TempPath::try_from_path(path)?.persist_noclobber(&self.place)?;
         }
+        File::open(parent(&self.place))?.sync_all()
     }
+}
+
+/// The folder that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

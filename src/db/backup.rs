@@ -35,7 +35,7 @@ pub async fn backup(url: &DatabaseUrl, path: &Path) -> anyhow::Result<u64> {
         Ok(fs::metadata(part)?.len())
     });
     let written = written.await?.and_then(|size| output.finish().map(|()| size).map_err(anyhow::Error::from));
-    written.with_context(|| format!("cannot write {}", path.display()))
+    written.with_context(|| format!("cannot write a backup to {}", path.display()))
 }
 
 /// Opens a database of hero-teams to read it.

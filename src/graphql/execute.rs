@@ -344,7 +344,7 @@ impl Schema {
         let cost = match cost {
             Some((CostReport::Validate, cost)) => {
                 let outcome = Outcome::Executed(Value::Null);
-                return Answer { outcome, cost: Some(cost), ..Answer::request_error(Vec::new()) };
+                return Answer { outcome, cost: Some(cost), ..Answer::not_executed(Vec::new()) };
             }
             cost => cost.map(|(_, cost)| cost),
         };
@@ -380,7 +380,7 @@ impl Schema {
         let written = db.written_by_request();
         let timing = Timing { check, ..Timing::default() };
         let answer =
-            Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::request_error(Vec::new()) };
+            Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::not_executed(Vec::new()) };
         self.report_slow(&requested, start.elapsed(), &answer, &db);
         answer
     }

@@ -187,13 +187,13 @@ impl Answer {
 
     /// The answer to a request that was not executed, for one reason that is in none of its arguments.
     #[must_use]
-    pub fn for_reason(code: Code, message: &str) -> Self {
+    pub fn from_error(code: Code, message: &str) -> Self {
         ApiError::new(code, message).into()
     }
 
     /// The answer to a request that was not executed.
     #[must_use]
-    pub fn request_error(errors: Vec<ServerError>) -> Self {
+    pub fn not_executed(errors: Vec<ServerError>) -> Self {
         Self {
             outcome: Outcome::RequestError,
             errors,
@@ -234,6 +234,6 @@ impl From<Vec<ApiError>> for Answer {
         } else {
             Outcome::RequestError
         };
-        Self { outcome, ..Self::request_error(errors.into_iter().map(|error| error.at(None)).collect()) }
+        Self { outcome, ..Self::not_executed(errors.into_iter().map(|error| error.at(None)).collect()) }
     }
 }

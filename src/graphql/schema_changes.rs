@@ -1,13 +1,14 @@
 //! What has changed from one schema to another, and what that means for clients.
 //!
 //! The verdicts are those of GraphQL Inspector: a change is breaking if a document that was valid may be invalid or
-//! answered with something else, and dangerous if a client may not expect it.
+//! answered with something else, and dangerous if a client may not expect it. GraphQL Inspector says nothing of
+//! `@requiresScopes`; here a change of it is breaking if some credential is not enough any more.
 
 use std::{collections::BTreeSet, fmt};
 
 use apollo_compiler::{
     Name, Node, Schema,
-    ast::{DirectiveDefinition, DirectiveList, Document, InputValueDefinition, Type},
+    ast::{Directive, DirectiveDefinition, DirectiveList, Document, InputValueDefinition, Type},
     collections::IndexMap,
     schema::{Component, ExtendedType, FieldDefinition},
     validation::Valid,
@@ -189,11 +190,17 @@ impl Changes {
         if was != is {
             self.note(Verdict::Safe, coordinate, if is { "it is deprecated" } else { "it is not deprecated any more" });
         }
-        let scopes = |directives: &DirectiveList| directives.get(REQUIRES_SCOPES).map(ToString::to_string);
-        match (scopes(old), scopes(new)) {
-            (was, is) if was == is => {}
-            (_, None) => self.note(Verdict::Safe, coordinate, "it requires no scopes any more"),
-            (_, Some(_)) => self.note(Verdict::Breaking, coordinate, "it requires other scopes"),
+        let (was, is) = (old.get(REQUIRES_SCOPES), new.get(REQUIRES_SCOPES));
+        match is {
+            _ if was.map(ToString::to_string) == is.map(ToString::to_string) => {}
+            None => self.note(Verdict::Safe, coordinate, "it requires no scopes any more"),
+            Some(is) => {
+                // Who could reach it by one of the sets of scopes still can, if a new set asks for no more.
+                let (old, new) = (sets_of_scopes(was), sets_of_scopes(Some(is)));
+                let is_safe = old.iter().all(|old| new.iter().any(|new| new.is_subset(old)));
+                let verdict = if is_safe { Verdict::Safe } else { Verdict::Breaking };
+                self.note(verdict, coordinate, format!("it has {is}"));
+            }
         }
     }
 
@@ -237,6 +244,15 @@ impl Changes {
         }
         self.of_inputs(&name, &old.arguments, &new.arguments, "argument");
     }
+}
+
+/// The sets of scopes one of which `@requiresScopes` asks for. Without it that is the empty one.
+fn sets_of_scopes(directive: Option<&Node<Directive>>) -> Vec<BTreeSet<&str>> {
+    let Some(directive) = directive else { return vec![BTreeSet::new()] };
+    let sets = directive.specified_argument_by_name("scopes").and_then(|scopes| scopes.as_list()).unwrap_or_default();
+    sets.iter()
+        .map(|set| set.as_list().unwrap_or_default().iter().filter_map(|scope| scope.as_str()).collect())
+        .collect()
 }
 
 fn own_types(schema: &Schema) -> impl Iterator<Item = (&Name, &ExtendedType)> {

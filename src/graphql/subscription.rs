@@ -127,7 +127,7 @@ impl Schema {
         match opened {
             Ok((feed, listener)) => {
                 let outcome = Outcome::Executed(Value::Null);
-                let answer = described(Answer { outcome, ..Answer::request_error(Vec::new()) });
+                let answer = described(Answer { outcome, ..Answer::not_executed(Vec::new()) });
                 self.note(series.as_deref(), &answer);
                 self.end_span(&answer);
                 let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
@@ -164,7 +164,7 @@ impl Schema {
             // Nothing has been executed.
             let errors = finished(errors, &request.document).into_iter();
             let errors = errors.map(|error| ServerError { path: Vec::new(), ..error });
-            return Err(Answer::request_error(errors.collect()));
+            return Err(Answer::not_executed(errors.collect()));
         };
         // A client that connects again sends the cursor of the last event that it has.
         let path = ArgumentPath::argument("Last-Event-ID");
@@ -355,7 +355,7 @@ impl Feed {
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
             errors: finished(response.errors, document),
-            ..Answer::request_error(Vec::new())
+            ..Answer::not_executed(Vec::new())
         };
         responses.into_iter().map(answer).collect()
     }

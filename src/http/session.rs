@@ -87,7 +87,7 @@ impl Session {
             Unauthenticated::Invalid(_) => (Code::Unauthenticated, "the credential is not valid any more"),
             Unauthenticated::Unavailable => (Code::Unavailable, "the credential cannot be verified at the moment"),
         };
-        Answer::for_reason(code, message)
+        Answer::from_error(code, message)
     }
 }
 

@@ -26,7 +26,7 @@ const BATCH: u64 = 5_000;
 const MAX_LINKS: usize = 10_000;
 
 /// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables as
-/// CSV are files in a folder. What has not come to its end has another name, or is removed.
+/// CSV are files in a folder. An output that is not complete is removed.
 ///
 /// # Errors
 ///
@@ -45,8 +45,11 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
     if is_stdout {
         let written = Sink::new(export, Box::new(io::stdout())).write(&snapshot, &tables, progress).await;
         return match written {
-            Err(error) if is_broken_pipe(&error) => Ok(progress.finished()),
-            written => written.context("cannot write to the standard output").map(|()| progress.finished()),
+            // Whoever read it has read enough.
+            Err(error) if io_error(&error).is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => {
+                Ok(progress.finished())
+            }
+            written => unwritten(written, "to the standard output").map(|()| progress.finished()),
         };
     }
     let place = output;
@@ -65,20 +68,28 @@ pub async fn export(db: &Db, reader: &RecordReader, settings: &ExportSettings) -
         output.finish()?;
         anyhow::Ok(())
     };
-    written.await.with_context(|| format!("cannot write {}", place.display()))?;
+    unwritten(written.await, &place.display().to_string())?;
     Ok(progress.finished())
 }
 
-/// Whether whoever read the output has read enough.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| {
+/// The error of an output, if that is the cause, and not the database.
+fn io_error(error: &anyhow::Error) -> Option<&io::Error> {
+    error.chain().find_map(|cause| {
         let of_csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
             csv::ErrorKind::Io(error) => Some(error),
             _ => None,
         });
         of_csv.or_else(|| cause.downcast_ref())
-    });
-    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The result of writing an output. Its own errors name it.
+fn unwritten(written: anyhow::Result<()>, output: &str) -> anyhow::Result<()> {
+    written.map_err(
+        |error| {
+            if io_error(&error).is_some() { error.context(format!("cannot write {output}")) } else { error }
+        },
+    )
 }
 
 /// What is exported, and how.

@@ -164,7 +164,8 @@ fn ensure_apart(sources: &[Source]) -> anyhow::Result<()> {
         let rejects = source.rejects();
         if fs::metadata(&rejects).is_ok_and(|file| ids.contains(&id(&file))) {
             let source = source.path.display();
-            bail!("what is wrong with {source} is written to {}, which cannot be read then", rejects.display());
+            let rejects = rejects.display();
+            bail!("{rejects} cannot be imported together with {source}, whose rejected records are written to it");
         }
     }
     Ok(())
@@ -181,7 +182,7 @@ impl<'a> Rejects<'a> {
     /// Removes what an earlier import has written.
     fn new(source: &'a Source) -> anyhow::Result<Self> {
         let rejects = Self { source, file: None };
-        // Where nothing may be written, there is nothing to remove.
+        // A folder that is read-only refuses to remove also what does not exist.
         if fs::symlink_metadata(source.rejects()).is_ok() {
             fs::remove_file(source.rejects()).map_err(|error| rejects.unwritten(error))?;
         }

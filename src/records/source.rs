@@ -71,21 +71,20 @@ impl Source {
     ///
     /// When the name tells neither, it is not a file that can be read twice, or it has no header of its table.
     pub fn new(reader: &RecordReader, path: &Path, what: Option<&str>) -> anyhow::Result<Self> {
-        let names = || Table::all(reader.entities()).iter().map(Table::name).collect::<Vec<_>>().join(", ");
-        if what.is_some_and(|what| Table::all(reader.entities()).iter().all(|table| table.name() != what)) {
-            bail!(WrongSetting(format!("--what: one of {} is expected", names())));
-        }
+        let tables = Table::all(reader.entities());
+        let with_name = |name: &str| tables.iter().find(|table| table.name() == name).copied();
+        let names = || tables.iter().map(Table::name).collect::<Vec<_>>().join(", ");
+        let given = what
+            .map(|what| with_name(what).ok_or_else(|| WrongSetting(format!("--what: one of {} is expected", names()))));
+        let given = given.transpose()?;
         let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
         let form = match end.as_str() {
             "jsonl" | "ndjson" => Form::Jsonl,
             "csv" => {
-                let tables = Table::all(reader.entities());
                 let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let name = what.unwrap_or(&stem);
-                let Some(table) = tables.iter().find(|table| table.name() == name) else {
-                    bail!(WrongSetting(format!("--what: one of {} is expected, for {}", names(), path.display())));
-                };
-                Form::Csv(*table)
+                Form::Csv(given.or_else(|| with_name(&stem)).ok_or_else(|| {
+                    WrongSetting(format!("--what: one of {} is expected, for {}", names(), path.display()))
+                })?)
             }
             _ => bail!("{}: a name with .jsonl or .csv at its end is expected", path.display()),
         };
@@ -181,7 +180,7 @@ impl Quotes {
 impl Read for Reading<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            let message = format!("it has more than {MAX_RECORD} bytes: a quote may not be closed");
+            let message = format!("it is longer than {MAX_RECORD} bytes; perhaps a quote is not closed");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let read = self.file.take(self.left).read(buffer)?;
@@ -273,16 +272,17 @@ impl Iterator for Lines<'_> {
         match self {
             Self::Json { reader, tables, file, number, buffer } => loop {
                 *number += 1;
-                match read_line(file, buffer) {
+                let length = match read_line(file, buffer) {
                     Err(error) => return Some(Err(error)),
                     Ok(0) => return None,
-                    Ok(_) => {}
-                }
+                    Ok(length) => length,
+                };
                 if *number == 1 && buffer.starts_with("\u{feff}".as_bytes()) {
                     buffer.drain(.."\u{feff}".len());
                 }
-                if !buffer.trim_ascii().is_empty() {
-                    return Some(Ok(Line { number: *number, record: of_json(reader, tables, buffer.trim_ascii()) }));
+                let line = if length > MAX_RECORD { &buffer[..] } else { buffer.trim_ascii() };
+                if !line.is_empty() {
+                    return Some(Ok(Line { number: *number, record: of_json(reader, tables, line) }));
                 }
             },
             Self::Csv { reader, csv, is_crlf, table, columns, record } => match read_csv(csv, record) {

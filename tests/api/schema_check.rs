@@ -60,13 +60,13 @@ fn scopes_that_are_required_break_clients() {
     let of_hero = "\tsecretName: String! @requiresScopes(scopes: [[\"read:secrets\"]])\n";
     let sdl = graphql::sdl::<HeroTeams>();
     assert!(sdl.contains(of_hero), "{sdl}");
+    let has = "breaking: Hero.secretName: it has @requiresScopes(scopes: [[\"read:secrets\"]])\n";
+    let safe = has.replace("breaking", "safe");
     for (old, code, said) in [
-        ("\tsecretName: String!\n", 1, "breaking: Hero.secretName: it requires other scopes\n"),
-        (
-            "\tsecretName: String! @requiresScopes(scopes: [[\"read\"]])\n",
-            1,
-            "breaking: Hero.secretName: it requires other scopes\n",
-        ),
+        ("\tsecretName: String!\n", 1, has),
+        ("\tsecretName: String! @requiresScopes(scopes: [[\"read\"]])\n", 1, has),
+        ("\tsecretName: String! @requiresScopes(scopes: [[\"read:secrets\"], [\"admin\"]])\n", 1, has),
+        ("\tsecretName: String! @requiresScopes(scopes: [[\"read:secrets\", \"admin\"]])\n", 0, &safe),
         (of_hero, 0, ""),
     ] {
         fs::write(folder.join("old.graphql"), sdl.replace(of_hero, old)).expect("it is written");

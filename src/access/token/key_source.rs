@@ -28,7 +28,7 @@ use crate::{
 /// It is fetched by one task at a time. Whoever gives up waiting does not end it.
 #[derive(Debug)]
 pub struct KeySource {
-    place: Location,
+    location: Location,
     /// The age at which the set is fetched again.
     refresh: Duration,
     /// The time from a fetch that has failed, or that was made for a key which is not there, to the next.
@@ -89,29 +89,29 @@ impl KeySource {
     ///
     /// When a file cannot be read or is no key set.
     pub async fn from_settings(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Vec<Arc<Self>>> {
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         for source in &settings.jwks {
-            places.push(match source {
+            locations.push(match source {
                 KeySetSource::Url(url) => Location::Url(url.clone()),
                 KeySetSource::File(path) => Location::File(path.clone()),
             });
         }
-        if let (Some(issuer), true) = (&settings.jwt_issuer, places.is_empty()) {
+        if let (Some(issuer), true) = (&settings.jwt_issuer, locations.is_empty()) {
             // OpenID Connect Discovery 1.0, 4.
             let document = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
-            places.push(Location::Discovery { issuer: issuer.clone(), document: document.parse()? });
+            locations.push(Location::Discovery { issuer: issuer.clone(), document: document.parse()? });
         }
         let mut sources = Vec::new();
-        for place in places {
-            sources.push(Self::start(place, settings, telemetry).await?);
+        for location in locations {
+            sources.push(Self::start(location, settings, telemetry).await?);
         }
         Ok(sources)
     }
 
     /// A file is read at once. A URL is fetched in the background, as an issuer may come later than the server.
-    async fn start(place: Location, settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Arc<Self>> {
+    async fn start(location: Location, settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Arc<Self>> {
         let source = Arc::new(Self {
-            place,
+            location,
             refresh: settings.jwks_refresh,
             cooldown: settings.jwks_cooldown,
             max_stale: settings.jwks_max_stale,
@@ -120,7 +120,7 @@ impl KeySource {
             state: Mutex::default(),
             ended: watch::Sender::new(()),
         });
-        match &source.place {
+        match &source.location {
             Location::File(path) => {
                 let set = source.load().await.with_context(|| format!("cannot read the keys of {}", path.display()))?;
                 source.state().fetch = Fetch::Running;
@@ -129,7 +129,7 @@ impl KeySource {
             Location::Url(url) | Location::Discovery { document: url, .. } => {
                 if url.scheme() == "http" && !is_loopback(url) {
                     tracing::warn!(
-                        keys = %source.place,
+                        keys = %source.location,
                         "keys come over plain HTTP: whoever is in between can make tokens of their own"
                     );
                 }
@@ -192,7 +192,7 @@ impl KeySource {
                 Ok(set) => running.set = Some(set),
                 Err(error) => {
                     tracing::warn!(
-                        keys = %running.source.place,
+                        keys = %running.source.location,
                         error = format!("{error:#}"),
                         "the keys of tokens cannot be fetched"
                     );
@@ -202,7 +202,7 @@ impl KeySource {
     }
 
     async fn load(&self) -> anyhow::Result<KeySet> {
-        KeySet::parse(&self.place.document(self.timeout).await?)
+        KeySet::parse(&self.location.document(self.timeout).await?)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -267,8 +267,8 @@ impl Drop for Running {
         source.ended.send_replace(());
         match number_of_new {
             None => {}
-            Some(0) => tracing::warn!(keys = %source.place, "there is no key in it that can verify tokens"),
-            Some(number) => tracing::info!(keys = %source.place, number, "the keys of tokens are fetched"),
+            Some(0) => tracing::warn!(keys = %source.location, "there is no key in it that can verify tokens"),
+            Some(number) => tracing::info!(keys = %source.location, number, "the keys of tokens are fetched"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Documents: checked once, and kept for the next request with the same text.
 
 mod canonical;
-mod cost;
 mod description;
 mod executable;
 mod id;
@@ -9,6 +8,7 @@ mod literals;
 mod measure;
 mod nulls;
 mod root;
+mod row_estimate;
 mod scopes;
 mod suggestion;
 mod validate;
@@ -172,7 +172,7 @@ impl Documents {
         }
         let checked = self.get(&text);
         self.trusted.note_other(params, checked.as_deref().ok(), &text, principal);
-        let document = checked.map_err(|errors| Box::new(Answer::request_error(errors.to_vec())))?;
+        let document = checked.map_err(|errors| Box::new(Answer::not_executed(errors.to_vec())))?;
         Ok(Requested { document, is_by_id: false })
     }
 
@@ -262,7 +262,7 @@ impl Document {
 
     /// The rows of an operation, as estimated.
     pub fn estimated_rows(&self, operation: &Operation, variables: &Variables) -> u64 {
-        operation.rows.unwrap_or_else(|| cost::estimate(&self.valid, &operation.definition, variables))
+        operation.rows.unwrap_or_else(|| row_estimate::estimate(&self.valid, &operation.definition, variables))
     }
 
     /// The number of its tokens.
@@ -375,8 +375,8 @@ impl Operation {
             format!("/*operation='{}'{document}*/", telemetry.operation_name(name.as_deref())).into()
         };
         let comment = telemetry.settings().sql_comments.then(comment);
-        let rows = (!cost::depends_on_variables(document, operation))
-            .then(|| cost::estimate(document, operation, &Variables::default()));
+        let rows = (!row_estimate::depends_on_variables(document, operation))
+            .then(|| row_estimate::estimate(document, operation, &Variables::default()));
         Self {
             name,
             ty,

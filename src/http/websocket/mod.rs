@@ -225,7 +225,7 @@ impl Socket {
                 }
                 // It ends when one of the channels does, and they do not.
                 () = &mut library => return Some(Close::new(1011, "the server failed to do this")),
-                authenticated = authenticated_by(&mut authenticating) => {
+                authenticated = authentication_of(&mut authenticating) => {
                     authenticating = None;
                     match authenticated {
                         Ok(accepted) => {
@@ -356,7 +356,7 @@ fn close_for(error: &(dyn std::error::Error + 'static), max_bytes: usize) -> Opt
 }
 
 /// What comes of looking at a credential; never, while none is looked at.
-async fn authenticated_by(authenticating: &mut Option<Authenticating>) -> Result<Session, Unauthenticated> {
+async fn authentication_of(authenticating: &mut Option<Authenticating>) -> Result<Session, Unauthenticated> {
     match authenticating {
         Some(authenticating) => authenticating.await,
         None => pending().await,

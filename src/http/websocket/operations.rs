@@ -157,7 +157,7 @@ impl Operations {
             endpoint.schema.run(request, endpoint.deadline()).await
         } else {
             endpoint.note_refused(Some("max_requests"));
-            Answer::for_reason(Code::Unavailable, TOO_MANY)
+            Answer::from_error(Code::Unavailable, TOO_MANY)
         };
         log_operation(&endpoint.measured(std::slice::from_ref(&answer), &principal), start.elapsed());
         Begun::Answered(self.answered(&answer), executing)

@@ -43,7 +43,7 @@ pub enum Copied {
 }
 
 /// Copies everything from another database into one that is empty, with all keys: all of it, or nothing. Rows that are
-/// not possible here are logged one by one; if they are not skipped, nothing is copied.
+/// not possible in this schema are logged one by one; if they are not skipped, nothing is copied.
 ///
 /// # Errors
 ///
@@ -156,7 +156,7 @@ impl Copying<'_> {
                     self.wrong += 1;
                     if self.wrong <= MAX_FAULTS {
                         let table = &table.source;
-                        tracing::warn!(table, key, fault, "a row is not possible here");
+                        tracing::warn!(table, key, fault, "a row cannot be copied");
                     }
                 }
             }

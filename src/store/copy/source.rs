@@ -23,7 +23,9 @@ use crate::{
 const BATCH: usize = 2_000;
 /// Batches that are read ahead.
 const AHEAD: usize = 2;
-/// The types of whole numbers of PostgreSQL.
+/// The types of text of PostgreSQL.
+const TEXTS: [&str; 3] = ["text", "character varying", "character"];
+/// Its types of whole numbers.
 const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
 /// How long a SQLite file that is in use is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -156,16 +158,21 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
         let is_it = |name: &&String| **name == table.name || **name == table.name.replace('_', "");
         let Some(source) = found.iter().map(|(name, ..)| name).find(is_it) else { continue };
         for column in &table.columns {
-            let is_it = |(of, name, _): &&Found| of == source && name.eq_ignore_ascii_case(&column.name);
+            // SQLite does not tell capitals from small letters.
+            let is_it = |(of, name, ty): &&Found| {
+                let is_same = *name == column.name || (ty.is_none() && name.eq_ignore_ascii_case(&column.name));
+                of == source && is_same
+            };
             let Some((.., ty)) = found.iter().find(is_it) else {
                 return Err(format!("the table {source} has no column {}", column.name));
             };
-            let is_number = !matches!(column.kind, ColumnKind::Text { .. });
-            if let Some(ty) = ty.as_deref().filter(|ty| is_number && !INTEGERS.contains(ty)) {
+            let (types, required) = match column.kind {
+                ColumnKind::Text { .. } => (&TEXTS, "text"),
+                _ => (&INTEGERS, "a whole number"),
+            };
+            if let Some(ty) = ty.as_deref().filter(|ty| !types.contains(ty)) {
                 let column = &column.name;
-                return Err(format!(
-                    "the column {column} of the table {source} has {ty}, and whole numbers are possible"
-                ));
+                return Err(format!("the column {column} of the table {source} has the type {ty}, not {required}"));
             }
         }
         table.source.clone_from(source);

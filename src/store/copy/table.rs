@@ -114,7 +114,7 @@ impl Table {
     /// The same numbers on PostgreSQL.
     #[must_use]
     pub fn sums_postgres(&self) -> Vec<String> {
-        let first = |text: &str| format!("LEAST(ascii({text}), 65533)");
+        let first = |text: &str| format!("LEAST(ascii(COALESCE({text}, '')), 65533)");
         self.sums("COUNT(*)::bigint", first, |sum| format!("COALESCE(SUM({sum}), 0)::bigint"))
     }
 
