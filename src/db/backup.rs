@@ -4,12 +4,12 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection,
     backup::{Backup, StepResult},
 };
 use tokio::task::spawn_blocking;
 
-use super::{DatabaseUrl, url::SqliteUrl};
+use super::{DatabaseUrl, Open, open_to_read, url::SqliteUrl};
 use crate::output::Output;
 
 /// Writes a backup of a SQLite database to a file that does not exist, checks it, and gives its size in bytes. What is
@@ -39,22 +39,22 @@ pub async fn backup(url: &DatabaseUrl, path: &Path) -> anyhow::Result<u64> {
 }
 
 /// Opens a database of hero-teams to read it.
-fn open(path: &Path) -> anyhow::Result<Connection> {
+fn open(path: &Path) -> anyhow::Result<Open> {
     fs::metadata(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(path, flags).map_err(said)?;
+    let source = open_to_read(path).map_err(said)?;
     let migrations = source.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'seaql_migrations'");
     let is_ours = migrations.and_then(|mut rows| rows.exists([])).map_err(said)?;
     ensure!(is_ours, "it is no database of hero-teams");
     Ok(source)
 }
 
-fn write(source: &Connection, path: &Path) -> anyhow::Result<()> {
+fn write(source: &Open, path: &Path) -> anyhow::Result<()> {
     let mut target = Connection::open(path).map_err(said)?;
     // All pages at once: a step at a time would begin again with each write of a server. It waits for a lock as long as
     // a connection does.
     let copied = Backup::new(source, &mut target).and_then(|backup| backup.step(-1)).map_err(said)?;
     ensure!(copied == StepResult::Done, "the database is locked by another program");
+    source.check().map_err(said)?;
     let whole: String = target.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(said)?;
     ensure!(whole == "ok", "the backup is not whole: {whole}");
     let broken = target.prepare("PRAGMA foreign_key_check").and_then(|mut rows| rows.exists([])).map_err(said)?;

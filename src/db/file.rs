@@ -85,6 +85,16 @@ const MAX_EMPTY_LOG: u32 = 16 * 1024 * 1024;
 /// What has a meaning in a URI of SQLite.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
+/// Opens a file of whatever program to read it. What is in it never changes, but SQLite may put its files beside it.
+///
+/// # Errors
+///
+/// When it cannot be opened.
+pub fn open_to_read(path: &Path) -> rusqlite::Result<Open> {
+    let file = File::new(&SqliteUrl { path: path.to_owned(), mode: Mode::Read });
+    Arc::new(file.map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))?).open()
+}
+
 impl File {
     /// The file of a URL. What is no database of this program is refused before it is opened, which could change it.
     ///

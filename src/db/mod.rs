@@ -25,6 +25,7 @@ mod table_rows;
 mod url;
 mod write;
 
+pub(crate) use self::file::{Open, open_to_read};
 pub use self::{
     backup::backup,
     channel::Channel,

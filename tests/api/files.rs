@@ -258,6 +258,15 @@ async fn a_file_that_may_only_be_read_is_read() {
             assert_eq!(stdout(&output(restricted(folder, &["migrate", "--database-url", url]))), "", "{case}");
             let seed = restricted(folder, &["seed", "--database-url", url]);
             assert_eq!(stdout(&output(seed)), "0 heroes created\n", "{case}");
+            let elsewhere = tempfile::tempdir().expect("a folder");
+            chmod(elsewhere.path(), 0o777);
+            let [copied, backup] =
+                ["copied.db", "backup.db"].map(|name| elsewhere.path().join(name).display().to_string());
+            let to = format!("sqlite://{copied}");
+            let copy = ["copy", "--from", url, "--database-url", &to, "--progress", "none"];
+            assert_eq!(stdout(&output(restricted(folder, &copy))), "9 rows copied\n", "{case}");
+            let said = stdout(&output(restricted(folder, &["backup", &backup, "--database-url", url])));
+            assert!(said.ends_with(&format!(" bytes written to {backup}\n")), "{case} {said}");
             chmod(folder, 0o755);
             chmod(&path, 0o644);
             assert_eq!(contents(folder)["hero-teams.db"], before["hero-teams.db"], "{case}");

@@ -1,9 +1,9 @@
 //! Another database, read as it is at one moment, and never written to.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use async_graphql::futures_util::TryStreamExt as _;
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use rusqlite::types::ValueRef;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{
@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::table::{ColumnKind, MAX_KEY, Table};
 use crate::{
-    db::{DatabaseUrl, PostgresUrl, StoreError},
+    db::{DatabaseUrl, Open, PostgresUrl, StoreError, open_to_read},
     schema::Entity,
 };
 
@@ -27,8 +27,6 @@ const AHEAD: usize = 2;
 const TEXTS: [&str; 3] = ["text", "character varying", "character"];
 /// Its types of whole numbers.
 const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
-/// How long a SQLite file that is in use is waited for.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// A value as it is found.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,9 +96,7 @@ impl CopySource {
             return Ok(Err(format!("{} is a folder", path.display())));
         }
         let opened = spawn_blocking(move || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(BUSY)?;
+            let connection = open_to_read(&path)?;
             connection.execute_batch("BEGIN")?;
             let found = {
                 let mut found = connection.prepare(
@@ -182,7 +178,7 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
 }
 
-fn read_sqlite(connection: &Connection, tables: &[Table], sender: &Sender) -> rusqlite::Result<()> {
+fn read_sqlite(connection: &Open, tables: &[Table], sender: &Sender) -> rusqlite::Result<()> {
     for (number, table) in tables.iter().enumerate() {
         let columns = table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ");
         let mut select = connection.prepare(&format!("SELECT {columns} FROM \"{}\" ORDER BY 1, 2", table.source))?;
@@ -229,6 +225,7 @@ fn read_sqlite(connection: &Connection, tables: &[Table], sender: &Sender) -> ru
         Ok(TableEnd { sums, last_key })
     };
     let ends = tables.iter().map(end).collect::<rusqlite::Result<Vec<_>>>()?;
+    connection.check()?;
     let _ = sender.blocking_send(Ok(Read::End(ends)));
     Ok(())
 }
