@@ -152,8 +152,8 @@ pub enum Command {
             value_parser = Setting(parsed::<DatabaseUrl>)
         )]
         from: DatabaseUrl,
-        /// What becomes of rows that cannot be copied, such as those with blank names: nothing is copied (stop), or all but
-        /// them (skip)
+        /// What becomes of rows that cannot be copied, such as those with blank names: nothing is copied (stop), or
+        /// all but them (skip)
         #[arg(long, default_value = "stop", value_name = "HOW", value_parser = Setting(one_of::<OnError>))]
         on_error: OnError,
         #[command(flatten)]

@@ -267,7 +267,7 @@ impl Connection {
             Driver::Postgres(_, PostgresSession { process: Some(process), .. }) => {
                 canceller.signal(connector, *process).await
             }
-            // The thread of SQLite is interrupted when it is dropped. Through a pooler, PostgreSQL has its own time-out.
+            // The thread of SQLite is interrupted when it is dropped. Through a pooler PostgreSQL has its own time-out.
             _ => Ok(()),
         }
     }

@@ -322,7 +322,8 @@ on_both_databases! {
         let lines: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
         let count = |ty: &str| lines.iter().filter(|line| line["type"] == ty).count();
         assert_eq!([count("team"), count("hero"), count("membership")], [12_000, 3, 2_000]);
-        let teams = lines.iter().filter(|line| line["type"] == "hero").map(|hero| hero["teams"].as_array().map(Vec::len));
+        let heroes = lines.iter().filter(|line| line["type"] == "hero");
+        let teams = heroes.map(|hero| hero["teams"].as_array().map(Vec::len));
         assert_eq!(teams.collect::<Vec<_>>(), [Some(1), Some(10_000), Some(1)]);
         fs::write(folder.join("all.jsonl"), &all).expect("it is written");
         let other = new_sqlite(folder, "other.db");
@@ -489,7 +490,8 @@ fn what_cannot_be_imported() {
     assert_eq!(refused(&["a.jsonl", "./same.jsonl"]), "error: ./same.jsonl is named twice");
     assert_eq!(
         refused(&["a.jsonl.rejected.jsonl", "a.jsonl", "--dry-run"]),
-        "error: a.jsonl.rejected.jsonl cannot be imported together with a.jsonl, whose rejected records are written to it"
+        "error: a.jsonl.rejected.jsonl cannot be imported together with a.jsonl, whose rejected records are written to \
+         it"
     );
     assert_eq!(fs::read_to_string(folder.join("a.jsonl.rejected.jsonl")).expect("it exists"), ALL);
     assert!(Command::new("mkfifo").arg(folder.join("pipe.jsonl")).status().expect("it runs").success());

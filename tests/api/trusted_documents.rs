@@ -158,7 +158,8 @@ async fn what_would_be_refused_is_logged_once_a_minute() {
         .map(|line| line["fields"].clone())
         .filter(|fields| fields["message"] == "a document is not trusted")
         .collect();
-    let invalid = json!({"message": "a document is not trusted", "document": DocumentId::from_text("{ nothing }").to_string(),
+    let invalid = DocumentId::from_text("{ nothing }").to_string();
+    let invalid = json!({"message": "a document is not trusted", "document": invalid,
         "client": "web", "would_block": true});
     let other = json!({"message": "a document is not trusted", "document": DocumentId::from_text(secret).to_string(),
         "client": "web", "would_block": true, "operation": "Other",
