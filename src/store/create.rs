@@ -11,14 +11,14 @@ use sea_orm::{
 use super::{
     Relate, Row, dialect,
     event::{self, Outbox},
-    insert::{Values, insert, insertion, names},
+    insert::{Values, insert, insertion, names, parameters},
     links,
     relate::{self, missing_related},
     row,
 };
 use crate::{
     db::{SERIALIZATION_FAILURE, StoreError, Transaction, UnitOfWork},
-    schema::Entity,
+    schema::{Entity, Relation},
 };
 
 /// A new row and what it is to be linked to.
@@ -130,31 +130,33 @@ async fn insert_with_related(
 
 /// The parameters of that statement, in their order.
 fn values(entity: &'static Entity, new: &Create) -> Result<Vec<Value>, StoreError> {
-    let of_row = |entity: &'static Entity, row: &Values| {
-        row.iter().zip(entity.columns).map(|(value, column)| value.value_of(column.kind)).collect::<Vec<_>>()
-    };
-    let mut values = of_row(entity, &new.values);
-    for (relation, related) in entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0) {
+    let mut values: Vec<Value> = parameters(entity, &new.values).collect();
+    for (relation, related) in related_of(entity, new) {
         match &related.create[..] {
             [] => {}
-            [row] => values.extend(of_row(relation.to, row)),
+            [row] => values.extend(parameters(relation.to, row)),
             rows => values.push(dialect::json_records(&names(relation.to), rows.iter().map(|row| &row[..]))?.into()),
         }
-        values.push(related.connect.clone().into());
+        values.push(dialect::list_value(DbBackend::Postgres, &related.connect));
     }
     Ok(values)
 }
 
+/// The relations along which a row is linked to something, and to what.
+fn related_of<'n>(entity: &'static Entity, new: &'n Create) -> impl Iterator<Item = (&'static Relation, &'n Relate)> {
+    entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0)
+}
+
 fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -> Result<Statement, StoreError> {
     let inserted = insertion(DbBackend::Postgres, entity, &[&new.values])?;
-    if !events && new.related.iter().all(|related| related.objects() == 0) {
+    if !events && related_of(entity, new).next().is_none() {
         return Ok(DbBackend::Postgres.build(&inserted));
     }
     let step = |insert, name: String| CommonTableExpression::new().query(insert).table_name(name).to_owned();
     let mut steps = WithClause::new();
     steps.cte(step(inserted, NEW.to_owned()));
     let (mut nested_events, mut link_events) = (Vec::new(), Vec::new());
-    for (relation, related) in entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0) {
+    for (relation, related) in related_of(entity, new) {
         let (field, key) = (relation.field, relation.to.key.name());
         let mut keys = dialect::keys(&related.connect, key);
         if !related.create.is_empty() {

@@ -303,7 +303,7 @@ where
 }
 
 /// The parameter of a list of values.
-fn list_value<V>(backend: DbBackend, values: &[V]) -> Value
+pub fn list_value<V>(backend: DbBackend, values: &[V]) -> Value
 where
     V: Clone + Serialize,
     Vec<V>: Into<Value>,

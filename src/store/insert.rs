@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, DynIden,
+    ConnectionTrait, DbBackend, DbErr, DynIden, Value,
     sea_query::{BinOper, Condition, Expr, ExprTrait, InsertStatement, IntoIden, JoinType, Query},
 };
 
@@ -81,14 +81,18 @@ pub fn insertion(backend: DbBackend, entity: &'static Entity, new: &[&Values]) -
     insert.into_table(entity.table()).columns(names(entity)).returning(dialect::returning(backend, entity));
     if let [values] = new {
         // The way by a list costs as much as the insert.
-        let values = values.iter().zip(entity.columns).map(|(value, column)| Expr::val(value.value_of(column.kind)));
-        insert.values(values).map_err(dialect::statement_error)?;
+        insert.values(parameters(entity, values).map(Expr::val)).map_err(dialect::statement_error)?;
     } else {
         let records = new.iter().map(|values| &values[..]);
         let records = dialect::records(backend, entity.table(), &names(entity), records)?;
         insert.select_from(records).map_err(dialect::statement_error)?;
     }
     Ok(insert)
+}
+
+/// The values of a row as parameters of a statement.
+pub fn parameters(entity: &'static Entity, values: &Values) -> impl Iterator<Item = Value> {
+    values.iter().zip(entity.columns).map(|(value, column)| value.value_of(column.kind))
 }
 
 /// The names of the columns but the primary key.
