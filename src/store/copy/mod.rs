@@ -146,7 +146,8 @@ impl Copying<'_> {
             let checked = table.checked(row, |table, key| self.has(table, key));
             match checked.and_then(|row| self.first_of_key(number, table, row)) {
                 Ok(row) => {
-                    self.last = (number, row[..table.keys()].to_vec());
+                    self.last.0 = number;
+                    row[..table.keys()].clone_into(&mut self.last.1);
                     if let (true, Some(Scalar::Int(key))) = (table.is_counted, row.first()) {
                         self.keys.entry(table.name.clone()).or_default().insert(*key, *key);
                     }

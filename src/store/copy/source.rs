@@ -56,6 +56,12 @@ pub struct TableEnd {
     pub last_key: Option<i64>,
 }
 
+impl TableEnd {
+    fn new(sums: Vec<i64>, greatest_key: Option<i64>, counter: Option<i64>) -> Self {
+        Self { sums, last_key: greatest_key.max(counter.filter(|key| (1..=MAX_KEY).contains(key))) }
+    }
+}
+
 /// A database to copy, in one snapshot.
 #[derive(Debug)]
 pub struct CopySource {
@@ -207,22 +213,18 @@ fn read_sqlite(connection: &Open, tables: &[Table], sender: &Sender) -> rusqlite
     }
     let has_counters = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")?.exists([])?;
     let end = |table: &Table| {
-        let number = table.sums_sqlite().len();
-        let sql = format!("SELECT {} FROM \"{}\"", table.sums_sqlite().join(", "), table.source);
-        let sums = |row: &rusqlite::Row<'_>| (0..number).map(|index| row.get(index)).collect();
-        let sums = connection.query_row(&sql, [], sums)?;
-        let mut last_key = None;
-        if table.is_counted {
-            let sql = format!("SELECT {} FROM \"{}\"", table.greatest_key(), table.source);
-            let key: Option<i64> = connection.query_row(&sql, [], |row| row.get(0))?;
-            let mut counter = None;
-            if has_counters {
-                let sql = "SELECT MAX(seq) FROM sqlite_sequence WHERE name = ?";
-                counter = connection.query_row(sql, [&table.source], |row| row.get(0))?;
-            }
-            last_key = key.max(counter.filter(|key| (1..=MAX_KEY).contains(key)));
+        let sums = table.sums_sqlite();
+        let sql = format!("SELECT {}, {} FROM \"{}\"", table.greatest_key(), sums.join(", "), table.source);
+        let (greatest_key, sums) = connection.query_row(&sql, [], |row| {
+            let sums = (1..=sums.len()).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
+            Ok((row.get(0)?, sums))
+        })?;
+        let mut counter = None;
+        if has_counters {
+            let sql = "SELECT MAX(seq) FROM sqlite_sequence WHERE name = ?";
+            counter = connection.query_row(sql, [&table.source], |row| row.get(0))?;
         }
-        Ok(TableEnd { sums, last_key })
+        Ok(TableEnd::new(sums, greatest_key, counter))
     };
     let ends = tables.iter().map(end).collect::<rusqlite::Result<Vec<_>>>()?;
     connection.check()?;
@@ -252,22 +254,17 @@ async fn read_postgres(connection: &mut PgConnection, tables: &[Table], sender: 
     }
     let mut ends = Vec::new();
     for table in tables {
-        let sql = format!("SELECT {} FROM \"{}\"", table.sums_postgres().join(", "), table.source);
+        let (source, key, sums) = (&table.source, &table.columns[0].name, table.sums_postgres());
+        // The table of another program may have no sequence.
+        let sequence = format!("pg_get_serial_sequence('\"{source}\"', '{key}')::regclass");
+        let greatest_key = table.greatest_key();
+        let sql = format!(
+            "SELECT {greatest_key}, pg_sequence_last_value({sequence})::bigint, {} FROM \"{source}\"",
+            sums.join(", ")
+        );
         let row = connection.fetch_one(AssertSqlSafe(sql)).await?;
-        let number = table.sums_postgres().len();
-        let sums = (0..number).map(|index| row.try_get(index)).collect::<Result<_, _>>()?;
-        let mut last_key = None;
-        if table.is_counted {
-            let (source, key) = (&table.source, &table.columns[0].name);
-            // The table of another program may have no sequence.
-            let sequence = format!("pg_get_serial_sequence('\"{source}\"', '{key}')::regclass");
-            let greatest = table.greatest_key();
-            let sql = format!("SELECT {greatest}, pg_sequence_last_value({sequence})::bigint FROM \"{source}\"");
-            let row = connection.fetch_one(AssertSqlSafe(sql)).await?;
-            let (key, counter): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-            last_key = key.max(counter.filter(|key| (1..=MAX_KEY).contains(key)));
-        }
-        ends.push(TableEnd { sums, last_key });
+        let sums = (2..sums.len() + 2).map(|index| row.try_get(index)).collect::<Result<_, _>>()?;
+        ends.push(TableEnd::new(sums, row.try_get(0)?, row.try_get(1)?));
     }
     let _ = sender.send(Ok(Read::End(ends))).await;
     Ok(())

@@ -136,11 +136,16 @@ impl Table {
         sums
     }
 
-    /// The greatest key of a row that is possible here.
+    /// The greatest key of a row that can be copied; null where the database does not count.
     #[must_use]
     pub fn greatest_key(&self) -> String {
         let key = &self.columns[0].name;
-        format!("MAX(CASE WHEN \"{key}\" BETWEEN 1 AND {MAX_KEY} THEN CAST(\"{key}\" AS bigint) END)")
+        let key = if self.is_counted {
+            format!("CASE WHEN \"{key}\" BETWEEN 1 AND {MAX_KEY} THEN \"{key}\" END")
+        } else {
+            "NULL".to_owned()
+        };
+        format!("MAX(CAST({key} AS bigint))")
     }
 
     /// A row as it is written, or what is wrong with it.
