@@ -9,7 +9,7 @@ use rusqlite::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{DatabaseUrl, Open, open_to_read, url::SqliteUrl};
+use super::{DatabaseUrl, Open, migrate::MIGRATIONS, open_to_read, url::SqliteUrl};
 use crate::output::Output;
 
 /// Writes a backup of a SQLite database to a file that does not exist, checks it, and gives its size in bytes. What is
@@ -42,8 +42,8 @@ pub async fn backup(url: &DatabaseUrl, path: &Path) -> anyhow::Result<u64> {
 fn open(path: &Path) -> anyhow::Result<Open> {
     fs::metadata(path)?;
     let source = open_to_read(path).map_err(said)?;
-    let migrations = source.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'seaql_migrations'");
-    let is_ours = migrations.and_then(|mut rows| rows.exists([])).map_err(said)?;
+    let migrations = source.prepare("SELECT 1 FROM sqlite_schema WHERE name = ?");
+    let is_ours = migrations.and_then(|mut rows| rows.exists([MIGRATIONS])).map_err(said)?;
     ensure!(is_ours, "it is no database of hero-teams");
     Ok(source)
 }

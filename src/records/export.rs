@@ -25,8 +25,8 @@ const BATCH: u64 = 5_000;
 /// The greatest number of links along one relation that a line has. Others have lines of their own.
 const MAX_LINKS: usize = 10_000;
 
-/// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables as
-/// CSV are files in a folder. An output that is not complete is removed.
+/// Writes records as they are at one moment, and gives how many there are. `-` is the standard output; several tables
+/// as CSV are files in a folder. An output that is not complete is removed.
 ///
 /// # Errors
 ///
@@ -85,11 +85,10 @@ fn io_error(error: &anyhow::Error) -> Option<&io::Error> {
 
 /// The result of writing an output. Its own errors name it.
 fn unwritten(written: anyhow::Result<()>, output: &str) -> anyhow::Result<()> {
-    written.map_err(
-        |error| {
-            if io_error(&error).is_some() { error.context(format!("cannot write {output}")) } else { error }
-        },
-    )
+    written.map_err(|error| {
+        let is_of_output = io_error(&error).is_some();
+        if is_of_output { error.context(format!("cannot write {output}")) } else { error }
+    })
 }
 
 /// What is exported, and how.

@@ -107,7 +107,7 @@ fn a_backup_takes_the_place_of_nothing() {
     assert_eq!(refused("missing.db", "y.db"), "error: cannot read missing.db: No such file or directory (os error 2)");
     assert_eq!(fs::metadata(folder.join("empty.db")).expect("it exists").len(), 0);
 
-    // Of several to one place, one is there, and it is whole.
+    // Of several backups to one path, one exists, and it is complete.
     let mut backups: Vec<_> = (0..4).map(|_| backup("heroes.db", "z.db").spawn().expect("it runs")).collect();
     let done = backups.iter_mut().filter_map(|backup| backup.wait().expect("it ends").success().then_some(()));
     assert_eq!(done.count(), 1);

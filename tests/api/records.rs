@@ -162,8 +162,8 @@ on_both_databases! {
         let said = refusal(&on(folder, url, &["import", "a.jsonl"]));
         assert_eq!(
             said,
-            "error: 14 of 17 records are wrong, see a.jsonl.rejected.jsonl; nothing was written; --on-error skip leaves \
-             them out"
+            "error: 14 of 17 records are wrong, see a.jsonl.rejected.jsonl; nothing was written; --on-error skip \
+             leaves them out"
         );
         assert_eq!(messages(folder, "a.jsonl"), [
             "2: `hero.teams[1]` is Team:8, which no record before this one has",
