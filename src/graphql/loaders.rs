@@ -278,7 +278,7 @@ async fn traced<T>(
     load: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let Some((tracer, _)) = db.telemetry().recorded() else { return load.await };
-    let span = tracer.begin(name().into(), SpanKind::Internal, Parent::Current, None);
+    let span = tracer.begin(|| name().into(), SpanKind::Internal, Parent::Current, None);
     let loaded = span.scope(load).await;
     span.set("hero_teams.keys", count(keys));
     match &loaded {

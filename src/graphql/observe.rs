@@ -56,7 +56,7 @@ impl Schema {
             None => (SpanKind::Server, Parent::None(None)),
         };
         let CheckedRequest { requested, start, check, document, .. } = request;
-        let span = tracer.begin(self.span_name(requested).into(), kind, parent, Some(*start));
+        let span = tracer.begin(|| self.span_name(requested).into(), kind, parent, Some(*start));
         if span.is_recorded() {
             span.set_all(attributes(requested));
             if self.db.telemetry().settings().trace_documents {

@@ -190,7 +190,7 @@ impl Schema {
         if let Some(feed) = feeds.get(&key).and_then(Weak::upgrade) {
             return feed;
         }
-        let origin = self.db.telemetry().tracer().and_then(|_| Span::current()).map(|span| span.context());
+        let origin = self.db.telemetry().tracer().and_then(|_| Span::current()?.context());
         let (schema, answered) = (self.clone(), Mutex::default());
         let feed = Arc::new(Feed { key: key.clone(), schema, request, watch, time, origin, answered });
         feeds.insert(key, Arc::downgrade(&feed));
@@ -286,8 +286,8 @@ impl Feed {
     async fn execute(&self, batch: &Batch) -> Deliveries {
         let Some(tracer) = self.schema.db.telemetry().tracer() else { return self.deliveries(batch).await };
         let parent = Parent::None(self.origin.clone());
-        let name = type_name(OperationType::Subscription);
-        let span = tracer.begin(name.into(), SpanKind::Internal, parent, None);
+        let name = || type_name(OperationType::Subscription).into();
+        let span = tracer.begin(name, SpanKind::Internal, parent, None);
         if span.is_recorded() {
             span.set_all(attributes(&self.request.requested));
         }

@@ -112,7 +112,7 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
     // An id is visible ASCII. The span exists whatever the level, so that an error names its request.
     let observed = Observed::new(&state.telemetry, &request);
     let traced = observed.as_ref().and_then(Observed::span).cloned();
-    let ids = traced.as_ref().map(Span::ids);
+    let ids = traced.as_ref().and_then(Span::ids);
     let span = tracing::error_span!(
         "request",
         id = id.to_str().unwrap_or_default(),

@@ -92,7 +92,7 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
     let principal = measured.and_then(|measured| measured.principal.as_ref());
     let asked = request.map(|(asked, _)| asked);
     let operation = measured.and_then(|measured| measured.operation.as_ref());
-    let trace_id = measured.filter(|_| request.is_none()).and_then(|measured| measured.span.as_ref());
+    let trace = measured.filter(|_| request.is_none()).and_then(|measured| measured.span.as_ref()?.ids());
     tracing::info!(
         protocol = request.is_none().then_some("graphql-transport-ws"),
         method = asked.map(|asked| tracing::field::display(&asked.method)),
@@ -108,7 +108,7 @@ fn line(request: Option<(&Asked, StatusCode)>, time: Duration, measured: Option<
         statement_ms = measured.map(|measured| milliseconds(measured.statement_time)),
         replica = measured.and_then(|measured| measured.replica),
         errors = codes,
-        trace_id = trace_id.map(|span| tracing::field::display(span.ids().0)),
+        trace_id = trace.map(|(trace, _)| tracing::field::display(trace)),
         principal = principal.and_then(|principal| principal.name.as_deref()),
         scopes = principal.map(|principal| tracing::field::display(principal.scopes)),
         credential_refused = measured.and_then(|measured| measured.refused),

@@ -35,7 +35,7 @@ impl Observed {
         let version = version(request.version());
         let span = telemetry.tracer().map(|tracer| {
             let verb = if method == OTHER { "HTTP" } else { method };
-            let name = route.as_ref().map_or(verb.into(), |route| format!("{verb} {}", route.as_str()).into());
+            let name = || route.as_ref().map_or(verb.into(), |route| format!("{verb} {}", route.as_str()).into());
             tracer.begin(name, SpanKind::Server, Parent::Headers(request.headers()), None)
         });
         if let Some(span) = span.as_ref().filter(|span| span.is_recorded()) {
@@ -64,7 +64,7 @@ impl Observed {
     /// Notes its answer.
     pub fn answered(self, status: StatusCode, time: Duration) {
         let Self { telemetry, method, route, version, span, .. } = self;
-        if let Some(span) = span {
+        if let Some(span) = span.filter(Span::is_recorded) {
             span.set("http.response.status_code", i64::from(status.as_u16()));
             if status.is_server_error() {
                 span.fail(status.as_str().to_owned());

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use axum::http::{HeaderMap, HeaderName};
 use opentelemetry::{
     Context, KeyValue, Value,
     context::{FutureExt as _, WithContext},
@@ -34,6 +35,8 @@ use super::otlp::OtlpClient;
 const MAX_FLUSH: Duration = Duration::from_secs(2);
 /// The name of the service, unless a variable says another one.
 const SERVICE: &str = "hero-teams";
+/// Names the span of the client (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The part of the requests that are recorded, unless a variable says another one, or the client has decided.
 const RATIO: f64 = 0.01;
 
@@ -43,6 +46,8 @@ pub struct Tracer {
     provider: SdkTracerProvider,
     spans: SdkTracer,
     propagator: TraceContextPropagator,
+    /// The part of the traces beginning here that are recorded; none where each is asked of the SDK.
+    ratio: Option<f64>,
 }
 
 /// A span that has begun. A clone is the same one. It ends when it is said to, or all its clones are dropped.
@@ -55,7 +60,7 @@ pub enum Parent<'a> {
     /// The span that runs.
     Current,
     /// In the headers of a request, if they have one.
-    Headers(&'a axum::http::HeaderMap),
+    Headers(&'a HeaderMap),
     /// Nowhere: it begins a trace. It may be linked to a span of another one.
     None(Option<SpanContext>),
 }
@@ -84,7 +89,7 @@ impl Tracer {
             let is_known = variable(name).is_none_or(|protocol| protocol == "http/protobuf");
             ensure!(is_known, "{name}: http/protobuf is expected, which collectors take at port 4318");
         }
-        let sampler = sampler()?;
+        let (sampler, ratio) = sampler()?;
         let client = OtlpClient::new(Handle::current(), timeout()?);
         let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
         let provider = SdkTracerProvider::builder()
@@ -93,25 +98,33 @@ impl Tracer {
             .with_batch_exporter(exporter.context("cannot send traces")?)
             .build();
         let spans = provider.tracer(SERVICE);
-        Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new() }))
+        Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new(), ratio }))
     }
 
-    /// Begins a span, which may have begun a moment ago. It has a place in a trace also when it is not recorded.
+    /// Begins a span, which may have begun a moment ago. What begins a trace that is not recorded has no place in one,
+    /// and nothing below it is recorded either.
     #[must_use]
-    pub fn begin(&self, name: Cow<'static, str>, kind: SpanKind, parent: Parent<'_>, start: Option<Instant>) -> Span {
-        let mut builder = self.spans.span_builder(name).with_kind(kind);
-        builder.start_time = start.map(began);
-        let parent = match parent {
-            Parent::Current => Context::current(),
-            Parent::Headers(headers) if headers.contains_key("traceparent") => {
-                self.propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+    pub fn begin(
+        &self,
+        name: impl FnOnce() -> Cow<'static, str>,
+        kind: SpanKind,
+        parent: Parent<'_>,
+        start: Option<Instant>,
+    ) -> Span {
+        let (parent, link) = match parent {
+            Parent::Current => (Context::current(), None),
+            Parent::Headers(headers) if headers.contains_key(TRACEPARENT) => {
+                (self.propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers)), None)
             }
-            Parent::Headers(_) => Context::new(),
-            Parent::None(link) => {
-                builder = builder.with_links(link.into_iter().map(Link::with_context).collect());
-                Context::new()
-            }
+            Parent::Headers(_) => (Context::new(), None),
+            Parent::None(link) => (Context::new(), link),
         };
+        if !parent.has_active_span() && self.ratio.is_some_and(|ratio| fastrand::f64() >= ratio) {
+            return Span(Context::new().with_telemetry_suppressed());
+        }
+        let mut builder = self.spans.span_builder(name()).with_kind(kind);
+        builder.start_time = start.map(began);
+        builder.links = link.map(|link| vec![Link::with_context(link)]);
         Span(Context::new().with_span(self.spans.build_with_context(builder, &parent)))
     }
 
@@ -154,10 +167,12 @@ impl Ended {
 }
 
 impl Span {
-    /// The span that runs, if there is one.
+    /// The span that runs, if there is one, recorded or not.
     #[must_use]
     pub fn current() -> Option<Self> {
-        Context::map_current(|context| context.has_active_span().then(|| Self(context.clone())))
+        Context::map_current(|context| {
+            (context.has_active_span() || context.is_telemetry_suppressed()).then(|| Self(context.clone()))
+        })
     }
 
     /// The same, if it is recorded.
@@ -205,17 +220,17 @@ impl Span {
         future.with_context(self.0.clone())
     }
 
-    /// What tells it from all others.
+    /// What tells it from all others, if it has a place in a trace.
     #[must_use]
-    pub fn context(&self) -> SpanContext {
-        self.0.span().span_context().clone()
+    pub fn context(&self) -> Option<SpanContext> {
+        let span = self.0.span();
+        Some(span.span_context()).filter(|context| context.is_valid()).cloned()
     }
 
-    /// The ids of its trace and its own, in hexadecimal digits.
+    /// The ids of its trace and its own, in hexadecimal digits, if it has a place in a trace.
     #[must_use]
-    pub fn ids(&self) -> (TraceId, SpanId) {
-        let context = self.0.span().span_context().clone();
-        (context.trace_id(), context.span_id())
+    pub fn ids(&self) -> Option<(TraceId, SpanId)> {
+        self.context().map(|context| (context.trace_id(), context.span_id()))
     }
 }
 
@@ -235,7 +250,10 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-fn sampler() -> anyhow::Result<Sampler> {
+/// The sampler of the SDK, and the part of the traces beginning here for which it is asked; none for all.
+///
+/// A trace that begins here is decided on before it has ids and a span, which take longer than the decision.
+fn sampler() -> anyhow::Result<(Sampler, Option<f64>)> {
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
     let ratio = || -> anyhow::Result<f64> {
@@ -244,14 +262,15 @@ fn sampler() -> anyhow::Result<Sampler> {
         let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
         ratio.context("OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1 is expected")
     };
-    let based = |root| Sampler::ParentBased(Box::new(root));
+    let based_with = |ratio| (Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), Some(ratio));
     Ok(match name.as_deref() {
-        Some("always_on") => Sampler::AlwaysOn,
-        Some("always_off") => Sampler::AlwaysOff,
-        Some("traceidratio") => Sampler::TraceIdRatioBased(ratio()?),
-        Some("parentbased_always_on") => based(Sampler::AlwaysOn),
-        Some("parentbased_always_off") => based(Sampler::AlwaysOff),
-        None | Some("parentbased_traceidratio") => based(Sampler::TraceIdRatioBased(ratio()?)),
+        Some("always_on") => (Sampler::AlwaysOn, None),
+        Some("always_off") => (Sampler::AlwaysOff, Some(0.0)),
+        // Whether a trace of a client is recorded depends on its id.
+        Some("traceidratio") => (Sampler::TraceIdRatioBased(ratio()?), None),
+        Some("parentbased_always_on") => based_with(1.0),
+        Some("parentbased_always_off") => based_with(0.0),
+        None | Some("parentbased_traceidratio") => based_with(ratio()?),
         Some(_) => bail!(
             "OTEL_TRACES_SAMPLER: one of always_on, always_off, traceidratio, parentbased_always_on, \
              parentbased_always_off, parentbased_traceidratio is expected"

@@ -211,6 +211,67 @@ async fn errors_and_refusals_have_spans_and_the_last_ones_are_sent() {
     assert_eq!((&unknown["http.request.method"], unknown.contains_key("http.route")), (&json!("_OTHER"), false));
 }
 
+/// Who decides what is recorded: the client, or the sampler. The log names a trace if there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_is_what_the_sampler_says() {
+    const UNRECORDED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let folder = tempfile::tempdir().expect("a folder");
+    for (sampler, argument, [alone, asked_for, declined]) in [
+        ("", "0", [false, true, false]),
+        ("", "1", [true, true, false]),
+        ("always_on", "", [true, true, true]),
+        ("always_off", "", [false, false, false]),
+        ("traceidratio", "1", [true, true, true]),
+        ("traceidratio", "0", [false, false, false]),
+        ("parentbased_always_on", "", [true, true, false]),
+        ("parentbased_always_off", "", [false, true, false]),
+        ("parentbased_traceidratio", "0", [false, true, false]),
+        ("parentbased_traceidratio", "1", [true, true, false]),
+    ] {
+        let (collector, address) = Collector::start().await;
+        let variables = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+        let server = server(folder.path(), &address, &[], &variables);
+        let body = json!({"query": "{ heroes { id } }"}).to_string();
+        for parent in ["", "nonsense", PARENT, UNRECORDED] {
+            let lines = if parent.is_empty() { String::new() } else { format!("traceparent: {parent}\r\n") };
+            request_at(server.address(), "POST", "/graphql", &lines, &body).await.expect("it answers");
+            let line = server.logged(&["answered"]);
+            let is_named = line.contains("trace_id=0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(is_named, parent.starts_with("00-"), "{sampler} {argument} {parent}: {line}");
+            // Those of the SDK have ids also when they are not recorded.
+            let has_ids = is_named || alone || sampler == "traceidratio";
+            assert_eq!(
+                line.contains("trace_id=") && line.contains("span_id="),
+                has_ids,
+                "{sampler} {argument}: {line}"
+            );
+        }
+        server.stopped().await;
+        let spans = collector.spans();
+        let is_asked = |span: &&Span| span.trace_id[..3] == [0x0a, 0xf7, 0x65];
+        let statements: Vec<_> = spans.iter().filter(|span| span.name == "SELECT hero").collect();
+        let requests: Vec<_> = spans.iter().filter(|span| span.name == "POST /graphql").collect();
+        let expected = [2 * usize::from(alone), usize::from(asked_for) + usize::from(declined)];
+        for spans in [requests, statements] {
+            let asked = spans.iter().copied().filter(is_asked).count();
+            assert_eq!([spans.len() - asked, asked], expected, "{sampler} {argument}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_the_requests_is_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (collector, address) = Collector::start().await;
+    let server = server(folder.path(), &address, &[], &[("OTEL_TRACES_SAMPLER_ARG", "0.5")]);
+    for _ in 0..200 {
+        server.graphql("{ __typename }", json!({})).await.expect("it answers");
+    }
+    server.stopped().await;
+    let recorded = collector.spans().iter().filter(|span| span.name == "POST /graphql").count();
+    assert!((50..150).contains(&recorded), "{recorded}");
+}
+
 #[test]
 fn variables_that_are_not_possible_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
