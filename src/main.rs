@@ -154,7 +154,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Import(settings)) => {
             let reader = record_reader()?;
-            let checked = records::check(&reader, settings)?;
+            let checked = records::validate(&reader, settings)?;
             let imported = if settings.dry_run {
                 checked.imported
             } else {

@@ -55,7 +55,7 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     prepare(&db, settings).await?;
-    access.check().await.context("cannot read the API keys")?;
+    access.read_api_keys().await.context("cannot read the API keys")?;
     // Whoever reads that the server listens may stop it.
     let stop = stop_requested().context("cannot receive signals")?;
     tracing::info!("listening on {}", listener.url()?);

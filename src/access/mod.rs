@@ -128,7 +128,7 @@ impl Access {
     /// # Errors
     ///
     /// When the database does not answer, or has no table for them.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub async fn read_api_keys(&self) -> Result<(), StoreError> {
         match self.methods.as_ref().and_then(|methods| methods.api_keys.as_ref()) {
             Some(api_keys) => api_keys.list().await.map(drop),
             None => Ok(()),

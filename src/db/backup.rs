@@ -54,7 +54,7 @@ fn write(source: &Open, path: &Path) -> anyhow::Result<()> {
     // a connection does.
     let copied = Backup::new(source, &mut target).and_then(|backup| backup.step(-1)).map_err(said)?;
     ensure!(copied == StepResult::Done, "the database is locked by another program");
-    source.check().map_err(said)?;
+    source.ensure_in_place().map_err(said)?;
     let whole: String = target.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(said)?;
     ensure!(whole == "ok", "the backup is not whole: {whole}");
     let broken = target.prepare("PRAGMA foreign_key_check").and_then(|mut rows| rows.exists([])).map_err(said)?;

@@ -217,7 +217,7 @@ impl Postgres {
 
     async fn open_host(&self, host: usize) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
         let mut connection = self.connect(host).await?;
-        let pid = self.check(&mut connection).await?;
+        let pid = self.verify_settings(&mut connection).await?;
         Ok((connection, pid.map(|pid| Process { host, pid })))
     }
 
@@ -234,7 +234,7 @@ impl Postgres {
     /// What is between the server and PostgreSQL may have dropped what was asked for when the connection was opened.
     ///
     /// It is one round trip. Behind a pooler there is nothing to look at.
-    async fn check(&self, connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+    async fn verify_settings(&self, connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
         if self.is_pooled && !self.must_write {
             return Ok(None);
         }

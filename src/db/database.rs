@@ -105,12 +105,12 @@ impl Db {
     pub async fn connect(settings: &DbSettings) -> Result<Self, StoreError> {
         let (connector, write_connections) = match &settings.url {
             DatabaseUrl::Sqlite(url) => {
-                sqlite_options::check();
+                sqlite_options::warn_of_others();
                 (Connector::Sqlite(File::inspected(url, &settings.migrations).await?), 1)
             }
             DatabaseUrl::Postgres(url) => (Connector::postgres(url, settings), settings.write_connections),
         };
-        pooler::check(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+        pooler::probe(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         let long = Arc::default();
         let open = async |name, connections: u32, reserved| {
             Pool::open(name, connector.clone(), connections, reserved, &long, settings).await
@@ -154,7 +154,7 @@ impl Db {
                 committed: watch::Sender::default(),
             }),
         };
-        db.check().await?;
+        db.ensure_known().await?;
         Ok(db)
     }
 

@@ -142,14 +142,14 @@ impl File {
     fn look(&self, migrations: &Migrations) -> Result<(), String> {
         let (mut has_log, mut found) = (self.has_log(), self.found(self.has_log()));
         let is_fine =
-            |found: &rusqlite::Result<Found>| found.as_ref().is_ok_and(|found| found.check(migrations).is_ok());
+            |found: &rusqlite::Result<Found>| found.as_ref().is_ok_and(|found| found.ensure_known(migrations).is_ok());
         if !is_fine(&found) && !has_log && self.has_log() {
             // Another server has begun to write it in the meantime.
             (has_log, found) = (true, self.found(true));
         }
         let is_being_written = has_log || self.beside("-journal").exists();
         match found {
-            Ok(found) => found.check(migrations),
+            Ok(found) => found.ensure_known(migrations),
             Err(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase) => Err("is not a database of SQLite, or it is encrypted".to_owned()),
                 // Whoever opens it waits, and undoes what was interrupted.
@@ -211,7 +211,7 @@ impl File {
     /// Opens a connection, to read alone when more is not possible.
     pub fn open(self: &Arc<Self>) -> rusqlite::Result<Open> {
         let mut state = self.state();
-        self.check(&state)?;
+        self.ensure_in_place(&state)?;
         let content = Content::from_path(&self.path);
         let (connection, access) = self.opened(self.mode == Mode::Create && state.id.is_none())?;
         let is_read_only = access != Access::Write;
@@ -278,9 +278,9 @@ impl File {
     }
 
     /// Whether all that is open is still where it was.
-    fn check(&self, state: &State) -> rusqlite::Result<()> {
+    fn ensure_in_place(&self, state: &State) -> rusqlite::Result<()> {
         let file = state.id.map(|id| (self.path.clone(), Some(id)));
-        check(file.iter().chain(state.beside.iter().filter(|_| state.connections > 0)))
+        ensure_same(file.iter().chain(state.beside.iter().filter(|_| state.connections > 0)))
     }
 
     fn has_log(&self) -> bool {
@@ -305,8 +305,8 @@ impl Open {
     /// # Errors
     ///
     /// When it was removed or replaced, or it was not to be changed and was.
-    pub fn check(&self) -> rusqlite::Result<()> {
-        check(&self.files)?;
+    pub fn ensure_in_place(&self) -> rusqlite::Result<()> {
+        ensure_same(&self.files)?;
         if self.content != self.content.and_then(|_| Content::from_path(&self.file.path)) {
             return Err(moved(format!("{} has been changed", self.file.path.display())));
         }
@@ -318,7 +318,7 @@ impl Open {
         self.connection.busy_timeout(busy_timeout)?;
         let result = work(self)?;
         if self.is_frozen() {
-            self.check()?;
+            self.ensure_in_place()?;
         }
         Ok(result)
     }
@@ -340,7 +340,7 @@ impl Deref for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.file.state().connections -= 1;
-        if self.check().is_err() {
+        if self.ensure_in_place().is_err() {
             // The last connection would remove the write-ahead log by its name, which may be that of another file now.
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
@@ -366,7 +366,7 @@ fn has_content(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-fn check<'a>(files: impl IntoIterator<Item = &'a (PathBuf, Option<Id>)>) -> rusqlite::Result<()> {
+fn ensure_same<'a>(files: impl IntoIterator<Item = &'a (PathBuf, Option<Id>)>) -> rusqlite::Result<()> {
     let changed = files.into_iter().find(|(path, id)| Id::from_path(path) != *id);
     changed.map_or(Ok(()), |(path, _)| {
         Err(moved(format!(

@@ -101,7 +101,7 @@ impl Found {
     /// # Errors
     ///
     /// A message that goes on after the name of the database.
-    pub fn check(&self, expected: &Migrations) -> Result<(), String> {
+    pub fn ensure_known(&self, expected: &Migrations) -> Result<(), String> {
         let is_sqlite = self.backend == DbBackend::Sqlite;
         let elsewhere = if is_sqlite {
             "it stays as it is; name another file, such as sqlite://hero-teams.db"
@@ -246,10 +246,10 @@ impl Db {
     }
 
     /// Refuses a database that this program did not make, or in which it would answer wrongly.
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
+    pub(super) async fn ensure_known(&self) -> Result<(), StoreError> {
         let (found, expected) = (self.found().await?, &self.shared.migrations);
         let refused = |reason| StoreError::Database(DbErr::Custom(format!("the database {reason}")));
-        found.check(expected).map_err(refused)?;
+        found.ensure_known(expected).map_err(refused)?;
         if let Some(names) = found.unknown(expected) {
             tracing::warn!("the database has migrations of a newer version, which this one can do without ({names})");
         }

@@ -19,7 +19,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// When a transaction is not what its BEGIN asks for, or prepared statements do not stay although they should.
-pub async fn check(connector: &Connector) -> Result<(), sqlx::Error> {
+pub async fn probe(connector: &Connector) -> Result<(), sqlx::Error> {
     let Connector::Postgres(postgres) = connector else { return Ok(()) };
     if !postgres.is_pooled {
         return Ok(());

@@ -165,10 +165,10 @@ impl Sqlite {
         let (begins, commits) = (sql.starts_with("BEGIN"), sql == "COMMIT");
         self.run(run_on, move |connection| {
             if begins {
-                connection.check()?;
+                connection.ensure_in_place()?;
             }
             connection.prepare_cached(sql)?.execute(())?;
-            if commits { connection.check() } else { Ok(()) }
+            if commits { connection.ensure_in_place() } else { Ok(()) }
         })
         .await
     }
@@ -189,7 +189,7 @@ impl Sqlite {
     /// A sign of life: that no thread has taken the connection along, and that it can read.
     pub fn ping(&self) -> Result<(), sqlx::Error> {
         let connection = self.connection.as_ref().ok_or(sqlx::Error::WorkerCrashed)?;
-        if connection.is_frozen() { connection.check().map_err(error) } else { Ok(()) }
+        if connection.is_frozen() { connection.ensure_in_place().map_err(error) } else { Ok(()) }
     }
 
     pub async fn close(mut self) -> Result<(), sqlx::Error> {

@@ -8,7 +8,7 @@ const WITHOUT: [&str; 5] = ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_STAT4", "ENABLE_
 
 /// Warns of a SQLite that was compiled with other options than those of the project, which are measured. Answers are
 /// the same, and take longer.
-pub fn check() {
+pub fn warn_of_others() {
     let options = Connection::open_in_memory().and_then(|connection| {
         let mut options = connection.prepare("PRAGMA compile_options")?;
         options.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()

@@ -63,7 +63,7 @@ impl Schema {
     ///
     /// When the declarations of the API make no valid schema.
     pub fn new<A: Api>(db: Db, settings: &GraphQlSettings) -> anyhow::Result<Self> {
-        types::check(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))?;
+        types::validate(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))?;
         // Documents are validated and measured before async-graphql sees them.
         let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
         let definition = Definition::new(sdl_of(&executor));

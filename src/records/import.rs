@@ -60,7 +60,7 @@ pub struct Checked<'a> {
 /// # Errors
 ///
 /// When a file cannot be read, or records are wrong and not left out.
-pub fn check<'a>(reader: &'a RecordReader, settings: &'a ImportSettings) -> anyhow::Result<Checked<'a>> {
+pub fn validate<'a>(reader: &'a RecordReader, settings: &'a ImportSettings) -> anyhow::Result<Checked<'a>> {
     let sources = settings.paths.iter().map(|path| Source::new(reader, path, settings.what.as_deref()));
     let mut sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     ensure_apart(&sources)?;
@@ -75,7 +75,7 @@ pub fn check<'a>(reader: &'a RecordReader, settings: &'a ImportSettings) -> anyh
         while let Some(line) = lines.next() {
             let line = line.with_context(|| format!("cannot read {}", source.path.display()))?;
             imported.records += 1;
-            let Line { number, record } = checker.check(line);
+            let Line { number, record } = checker.validated(line);
             if let Err(faults) = record {
                 imported.rejected += 1;
                 rejects.add(number, &faults, &lines.text())?;
@@ -139,7 +139,7 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
         let mut lines = source.lines(reader)?;
         for line in &mut lines {
             let line = line.with_context(|| format!("cannot read {}", source.path.display()))?;
-            writing.add(checker.check(line).record.ok()).await?;
+            writing.add(checker.validated(line).record.ok()).await?;
         }
         hash.update(lines.hash());
     }
@@ -229,7 +229,7 @@ struct Checker {
 }
 
 impl Checker {
-    fn check(&mut self, line: Line) -> Line {
+    fn validated(&mut self, line: Line) -> Line {
         let record = line.record.and_then(|record| {
             let faults = self.faults(&record);
             if !faults.is_empty() {

@@ -8,7 +8,7 @@ mod source;
 
 pub use self::{
     export::export,
-    import::{Checked, Imported, check, import},
+    import::{Checked, Imported, import, validate},
 };
 use crate::schema::{Entity, Link, Relation, links};
 

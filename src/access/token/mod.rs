@@ -86,7 +86,7 @@ impl Tokens {
     ///
     /// When a setting is missing, two contradict each other, or a file of one cannot be read.
     pub async fn new(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Option<Self>> {
-        check(settings)?;
+        ensure_consistent(settings)?;
         if !settings.accepts_tokens() {
             return Ok(None);
         }
@@ -263,7 +263,7 @@ fn secret(file: &Path) -> anyhow::Result<KeySet> {
 }
 
 /// Checks that the settings say which tokens are accepted, and do not contradict each other.
-fn check(settings: &AccessSettings) -> anyhow::Result<()> {
+fn ensure_consistent(settings: &AccessSettings) -> anyhow::Result<()> {
     if !settings.accepts_tokens() {
         let without_keys = [
             ("--jwt-audience", settings.jwt_audience.is_empty()),

@@ -9,7 +9,7 @@ use apollo_compiler::{
     ast::{Definition, Document, FragmentDefinition, OperationDefinition, Selection},
 };
 
-use super::{Limits, check};
+use super::{Limits, ensure_within};
 use crate::graphql::error::ApiError;
 
 /// The greatest number of operations in one document. Validation takes time for each pair of an operation and a
@@ -76,14 +76,14 @@ pub fn measure(document: &Document, limits: &Limits) -> Result<Vec<Shape>, ApiEr
             _ => {}
         }
     }
-    check("operations", operations.len(), MAX_OPERATIONS)?;
+    ensure_within("operations", operations.len(), MAX_OPERATIONS)?;
     let mut measuring =
         Measuring { fragments, measured: HashMap::new(), limits, too_many: false, inside: 0, most_inside: 0 };
-    operations.into_iter().map(|operation| measuring.check(operation)).collect()
+    operations.into_iter().map(|operation| measuring.measure(operation)).collect()
 }
 
 impl<'a> Measuring<'a> {
-    fn check(&mut self, operation: &'a OperationDefinition) -> Result<Shape, ApiError> {
+    fn measure(&mut self, operation: &'a OperationDefinition) -> Result<Shape, ApiError> {
         let measures = self.selection_set(&operation.selection_set);
         let shape = Shape {
             depth: measures.depth,
@@ -93,12 +93,12 @@ impl<'a> Measuring<'a> {
             root_fields: measures.selected.values().sum(),
         };
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
-        check("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
-        check("fields in fields", shape.depth, max_depth)?;
-        check("fields", shape.fields, max_fields)?;
-        check("selections of one field of an object", shape.aliases, max_aliases)?;
-        check("directives", shape.directives, max_directives)?;
-        check("root fields", shape.root_fields, max_root_fields)?;
+        ensure_within("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
+        ensure_within("fields in fields", shape.depth, max_depth)?;
+        ensure_within("fields", shape.fields, max_fields)?;
+        ensure_within("selections of one field of an object", shape.aliases, max_aliases)?;
+        ensure_within("directives", shape.directives, max_directives)?;
+        ensure_within("root fields", shape.root_fields, max_root_fields)?;
         Ok(shape)
     }
 

@@ -190,7 +190,7 @@ impl Documents {
     ///
     /// What is wrong with it.
     pub fn trusted(&self, text: &str) -> Checked {
-        let document = self.check(Arc::from(text), true)?;
+        let document = self.validated(Arc::from(text), true)?;
         for rows in document.operations.iter().filter_map(|operation| operation.rows) {
             self.check_rows(rows).map_err(|error| Arc::from([error.at(None)]))?;
         }
@@ -198,14 +198,14 @@ impl Documents {
     }
 
     fn get(&self, text: &str) -> Checked {
-        let Some(cache) = &self.cache else { return self.check(Arc::from(text), false) };
+        let Some(cache) = &self.cache else { return self.validated(Arc::from(text), false) };
         if let Some(checked) = cache.get(text) {
             self.note("hit");
             return checked;
         }
         self.note("miss");
         let text: Arc<str> = Arc::from(text);
-        let checked = self.check(Arc::clone(&text), false);
+        let checked = self.validated(Arc::clone(&text), false);
         cache.insert(text, checked.clone());
         checked
     }
@@ -224,7 +224,7 @@ impl Documents {
         }
     }
 
-    fn check(&self, text: Arc<str>, is_trusted: bool) -> Checked {
+    fn validated(&self, text: Arc<str>, is_trusted: bool) -> Checked {
         match validate::checked(&text, &self.definition.schema, &self.limits, self.suggest) {
             Ok((valid, shapes)) => Ok(Arc::new(Document::new(self, text, valid, shapes, is_trusted))),
             Err(mut faults) => {
@@ -241,7 +241,7 @@ impl Documents {
     /// `QUERY_TOO_COMPLEX` with the estimated and the allowed value.
     pub fn check_rows(&self, estimated_rows: u64) -> Result<(), ApiError> {
         let rows = usize::try_from(estimated_rows).unwrap_or(usize::MAX);
-        check("rows, as estimated,", rows, self.limits.max_rows)
+        ensure_within("rows, as estimated,", rows, self.limits.max_rows)
     }
 }
 
@@ -419,7 +419,7 @@ impl Weighter<Arc<str>, Checked> for Bytes {
 /// # Errors
 ///
 /// `QUERY_TOO_COMPLEX` with the name of the limit, and the measured and the allowed value.
-fn check(what: &str, measured: usize, allowed: usize) -> Result<(), ApiError> {
+fn ensure_within(what: &str, measured: usize, allowed: usize) -> Result<(), ApiError> {
     if measured > allowed {
         let message = format!("the {what} number {measured}; at most {allowed} are allowed");
         return Err(ApiError::new(Code::QueryTooComplex, message));

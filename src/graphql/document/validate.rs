@@ -10,9 +10,9 @@ use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
 use super::{
-    Limits, check,
+    Limits,
     description::without_descriptions,
-    is_introspection,
+    ensure_within, is_introspection,
     measure::{Shape, measure},
     suggestion::UnknownNames,
     validation_errors::ValidationErrors,
@@ -78,8 +78,8 @@ fn check_text(text: &str, parser: &Parser, limits: &Limits) -> Result<(), ApiErr
         tokens += 1;
         deepest = deepest.max(depth);
     }
-    check("tokens", tokens, limits.max_tokens)?;
-    if is_deep { check("brackets in brackets", deepest, MAX_NESTING) } else { Ok(()) }
+    ensure_within("tokens", tokens, limits.max_tokens)?;
+    if is_deep { ensure_within("brackets in brackets", deepest, MAX_NESTING) } else { Ok(()) }
 }
 
 /// The number of tokens of a document, comments and commas among them.

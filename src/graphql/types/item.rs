@@ -112,7 +112,7 @@ impl Types {
     /// # Errors
     ///
     /// What is wrong with a name, and what it is the name of.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), String> {
         let mut types = HashSet::new();
         for ty in &self.0 {
             check_name(&ty.name, "a type")?;

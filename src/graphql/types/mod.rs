@@ -46,11 +46,11 @@ pub fn types(entities: &[&'static Entity]) -> Types {
 /// # Errors
 ///
 /// What is wrong with the declarations, and what would be right.
-pub fn check(entities: &[&'static Entity]) -> Result<(), String> {
+pub fn validate(entities: &[&'static Entity]) -> Result<(), String> {
     for entity in entities {
         check_name(entity.name, "an entity")?;
     }
-    types(entities).check()?;
+    types(entities).validate()?;
     let relations = || entities.iter().flat_map(|entity| entity.relations);
     for (one, other) in relations().flat_map(|one| relations().map(move |other| (&**one.link, &**other.link))) {
         if one.table == other.table && one.name != other.name {

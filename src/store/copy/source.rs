@@ -227,7 +227,7 @@ fn read_sqlite(connection: &Open, tables: &[Table], sender: &Sender) -> rusqlite
         Ok(TableEnd::new(sums, greatest_key, counter))
     };
     let ends = tables.iter().map(end).collect::<rusqlite::Result<Vec<_>>>()?;
-    connection.check()?;
+    connection.ensure_in_place()?;
     let _ = sender.blocking_send(Ok(Read::End(ends)));
     Ok(())
 }
