@@ -4,5 +4,5 @@ use sea_orm_migration::cli;
 
 #[tokio::main]
 async fn main() {
-    cli::run_cli(migration::Migrator).await;
+    Box::pin(cli::run_cli(migration::Migrator)).await;
 }

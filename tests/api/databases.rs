@@ -271,7 +271,7 @@ pub fn pgbouncer_keeps_statements() -> bool {
 }
 
 pub async fn execute(server: &str, statement: &str) {
-    let db = Database::connect(server).await.expect("a connection to PostgreSQL");
+    let db = Box::pin(Database::connect(server)).await.expect("a connection to PostgreSQL");
     db.execute_unprepared(statement).await.expect("a statement for PostgreSQL");
     db.close().await.expect("the connection closes");
 }

@@ -167,7 +167,7 @@ async fn a_client_reads_what_it_has_written() {
 }
 
 async fn is_so(url: &str, sql: &str) -> bool {
-    let db = sea_orm::Database::connect(url).await.expect("a connection to PostgreSQL");
+    let db = Box::pin(sea_orm::Database::connect(url)).await.expect("a connection to PostgreSQL");
     let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it runs");
     let is_so = row.expect("there is a row").try_get_by_index(0).expect("it is a boolean");
     db.close().await.expect("the connection closes");
