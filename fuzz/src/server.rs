@@ -16,14 +16,15 @@ use axum::{
 use clap::Parser as _;
 use cpu_time::ProcessTime;
 use hero_teams::{
-    server::Lifetime,
     access::Access,
     config::Config,
     db::Db,
     graphql::Schema,
     http,
     schema::HeroTeams,
+    server::Lifetime,
     store::{migrations, seed},
+    telemetry::Telemetry,
 };
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
@@ -73,7 +74,9 @@ impl Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread starts");
         let is_written = Arc::new(AtomicBool::new(false));
         let (db, router) = runtime.block_on(async {
-            let db = Db::connect(&config.database.store(migrations::<HeroTeams>())).await.expect("the database opens");
+            let db = Db::connect(&config.database.store(migrations::<HeroTeams>(), Telemetry::default()))
+                .await
+                .expect("the database opens");
             db.migrate().await.expect("the migrations apply");
             let (mut observed, is_written) = (db.clone(), Arc::clone(&is_written));
             observed.on_statement(move |statement| {
