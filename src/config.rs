@@ -8,6 +8,7 @@ mod listen_address;
 mod origin;
 mod records;
 mod telemetry;
+mod text_field;
 
 use std::{
     env,
@@ -39,6 +40,7 @@ pub use self::{
     origin::Origin,
     records::{ExportSettings, Format, ImportMode, ImportSettings, OnError, ProgressSettings, ShowProgress},
     telemetry::TelemetrySettings,
+    text_field::{MigrateSettings, TextField},
 };
 use crate::{
     access::Scope,
@@ -110,8 +112,8 @@ impl Config {
 pub enum Command {
     /// Serve the API and the playground; the default
     Serve,
-    /// Apply pending migrations
-    Migrate,
+    /// Apply pending migrations, and make the indexes that are asked for
+    Migrate(MigrateSettings),
     /// Load the tutorial's three heroes and two teams; heroes and teams that exist stay as they are
     Seed,
     /// Print the schema in the schema definition language, or compare it with another one

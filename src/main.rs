@@ -10,14 +10,17 @@ use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use hero_teams::{
     access::{self, ApiKeys},
-    config::{Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, WrongSetting},
+    config::{
+        Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, TextField,
+        WrongSetting,
+    },
     db::{self, Db},
     graphql::{self, RecordReader, Verdict},
     log::{self, Log},
     progress::Progress,
     records::{self, Imported},
     schema::{Api as _, HeroTeams},
-    store::{self, Copied, CopySource, seed},
+    store::{self, Copied, CopySource, TextIndex, seed},
     telemetry::Telemetry,
 };
 use httpdate::fmt_http_date;
@@ -108,9 +111,9 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             close(db, &config).await?;
             telemetry.stop().await;
         }
-        Some(Command::Migrate) => {
-            let db = migrated(&config.database).await?;
-            close(db, &config).await?;
+        Some(Command::Migrate(settings)) => {
+            close(migrated(&config.database).await?, &config).await?;
+            make(&config, &settings.indexes()).await?;
         }
         Some(Command::Seed) => {
             let db = migrated(&config.database).await?;
@@ -242,6 +245,20 @@ async fn copy(db: &Db, from: CopySource, on_error: OnError, mut progress: Progre
             bail!("what was written to the table {table} is not what was read; nothing was copied")
         }
     }
+}
+
+/// Makes indexes, and says of each whether it is new.
+async fn make(config: &Config, indexes: &[(TextIndex, TextField)]) -> anyhow::Result<()> {
+    if indexes.is_empty() {
+        return Ok(());
+    }
+    let db = existing(&patient(&config.database)).await?;
+    for (index, field) in indexes {
+        let is_new = index.create(&db, field.entity, field.column).await;
+        let is_new = is_new.with_context(|| format!("cannot make the {index} index of {field}"))?;
+        print(&format!("{index} index of {field}: {}\n", if is_new { "made" } else { "exists" }))?;
+    }
+    close(db, config).await
 }
 
 /// Does what a command about API keys says, and gives what it prints.

@@ -1,8 +1,8 @@
-//! How many rows a table has, approximately.
+//! What the database says of its tables: how many rows they have, and which indexes.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,34 +11,59 @@ use tokio::time::{Instant, timeout};
 
 use super::Db;
 
-/// How long a number is taken to be right.
+/// How long what was read is taken to be right.
 const MAX_AGE: Duration = Duration::from_mins(1);
-/// How long the database has to give one.
+/// How long the database has to answer.
 const MAX_READ: Duration = Duration::from_secs(1);
 
-/// The numbers that are known, and when they were read.
+/// The names of the indexes that can be used.
+pub type Indexes = HashSet<String>;
+
+/// What was read, and when.
 #[derive(Debug, Default)]
-pub struct TableRows(Mutex<HashMap<String, (Instant, u64)>>);
+pub struct Catalog {
+    /// The number of rows of each table.
+    rows: Mutex<HashMap<String, (Instant, u64)>>,
+    indexes: Mutex<Option<(Instant, Arc<Indexes>)>>,
+}
 
 impl Db {
     /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than
     /// `max`: what the statistics of PostgreSQL say; on SQLite they are counted up to `max`, and more are taken to be
     /// as many as the greatest key says. It is 0 where nothing is known.
     pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
-        let now = Instant::now();
-        let known = self.shared.table_rows.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
-        if let Some((_, rows)) = known.filter(|(time, _)| now - *time < MAX_AGE) {
-            return rows;
-        }
-        let read = timeout(MAX_READ, self.uncounted().read_table_rows(table, key, max)).await;
-        // What was known is better than nothing.
-        let rows = match read {
-            Ok(Ok(rows)) => rows,
-            _ => known.map_or(0, |(_, rows)| rows),
+        let lock = || self.shared.catalog.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(table).copied();
+        let rows = recent(known, self.uncounted().read_table_rows(table, key, max)).await;
+        lock().insert(table.to_owned(), rows);
+        rows.1
+    }
+
+    /// The indexes of the tables, as they were in the last minute. There are none where nothing is known.
+    pub async fn indexes(&self) -> Arc<Indexes> {
+        let lock = || self.shared.catalog.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().clone();
+        let indexes = recent(known, self.uncounted().read_indexes()).await;
+        lock().insert(indexes).1.clone()
+    }
+
+    /// The indexes of the tables, as they are now.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn read_indexes(&self) -> Result<Arc<Indexes>, DbErr> {
+        let backend = self.read.get_database_backend();
+        let sql = if backend == DbBackend::Postgres {
+            // One that could not be made, or is being made, serves no statement.
+            "SELECT relname::text FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid
+                WHERE indisvalid
+                AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())"
+        } else {
+            "SELECT name FROM sqlite_schema WHERE type = 'index'"
         };
-        let mut all = self.shared.table_rows.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(table.to_owned(), (now, rows));
-        rows
+        let rows = self.read.query_all_raw(Statement::from_string(backend, sql)).await?;
+        rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>().map(Arc::new)
     }
 
     async fn read_table_rows(&self, table: &str, key: &str, max: u64) -> Result<u64, DbErr> {
@@ -61,5 +86,17 @@ impl Db {
         let row = self.read.query_one_raw(statement).await?;
         let rows: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
         Ok(u64::try_from(rows).unwrap_or(0))
+    }
+}
+
+/// What is known if it is recent, or else what is read. What was known is better than nothing.
+async fn recent<T: Default>(known: Option<(Instant, T)>, read: impl Future<Output = Result<T, DbErr>>) -> (Instant, T) {
+    let now = Instant::now();
+    match known {
+        Some((time, value)) if now - time < MAX_AGE => (time, value),
+        known => match timeout(MAX_READ, read).await {
+            Ok(Ok(value)) => (now, value),
+            _ => (now, known.map(|(_, value)| value).unwrap_or_default()),
+        },
     }
 }

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Connections, DatabaseUrl, Migrations, PostgresUrl, Ran, StoreError, Transaction, Usage, Written,
+    catalog::Catalog,
     connection::Isolation,
     connector::Connector,
     file::File,
@@ -21,7 +22,6 @@ use super::{
     sqlite::RunOn,
     sqlite_options,
     statement_meter::StatementMeter,
-    table_rows::TableRows,
 };
 use crate::telemetry::Telemetry;
 
@@ -90,7 +90,7 @@ pub(super) struct Shared {
     pub(super) migrations: Migrations,
     events: bool,
     replicas: Option<Replicas>,
-    pub(super) table_rows: TableRows,
+    pub(super) catalog: Catalog,
     telemetry: Telemetry,
     /// The number of writes that have been committed through this handle and its clones.
     committed: watch::Sender<u64>,
@@ -149,7 +149,7 @@ impl Db {
                 migrations: settings.migrations.clone(),
                 events: settings.events && settings.migrations.make(EVENTS),
                 replicas,
-                table_rows: TableRows::default(),
+                catalog: Catalog::default(),
                 telemetry: settings.telemetry.clone(),
                 committed: watch::Sender::default(),
             }),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod cancel;
+mod catalog;
 mod channel;
 mod claim;
 mod connection;
@@ -21,13 +22,13 @@ mod sqlite;
 mod sqlite_options;
 mod statement_meter;
 mod summary;
-mod table_rows;
 mod url;
 mod write;
 
 pub(crate) use self::file::{Open, open_to_read};
 pub use self::{
     backup::backup,
+    catalog::Indexes,
     channel::Channel,
     connections::{Connections, Transaction},
     database::{Db, DbSettings},

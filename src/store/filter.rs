@@ -5,8 +5,14 @@ use sea_orm::{
     sea_query::{Condition, Expr, ExprTrait, Func, IntoIden, JoinType, Query},
 };
 
-use super::dialect;
-use crate::schema::{Column, Entity, Relation};
+use super::{
+    dialect,
+    text_index::{TextIndex, has_trigram},
+};
+use crate::{
+    db::Indexes,
+    schema::{Column, Entity, Relation},
+};
 
 /// A condition on the rows of an entity. Each is true or false for a row, never unknown as in SQL: a comparison with a
 /// column that is null is false, and what is not true is false.
@@ -77,25 +83,39 @@ impl Filter {
         matches!(self, Self::All(filters) if filters.is_empty())
     }
 
+    /// Whether all rows of an entity may have to be read, because no index serves it: neither those that each database
+    /// has, nor one of these.
+    #[must_use]
+    pub fn reads_all(&self, entity: &Entity, indexes: &Indexes) -> bool {
+        self.is_costly() && !self.narrows(entity, indexes)
+    }
+
     /// Whether an index finds the rows that match, so that no others are read.
     #[must_use]
-    pub fn narrows(&self) -> bool {
+    pub fn narrows(&self, entity: &Entity, indexes: &Indexes) -> bool {
         match self {
-            Self::All(filters) => filters.iter().any(Self::narrows),
-            Self::Any(filters) => filters.iter().all(Self::narrows),
+            Self::All(filters) => filters.iter().any(|filter| filter.narrows(entity, indexes)),
+            Self::Any(filters) => filters.iter().all(|filter| filter.narrows(entity, indexes)),
             Self::Not(_) => false,
-            Self::Text { ignore_case, test, .. } => {
-                !ignore_case && matches!(test, TextTest::Eq(_) | TextTest::In(_) | TextTest::StartsWith(_))
-            }
+            Self::Text { column, ignore_case, test } => match test {
+                TextTest::Eq(_) | TextTest::In(_) | TextTest::StartsWith(_) => {
+                    !ignore_case || TextIndex::Lower.is_in(indexes, entity, column)
+                }
+                TextTest::Contains(part) | TextTest::EndsWith(part) => {
+                    has_trigram(part) && TextIndex::Trigram.is_in(indexes, entity, column)
+                }
+                TextTest::Ne(_) | TextTest::NotIn(_) => false,
+            },
             Self::Int { test, .. } => !matches!(test, IntTest::Ne(_) | IntTest::NotIn(_)),
             Self::IsNull { is_null, .. } => *is_null,
-            Self::Related { quantifier, filter, .. } => *quantifier == Quantifier::Some && filter.narrows(),
+            Self::Related { relation, quantifier, filter } => {
+                *quantifier == Quantifier::Some && filter.narrows(relation.to, indexes)
+            }
         }
     }
 
     /// Whether many rows may have to be read for each that matches.
-    #[must_use]
-    pub fn is_costly(&self) -> bool {
+    fn is_costly(&self) -> bool {
         match self {
             Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::is_costly),
             Self::Not(filter) => filter.is_costly(),
@@ -171,7 +191,7 @@ impl Scope {
         }
     }
 
-    /// Without LIKE, so that no character of the operand has a meaning of its own.
+    /// LIKE is what a trigram index of PostgreSQL serves.
     fn text(&self, column: Expr, ignore_case: bool, comparison: &TextTest) -> Expr {
         // The columns have the collation "C" on PostgreSQL, so both databases fold the letters A to Z and no others.
         let column = if ignore_case { Func::lower(column).into() } else { column };
@@ -185,10 +205,10 @@ impl Scope {
             TextTest::Ne(text) => column.ne(fold(text)),
             TextTest::In(texts) => is_in(texts),
             TextTest::NotIn(texts) => is_in(texts).not(),
-            TextTest::Contains(text) => {
-                let position = if self.backend == DbBackend::Sqlite { "instr" } else { "strpos" };
-                Expr::from(Func::cust(position).arg(column).arg(fold(text))).gt(0)
+            TextTest::Contains(text) if self.backend == DbBackend::Sqlite => {
+                Expr::from(Func::cust("instr").arg(column).arg(fold(text))).gt(0)
             }
+            TextTest::Contains(text) => column.like(format!("%{}%", literal(&fold(text)))),
             TextTest::StartsWith(text) => {
                 let text = fold(text);
                 // A range, which an index serves on both databases.
@@ -196,16 +216,15 @@ impl Scope {
                 let from_start = column.clone().gte(text);
                 if let Some(end) = end { from_start.and(column.lt(end)) } else { from_start }
             }
+            TextTest::EndsWith(text) if self.backend == DbBackend::Postgres => {
+                column.like(format!("%{}", literal(&fold(text))))
+            }
             TextTest::EndsWith(text) => {
                 let text = fold(text);
                 let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-                let end: Expr = if self.backend == DbBackend::Sqlite {
-                    // `substr(…, -0)` would be the whole text.
-                    Func::cust("substr").arg(column.clone()).arg(if length == 0 { i64::MAX } else { -length }).into()
-                } else {
-                    Func::cust("right").arg(column.clone()).arg(i32::try_from(length).unwrap_or(i32::MAX)).into()
-                };
-                end.eq(text)
+                // `substr(…, -0)` would be the whole text.
+                let length = if length == 0 { i64::MAX } else { -length };
+                Expr::from(Func::cust("substr").arg(column).arg(length)).eq(text)
             }
         }
     }
@@ -255,6 +274,18 @@ impl Scope {
         };
         if quantifier == Quantifier::Some { is_related } else { is_related.not() }
     }
+}
+
+/// A text in a pattern of LIKE, in which none of its characters has a meaning of its own.
+fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    for character in text.chars() {
+        if matches!(character, '\\' | '%' | '_') {
+            literal.push('\\');
+        }
+        literal.push(character);
+    }
+    literal
 }
 
 /// The first text, in the order of code points, after all that begin with `prefix`; none when there is no such text.

@@ -18,6 +18,7 @@ mod row;
 pub mod seed;
 mod snapshot;
 mod tables;
+mod text_index;
 mod update;
 
 pub use self::{
@@ -36,5 +37,6 @@ pub use self::{
     row::{Row, Scalar},
     snapshot::{LinkReader, Snapshot},
     tables::migrations,
+    text_index::TextIndex,
     update::{Change, Update},
 };

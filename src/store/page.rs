@@ -13,7 +13,7 @@ use super::{
     order::{after, related_count},
 };
 use crate::{
-    db::{Db, StoreError},
+    db::{Db, Indexes, StoreError},
     schema::{Entity, Relation},
 };
 
@@ -29,11 +29,12 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    /// Whether all rows of the table may have to be read, because no index serves the filter or the order.
+    /// Whether all rows of an entity may have to be read, because no index serves the filter or the order: neither
+    /// those that each database has, nor one of these.
     #[must_use]
-    pub fn reads_all(&self) -> bool {
+    pub fn reads_all(&self, entity: &Entity, indexes: &Indexes) -> bool {
         let by_count = self.order.iter().any(|step| matches!(step.by, OrderBy::RelatedCount(_)));
-        (by_count || self.filter.is_costly()) && !self.filter.narrows()
+        self.filter.reads_all(entity, indexes) || (by_count && !self.filter.narrows(entity, indexes))
     }
 }
 

@@ -1,9 +1,12 @@
 //! Tables with more rows than a field may read: it is refused, or answered with an estimate.
 
+use std::{path::Path, process::Output};
+
 use serde_json::{Value, json};
 
 use crate::{
-    databases::TestDatabase,
+    command_line::{refusal, run, stdout},
+    databases::{TestDatabase, execute},
     outages::code,
     support::{TestApp, on_both_databases},
 };
@@ -92,6 +95,101 @@ async fn whole_tables_are_not_read_on_postgresql() {
     if let Some(database) = TestDatabase::postgres().await {
         whole_tables_are_not_read(database).await;
     }
+}
+
+/// What `migrate` prints with these flags.
+fn migrate(app: &TestApp, flags: &[&str]) -> Output {
+    run(Path::new("/"), &[&["migrate", "--database-url", &app.database.url], flags].concat())
+}
+
+async fn indexes_that_are_asked_for(database: TestDatabase) {
+    let app = app(database).await;
+    let is_postgres = app.database.is_postgres();
+    let lower = ["--lower-index", "Hero.name,Team.name"];
+    let printed =
+        ["made", "exists"].map(|what| format!("lower index of Hero.name: {what}\nlower index of Team.name: {what}\n"));
+    assert_eq!(printed.each_ref().map(|_| stdout(&migrate(&app, &lower))), printed);
+    let trigram = migrate(&app, &["--trigram-index", "Hero.name"]);
+    if is_postgres {
+        assert_eq!(stdout(&trigram), "trigram index of Hero.name: made\n");
+        // One that could not be made is not used, and made anew.
+        app.execute("CREATE INDEX ix_team_name_trigram ON team (id)").await;
+        app.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_team_name_trigram'::regclass").await;
+        assert_eq!(stdout(&migrate(&app, &["--trigram-index", "Team.name"])), "trigram index of Team.name: made\n");
+        let gin =
+            "SELECT COUNT(*) FROM pg_indexes WHERE indexname LIKE '%trigram' AND indexdef LIKE '%gin%gin_trgm_ops%'";
+        assert_eq!(app.count(gin).await, 2);
+    } else {
+        let refused =
+            "error: cannot make the trigram index of Hero.name: SQLite has no trigram indexes; PostgreSQL has";
+        assert_eq!(refusal(&trigram), refused);
+    }
+    for (filter, names, is_served) in [
+        (r#"name: {eq: "h42", ignoreCase: true}"#, json!(["H42"]), true),
+        (r#"name: {in: ["h42", "H1"], ignoreCase: true}"#, json!(["H1", "H42"]), true),
+        (
+            r#"name: {startsWith: "h9", ignoreCase: true, notIn: ["H9"]}, secretName: {eq: "S"}"#,
+            json!((90..100).map(|number| format!("H{number}")).collect::<Vec<_>>()),
+            true,
+        ),
+        (r#"or: [{name: {eq: "H1"}}, {name: {eq: "h2", ignoreCase: true}}]"#, json!(["H1", "H2"]), true),
+        (r#"teams: {some: {name: {eq: "t", ignoreCase: true}}}"#, json!([]), true),
+        (r#"name: {contains: "H42"}"#, json!(["H42"]), is_postgres),
+        (r#"name: {contains: "h42", ignoreCase: true}"#, json!(["H42"]), is_postgres),
+        (r#"name: {endsWith: "H42"}"#, json!(["H42"]), is_postgres),
+        (r#"teams: {some: {name: {contains: "Zed"}}}"#, json!([]), is_postgres),
+        // There is no trigram in these, and no index of these fields.
+        (r#"name: {contains: "42"}"#, json!([]), false),
+        (r#"name: {endsWith: "H_42"}"#, json!([]), false),
+        (r#"name: {ne: "h1", ignoreCase: true}"#, json!([]), false),
+        (r#"teams: {some: {headquarters: {contains: "Zed"}}}"#, json!([]), false),
+        (r#"teams: {none: {name: {contains: "Zed"}}}"#, json!([]), false),
+    ] {
+        let list = format!("{{ heroes(where: {{{filter}}}) {{ name }} }}");
+        let connection = format!("{{ heroesConnection(where: {{{filter}}}) {{ totalCount nodes {{ name }} }} }}");
+        if !is_served {
+            refused(&app, &list, json!(["heroes"])).await;
+            continue;
+        }
+        let nodes: Vec<Value> = names.as_array().into_iter().flatten().map(|name| json!({"name": name})).collect();
+        assert_eq!(app.data(&list, json!({})).await, json!({"heroes": nodes}), "{filter}");
+        let expected = json!({"heroesConnection": {"totalCount": nodes.len(), "nodes": nodes}});
+        assert_eq!(app.data(&connection, json!({})).await, expected, "{filter}");
+    }
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_that_are_asked_for_on_sqlite() {
+    indexes_that_are_asked_for(TestDatabase::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_that_are_asked_for_on_postgresql() {
+    if let Some(database) = TestDatabase::postgres().await {
+        indexes_that_are_asked_for(database).await;
+    }
+}
+
+/// Tenants share a database, and the operators of trigrams are in the schema of the one that asked first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_in_the_schema_of_a_tenant() {
+    let Some(database) = TestDatabase::empty_postgres().await else { return };
+    execute(&database.url, "CREATE SCHEMA one; CREATE SCHEMA two").await;
+    for tenant in ["one", "two"] {
+        let url = format!("{}&options=-c%20search_path%3D{tenant}", database.url);
+        let made = run(Path::new("/"), &["migrate", "--database-url", &url, "--trigram-index", "Team.headquarters"]);
+        assert_eq!(stdout(&made), "trigram index of Team.headquarters: made\n");
+    }
+    database.remove().await;
+}
+
+#[test]
+fn a_field_without_text_has_no_text_index() {
+    let refused = run(Path::new("/"), &["migrate", "--lower-index", "Hero.age"]);
+    let names = "Hero.name, Hero.secretName, Team.name, Team.headquarters";
+    let expected = format!("error: --lower-index: one of {names} is expected (see --help)\n");
+    assert_eq!((refused.status.code(), String::from_utf8_lossy(&refused.stderr)), (Some(2), expected.into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

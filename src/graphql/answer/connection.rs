@@ -22,6 +22,7 @@ use super::{
     list::{DEFAULT_LIMIT, answer_pages, bounded, check_scan, int, numbers, query},
 };
 use crate::{
+    db::Indexes,
     graphql::{
         context::RequestContext,
         error::ApiError,
@@ -84,7 +85,8 @@ impl Connections {
     }
 
     async fn pages(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Vec<Arc<Page>>, Fault> {
-        let checked = check_scan(RequestContext::from_context(ctx), self.source, query.reads_all()).await;
+        let reads_all = |indexes: &Indexes| query.reads_all(self.source.entity(), indexes);
+        let checked = check_scan(RequestContext::from_context(ctx), self.source, reads_all).await;
         checked.map_err(|error| Fault::new(error, ctx))?;
         let pages = RequestContext::from_context(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
         pages.map_err(|error| Fault::new(error, ctx))

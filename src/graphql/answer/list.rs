@@ -17,6 +17,7 @@ use super::{
     json::JsonColumn,
 };
 use crate::{
+    db::Indexes,
     graphql::{
         context::RequestContext,
         error::{ApiError, Code},
@@ -61,7 +62,9 @@ pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answ
     let arguments = Arguments::from_context(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
-    check_scan(request, source, query.reads_all()).await.map_err(|error| Fault::new(error, ctx))?;
+    check_scan(request, source, |indexes| query.reads_all(source.entity(), indexes))
+        .await
+        .map_err(|error| Fault::new(error, ctx))?;
     let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
     let pages = pages.map_err(|error| Fault::new(error, ctx))?;
     answer_pages(ctx, &pages, |pages| EntityRows {
@@ -85,18 +88,23 @@ fn list_query(request: &RequestContext, entity: &'static Entity, arguments: &Arg
     query(request, entity, arguments, slice)
 }
 
-/// Refuses what has to read all rows of a table that has too many.
+/// Refuses what has to read all rows of a table that has too many, with the indexes that it has.
 ///
 /// # Errors
 ///
 /// `QUERY_TOO_COMPLEX`, with the number of rows.
-pub async fn check_scan(request: &RequestContext, source: Source, reads_all: bool) -> Result<(), ApiError> {
+pub async fn check_scan(
+    request: &RequestContext,
+    source: Source,
+    reads_all: impl Fn(&Indexes) -> bool,
+) -> Result<(), ApiError> {
     let (Source::All(entity), max @ 1..) = (source, request.bounds.max_scan()) else { return Ok(()) };
-    if !reads_all {
+    // The database is not asked about what is served in any case.
+    if !reads_all(&Indexes::default()) {
         return Ok(());
     }
     let rows = request.db.table_rows(entity.table(), entity.key.name(), max).await;
-    if rows <= max {
+    if rows <= max || !reads_all(&*request.db.indexes().await) {
         return Ok(());
     }
     let message = format!(
@@ -179,7 +187,7 @@ pub async fn numbers(
     write: impl Fn(&mut Json, Count),
 ) -> Answered {
     let request = RequestContext::from_context(ctx);
-    let reads_all = filter.is_costly() && !filter.narrows();
+    let reads_all = |indexes: &Indexes| filter.reads_all(source.entity(), indexes);
     check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
     let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });
     let mut values = JsonColumn::default();
