@@ -39,7 +39,7 @@ use super::{
     health,
     host::Hosts,
     log::{Asked, Measured},
-    observed::Observed,
+    observed::{Observed, begin_span},
     refusal::refusal,
 };
 use crate::{
@@ -110,8 +110,8 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
     let client = state.proxies.client(&request);
     let asked = Asked::new(&request, client.address);
     // An id is visible ASCII. The span exists whatever the level, so that an error names its request.
-    let observed = Observed::new(&state.telemetry, &request);
-    let traced = observed.as_ref().and_then(Observed::span).cloned();
+    let traced = begin_span(&state.telemetry, &request);
+    let observed = Observed::new(&state.telemetry, &request, traced.as_ref());
     let ids = traced.as_ref().and_then(Span::ids);
     let span = tracing::error_span!(
         "request",

@@ -19,26 +19,35 @@ pub struct Observed {
     method: &'static str,
     route: Option<MatchedPath>,
     version: &'static str,
+    /// Its span, if it is recorded.
     span: Option<Span>,
     _active: Option<Counted>,
 }
 
+/// Begins the span of a request that has come, if traces are asked for.
+#[must_use]
+pub fn begin_span<B>(telemetry: &Telemetry, request: &Request<B>) -> Option<Span> {
+    let name = || {
+        let method = method(request.method());
+        let verb = if method == OTHER { "HTTP" } else { method };
+        let route = request.extensions().get::<MatchedPath>();
+        route.map_or(verb.into(), |route| format!("{verb} {}", route.as_str()).into())
+    };
+    Some(telemetry.tracer()?.begin(name, SpanKind::Server, Parent::Headers(request.headers()), None))
+}
+
 impl Observed {
-    /// A request that has come; none when nobody watches.
+    /// A request that has come, with its span; none when nobody watches it.
     #[must_use]
-    pub fn new<B>(telemetry: &Telemetry, request: &Request<B>) -> Option<Self> {
-        if telemetry.metrics().is_none() && telemetry.tracer().is_none() {
+    pub fn new<B>(telemetry: &Telemetry, request: &Request<B>, span: Option<&Span>) -> Option<Self> {
+        let span = span.filter(|span| span.is_recorded()).cloned();
+        if telemetry.metrics().is_none() && span.is_none() {
             return None;
         }
         let method = method(request.method());
         let route = request.extensions().get::<MatchedPath>().cloned();
         let version = version(request.version());
-        let span = telemetry.tracer().map(|tracer| {
-            let verb = if method == OTHER { "HTTP" } else { method };
-            let name = || route.as_ref().map_or(verb.into(), |route| format!("{verb} {}", route.as_str()).into());
-            tracer.begin(name, SpanKind::Server, Parent::Headers(request.headers()), None)
-        });
-        if let Some(span) = span.as_ref().filter(|span| span.is_recorded()) {
+        if let Some(span) = &span {
             span.set("http.request.method", method);
             if method == OTHER {
                 span.set("http.request.method_original", shortened(request.method().as_str()));
@@ -55,16 +64,10 @@ impl Observed {
         Some(Self { telemetry: telemetry.clone(), method, route, version, span, _active: active })
     }
 
-    /// Its span, if traces are asked for.
-    #[must_use]
-    pub fn span(&self) -> Option<&Span> {
-        self.span.as_ref()
-    }
-
     /// Notes its answer.
     pub fn answered(self, status: StatusCode, time: Duration) {
         let Self { telemetry, method, route, version, span, .. } = self;
-        if let Some(span) = span.filter(Span::is_recorded) {
+        if let Some(span) = span {
             span.set("http.response.status_code", i64::from(status.as_u16()));
             if status.is_server_error() {
                 span.fail(status.as_str().to_owned());

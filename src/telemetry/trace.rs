@@ -46,7 +46,7 @@ pub struct Tracer {
     provider: SdkTracerProvider,
     spans: SdkTracer,
     propagator: TraceContextPropagator,
-    /// The part of the traces beginning here that are recorded; none where each is asked of the SDK.
+    /// The part of the traces beginning here that is recorded, from 0 to 1; none where the sampler of the SDK decides.
     ratio: Option<f64>,
 }
 
@@ -250,9 +250,10 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The sampler of the SDK, and the part of the traces beginning here for which it is asked; none for all.
+/// The sampler of the SDK, and the part of the traces beginning here for which it is asked, from 0 to 1; none for all
+/// of them.
 ///
-/// A trace that begins here is decided on before it has ids and a span, which take longer than the decision.
+/// Most requests begin a trace that is not recorded. It is decided on before it has ids and a span, which take longer.
 fn sampler() -> anyhow::Result<(Sampler, Option<f64>)> {
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
