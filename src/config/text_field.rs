@@ -40,15 +40,22 @@ impl fmt::Display for TextField {
     }
 }
 
+/// The indexes that `migrate` makes besides those of the migrations.
 #[derive(Debug, Args)]
 pub struct MigrateSettings {
-    /// Text field whose filters with ignoreCase get an index: Hero.name; repeatable, or separated by commas
-    #[arg(long, value_name = "FIELD", value_delimiter = ',', value_parser = Setting(parsed::<TextField>))]
+    #[arg(
+        long,
+        help = "Text field whose filters with ignoreCase get an index, such as Hero.name; one or several with commas, \
+                repeatable",
+        value_name = "FIELD",
+        value_delimiter = ',',
+        value_parser = Setting(parsed::<TextField>)
+    )]
     pub lower_index: Vec<TextField>,
     #[arg(
         long,
-        help = "Text field whose filters contains and endsWith get an index, on PostgreSQL: Hero.name; repeatable, or \
-                separated by commas",
+        help = "Text field whose filters contains and endsWith get an index, on PostgreSQL; one or several with \
+                commas, repeatable",
         value_name = "FIELD",
         value_delimiter = ',',
         value_parser = Setting(parsed::<TextField>)

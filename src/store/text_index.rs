@@ -30,11 +30,12 @@ impl TextIndex {
         !indexes.is_empty() && indexes.contains(&self.name(entity, column))
     }
 
-    /// Makes it for a column of an entity, while others read and write the table. Gives whether there was none.
+    /// Makes it for a column of an entity, unless it exists, and returns whether it is new. On PostgreSQL others read and
+    /// write the table meanwhile.
     ///
     /// # Errors
     ///
-    /// When it cannot be made. One that was begun is made anew the next time.
+    /// When it cannot be made. What is left of it then is replaced the next time.
     pub async fn create(self, db: &Db, entity: &Entity, column: &Column) -> Result<bool, StoreError> {
         let name = self.name(entity, column);
         if db.read_indexes().await?.contains(&name) {
