@@ -233,7 +233,18 @@ impl Schema {
                 });
                 let series = operation.series.clone();
                 let check = start.elapsed();
-                Ok(CheckedRequest { requested, is_by_id, series, start, check, document, prepared, after, cost })
+                Ok(CheckedRequest {
+                    requested,
+                    is_by_id,
+                    series,
+                    start,
+                    check,
+                    document,
+                    prepared,
+                    after,
+                    cost,
+                    begins_trace: false,
+                })
             }
             Err(errors) => {
                 let mut refused = Answer::from(errors);
@@ -426,6 +437,8 @@ pub struct CheckedRequest {
     pub(super) prepared: Prepared,
     after: Vec<Written>,
     cost: Option<(CostReport, Box<Cost>)>,
+    /// Whether it begins a trace, because no request of HTTP is around it.
+    pub begins_trace: bool,
 }
 
 impl CheckedRequest {

@@ -46,14 +46,14 @@ impl Schema {
         answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
     }
 
-    /// Begins the span of a request that is about to be executed, if it is recorded. One that came over a WebSocket
-    /// begins a trace.
+    /// Begins the span of a request that is about to be executed, if it is recorded.
     pub(super) fn begin_span(&self, request: &CheckedRequest) -> Option<Span> {
         let tracer = self.db.telemetry().tracer()?;
         let (kind, parent) = match Span::current() {
             Some(span) if !span.is_recorded() => return None,
             Some(_) => (SpanKind::Internal, Parent::Current),
-            None => (SpanKind::Server, Parent::None(None)),
+            None if request.begins_trace => (SpanKind::Server, Parent::None(None)),
+            None => return None,
         };
         let CheckedRequest { requested, start, check, document, .. } = request;
         let span = tracer.begin(|| self.span_name(requested).into(), kind, parent, Some(*start));

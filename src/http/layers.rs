@@ -147,7 +147,7 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
         }
         .instrument(span)
     );
-    match traced {
+    match traced.filter(Span::is_recorded) {
         Some(traced) => traced.scope(answer).await,
         None => answer.await,
     }

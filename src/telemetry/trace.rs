@@ -167,12 +167,10 @@ impl Ended {
 }
 
 impl Span {
-    /// The span that runs, if there is one, recorded or not.
+    /// The span that runs, if there is one.
     #[must_use]
     pub fn current() -> Option<Self> {
-        Context::map_current(|context| {
-            (context.has_active_span() || context.is_telemetry_suppressed()).then(|| Self(context.clone()))
-        })
+        Context::map_current(|context| context.has_active_span().then(|| Self(context.clone())))
     }
 
     /// The same, if it is recorded.

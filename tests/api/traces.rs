@@ -7,7 +7,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
+use async_graphql::futures_util::{SinkExt as _, StreamExt as _};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
+    routing::post,
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as Any},
@@ -15,7 +22,11 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message as Frame, client::IntoClientRequest as _},
+};
 
 use crate::{
     command_line::{Server, command, refusal, request_at},
@@ -257,6 +268,28 @@ async fn what_is_recorded_is_what_the_sampler_says() {
             assert_eq!([spans.len() - asked, asked], expected, "{sampler} {argument}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_over_a_websocket_begins_a_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (collector, address) = Collector::start().await;
+    let server = server(folder.path(), &address, &[], &[("OTEL_TRACES_SAMPLER", "parentbased_always_on")]);
+    let mut request = format!("ws://{}/graphql", server.address()).into_client_request().expect("it is a request");
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
+    let stream = TcpStream::connect(server.address()).await.expect("it accepts");
+    let (mut socket, _) = client_async(request, stream).await.expect("it is upgraded");
+    let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": "{ heroes { id } }"}});
+    for message in [json!({"type": "connection_init"}), subscribe] {
+        socket.send(Frame::text(message.to_string())).await.expect("it is sent");
+    }
+    while !socket.next().await.expect("it goes on").expect("it is read").to_string().contains("complete") {}
+    drop(socket);
+    server.stopped().await;
+    let spans = collector.spans();
+    let operation = named(&spans, "query");
+    assert_eq!((operation.kind(), operation.parent_span_id.len()), (SpanKind::Server, 0));
+    assert_eq!(named(&spans, "SELECT hero").trace_id, operation.trace_id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -141,7 +141,10 @@ impl Operations {
         let executing = Executing::new(self);
         let principal = lock(principal).clone();
         let request = match endpoint.schema.check(params, &principal, false) {
-            Ok(request) => request,
+            Ok(mut request) => {
+                request.begins_trace = true;
+                request
+            }
             Err(answer) => return Begun::Answered(self.answered(&answer), executing),
         };
         if request.is_subscription() {
