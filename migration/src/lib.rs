@@ -35,7 +35,7 @@ impl MigratorTrait for Migrator {
 
 /// The migrations that only add what older programs can do without, so that these go on beside newer ones: tables,
 /// indexes, and columns that may be null or have a default.
-pub const ADDITIVE: [&str; 1] = ["m20261127_000007_create_import_batch"];
+pub const ADDITIVE: &[&str] = &["m20261127_000007_create_import_batch"];
 
 pub use self::{
     m20261126_000004_create_api_key::Migration as CreateApiKey,

@@ -55,6 +55,6 @@ impl Api for HeroTeams {
     }
 
     fn additive_migrations() -> &'static [&'static str] {
-        &ADDITIVE
+        ADDITIVE
     }
 }

@@ -39,7 +39,7 @@ const WITHOUT_DATA: [&str; 2] = ["README.md", "docs/tutorial.md"];
 /// The page about the API of examples/missions.
 const MISSIONS: &str = "docs/extending.md";
 /// The files that this page tells its reader to create.
-const TO_CREATE: [&str; 2] = ["m20261126_000007_add_hero_power.rs", "src/schema/mission.rs"];
+const TO_CREATE: [&str; 2] = ["m20261127_000008_add_hero_power.rs", "src/schema/mission.rs"];
 
 struct Page {
     /// Its path from the root of the repository.

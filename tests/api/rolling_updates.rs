@@ -17,21 +17,21 @@ use crate::{
 
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B", teams: {create: [{name: "T", headquarters: "H"}]}}) { hero { name teams { name } } } }"#;
 const READ: &str = "{ heroes { name teams { name } } }";
-const ADD_POWER: &str = "m20991231_000001_add_hero_power";
+const ADD_MOTTO: &str = "m20991231_000001_add_hero_motto";
 
 struct AddPower;
 
 impl MigrationName for AddPower {
     fn name(&self) -> &'static str {
-        ADD_POWER
+        ADD_MOTTO
     }
 }
 
 #[async_trait::async_trait]
 impl MigrationTrait for AddPower {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let power = ColumnDef::new("power").text().take();
-        manager.alter_table(Table::alter().table("hero").add_column(power).take()).await
+        let motto = ColumnDef::new("motto").text().take();
+        manager.alter_table(Table::alter().table("hero").add_column(motto).take()).await
     }
 }
 
@@ -55,7 +55,7 @@ impl<const ONLY_ADDS: bool> Api for Newer<ONLY_ADDS> {
     }
 
     fn additive_migrations() -> &'static [&'static str] {
-        if ONLY_ADDS { &[ADD_POWER] } else { &[] }
+        if ONLY_ADDS { &[ADD_MOTTO] } else { &[] }
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_change_that_old_ones_do_not_know(database: TestDatabase) {
     for arguments in [&["--listen", "127.0.0.1:0"][..], &["migrate"]] {
         let said = refusal(&run(Path::new("/"), &[arguments, &["--database-url", &database.url]].concat()));
         let reason = format!(
-            "was made by another program, or a newer version of this one (it has the migrations {ADD_POWER}); it stays"
+            "was made by another program, or a newer version of this one (it has the migrations {ADD_MOTTO}); it stays"
         );
         assert!(said.contains(&reason), "{said}");
     }
