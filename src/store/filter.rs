@@ -205,10 +205,10 @@ impl Scope {
             TextTest::Ne(text) => column.ne(fold(text)),
             TextTest::In(texts) => is_in(texts),
             TextTest::NotIn(texts) => is_in(texts).not(),
-            TextTest::Contains(text) if self.backend == DbBackend::Sqlite => {
-                Expr::from(Func::cust("instr").arg(column).arg(fold(text))).gt(0)
+            TextTest::Contains(text) if self.backend == DbBackend::Postgres => {
+                column.like(format!("%{}%", literal(&fold(text))))
             }
-            TextTest::Contains(text) => column.like(format!("%{}%", literal(&fold(text)))),
+            TextTest::Contains(text) => Expr::from(Func::cust("instr").arg(column).arg(fold(text))).gt(0),
             TextTest::StartsWith(text) => {
                 let text = fold(text);
                 // A range, which an index serves on both databases.

@@ -30,8 +30,8 @@ impl TextIndex {
         !indexes.is_empty() && indexes.contains(&self.name(entity, column))
     }
 
-    /// Makes it for a column of an entity, unless it exists, and returns whether it is new. On PostgreSQL others read and
-    /// write the table meanwhile.
+    /// Makes it for a column of an entity, unless it exists, and returns whether it is new. On PostgreSQL others read
+    /// and write the table meanwhile, unless it is partitioned.
     ///
     /// # Errors
     ///
