@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{
     clients::python,
     command_line::{refusal, run, stdout},
-    databases::{TestDatabase, skip},
+    databases::{TestDatabase, execute, skip},
     node,
     support::TestApp,
 };
@@ -221,12 +221,45 @@ fn a_database_that_is_made_in_another_way() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_may_be_null_and_does_not_exist_in_the_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let tables = "CREATE TABLE hero (id INTEGER PRIMARY KEY, name TEXT, secret_name TEXT);
+        INSERT INTO hero VALUES (4, 'age', 'S')";
+    let mut sources = vec![sqlite(folder, "older.db", tables)];
+    let postgres = TestDatabase::empty_postgres().await;
+    if let Some(postgres) = &postgres {
+        execute(&postgres.url, tables).await;
+        sources.push(postgres.url.clone());
+    }
+    for (number, source) in sources.iter().enumerate() {
+        let target = format!("sqlite://{}", folder.join(format!("{number}.db")).display());
+        let copied = copy(folder, &["--from", source, "--database-url", &target]);
+        assert_eq!(stdout(&copied), "1 rows copied\n");
+        let warned: Vec<Value> = String::from_utf8_lossy(&copied.stderr)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["level"] == "WARN")
+            .map(|mut line| line["fields"].take())
+            .collect();
+        let warning = "the source has no such column; it is null in each row";
+        assert_eq!(warned, [json!({"message": warning, "table": "hero", "column": "age"})]);
+        let hero = json!({"id": "Hero:4", "name": "age", "secretName": "S", "age": null, "teams": []});
+        assert_eq!(rows(&target).await, json!({"heroes": [hero], "teams": []}));
+    }
+    if let Some(postgres) = postgres {
+        postgres.remove().await;
+    }
+}
+
 #[test]
 fn one_hero_and_one_team_of_the_same_id() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     stdout(&run(folder, &["migrate", "--database-url", "sqlite://from.db"]));
-    let rows = "INSERT INTO hero VALUES (7, 'A', 'S', NULL); INSERT INTO team VALUES (7, 'T', 'H');
+    let rows = "INSERT INTO hero (id, name, secret_name) VALUES (7, 'A', 'S');
+                INSERT INTO team (id, name, headquarters) VALUES (7, 'T', 'H');
                 INSERT INTO hero_team_link (hero_id, team_id) VALUES (7, 7)";
     sqlite(folder, "from.db", rows);
     let arguments = ["--from", "sqlite://from.db", "--database-url", "sqlite://to.db"];
@@ -235,7 +268,7 @@ fn one_hero_and_one_team_of_the_same_id() {
     // A target that has other rows than the source could have is not empty either.
     let heroes = sqlite(folder, "heroes.db", "CREATE TABLE hero (id INTEGER PRIMARY KEY, name, secret_name, age)");
     stdout(&run(folder, &["migrate", "--database-url", "sqlite://teams.db"]));
-    sqlite(folder, "teams.db", "INSERT INTO team VALUES (7, 'T', 'H')");
+    sqlite(folder, "teams.db", "INSERT INTO team (id, name, headquarters) VALUES (7, 'T', 'H')");
     let refused = refusal(&copy(folder, &["--from", &heroes, "--database-url", "sqlite://teams.db"]));
     assert_eq!(refused, "error: the database has rows already; copy into one that is empty");
 }

@@ -593,7 +593,8 @@ fn rows_of_another_program_are_exported_as_well() {
     let folder = folder.path();
     let url = new_sqlite(folder, "heroes.db");
     stdout(&run(folder, &["migrate", "--database-url", &url]));
-    let rows = "INSERT INTO hero VALUES (-5, 'A', 'S', 1), (0, 'B', 'S', 1); INSERT INTO team VALUES (0, 'T', 'H');
+    let rows = "INSERT INTO hero (id, name, secret_name, age) VALUES (-5, 'A', 'S', 1), (0, 'B', 'S', 1);
+                INSERT INTO team (id, name, headquarters) VALUES (0, 'T', 'H');
                 INSERT INTO hero_team_link (hero_id, team_id) VALUES (-5, 0)";
     Connection::open(folder.join("heroes.db")).expect("it is opened").execute_batch(rows).expect("they are right");
     assert_eq!(exported(folder, &url).lines().count(), 3);

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::table::{ColumnKind, MAX_KEY, Table};
+use super::table::{Column, ColumnKind, MAX_KEY, Table};
 use crate::{
     db::{DatabaseUrl, Open, PostgresUrl, StoreError, open_to_read},
     schema::Entity,
@@ -153,20 +153,27 @@ impl CopySource {
     }
 }
 
-/// The tables that exist, or why they cannot be copied. The tutorial writes the names of its link tables in one word.
+/// The tables that exist, with their columns that exist, or why they cannot be copied: a column that may not be null has
+/// to exist. The tutorial writes the names of its link tables in one word.
 fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     let mut tables = Vec::new();
     for mut table in wanted {
         let is_it = |name: &&String| **name == table.name || **name == table.name.replace('_', "");
         let Some(source) = found.iter().map(|(name, ..)| name).find(is_it) else { continue };
-        for column in &table.columns {
+        let mut columns = Vec::with_capacity(table.columns.len());
+        for column in table.columns {
             // SQLite does not tell capitals from small letters.
             let is_it = |(of, name, ty): &&Found| {
                 let is_same = *name == column.name || (ty.is_none() && name.eq_ignore_ascii_case(&column.name));
                 of == source && is_same
             };
             let Some((.., ty)) = found.iter().find(is_it) else {
-                return Err(format!("the table {source} has no column {}", column.name));
+                let Column { name, is_nullable, .. } = column;
+                if !is_nullable {
+                    return Err(format!("the table {source} has no column {name}"));
+                }
+                tracing::warn!(table = source, column = name, "the source has no such column; it is null in each row");
+                continue;
             };
             let (types, required) = match column.kind {
                 ColumnKind::Text { .. } => (&TEXTS, "text"),
@@ -176,7 +183,9 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
                 let column = &column.name;
                 return Err(format!("the column {column} of the table {source} has the type {ty}, not {required}"));
             }
+            columns.push(column);
         }
+        table.columns = columns;
         table.source.clone_from(source);
         tables.push(table);
     }
@@ -234,7 +243,7 @@ fn read_sqlite(connection: &Open, tables: &[Table], sender: &Sender) -> rusqlite
 
 async fn read_postgres(connection: &mut PgConnection, tables: &[Table], sender: &Sender) -> Result<(), sqlx::Error> {
     for (number, table) in tables.iter().enumerate() {
-        let column = |column: &super::table::Column| {
+        let column = |column: &Column| {
             let ty = if matches!(column.kind, ColumnKind::Text { .. }) { "text" } else { "bigint" };
             format!("\"{}\"::{ty}", column.name)
         };
@@ -271,7 +280,7 @@ async fn read_postgres(connection: &mut PgConnection, tables: &[Table], sender: 
 }
 
 fn of_row(row: &PgRow, table: &Table) -> Result<Vec<Raw>, sqlx::Error> {
-    let value = |(index, column): (usize, &super::table::Column)| {
+    let value = |(index, column): (usize, &Column)| {
         Ok(if matches!(column.kind, ColumnKind::Text { .. }) {
             row.try_get::<Option<String>, _>(index)?.map_or(Raw::Null, Raw::Text)
         } else {
