@@ -77,7 +77,7 @@ pub async fn serve(
             // The connection comes first: what has come before the server was stopped is taken.
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 if let Err(error) = result {
-                    tracing::debug!(error, "a connection broke off");
+                    tracing::debug!(?error, "a connection broke off");
                 }
                 return Poll::Ready(());
             }

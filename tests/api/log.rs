@@ -1,7 +1,7 @@
 //! A log, and an output, that cannot be written or that nobody reads: what is said is lost, and nothing else.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -104,6 +104,28 @@ async fn a_log_that_cannot_be_written_is_no_reason_to_fail() {
     let server = Server(shell.current_dir(folder).spawn().expect("the binary runs"));
     assert_eq!(graphql(folder, CREATE).await, created);
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_text() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let log = File::create(folder.join("log")).expect("a file");
+    let server = Server::start(folder, &[], log);
+    let created = graphql(folder, CREATE).await;
+    assert_eq!(created, json!({"data": {"createHero": {"hero": {"name": "A"}}}}));
+    assert_eq!(server.stop().await.code(), Some(0));
+    let log = fs::read_to_string(folder.join("log")).expect("it is text");
+    let line = log.lines().find(|line| line.contains("answered")).expect("there is a line");
+    // What differs from run to run ends where it begins.
+    let unsteady = ["ms=", "statement_ms=", "request{id=", "document="];
+    let words = line.split(' ').skip(1).filter(|word| !word.is_empty());
+    let words = words.map(|word| *unsteady.iter().find(|begin| word.starts_with(**begin)).unwrap_or(&word));
+    assert_eq!(
+        words.collect::<Vec<_>>().join(" "),
+        "INFO request{id= hero_teams::http::log: answered method=POST path=\"/graphql\" status=200 ms= document= rows=0 \
+         bytes=12 statements=2 statement_ms="
+    );
 }
 
 /// Asks so much that its statements fill the log: some 100 KB of it for one request.
