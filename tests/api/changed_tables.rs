@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     databases::TestDatabase,
+    outages::code,
     support::{TestApp, connect, graphql, until},
 };
 
@@ -60,6 +61,28 @@ async fn columns_that_change_their_type_under_load() {
         client.await.expect("no client sees an error");
     }
     outside.close().await.expect("the database closes");
+    app.close().await;
+}
+
+/// A column that another program has given a type that is none of the schema. The first value in it is null.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_of_a_wrong_type_is_an_error() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let app = TestApp::new(database).await;
+    let create = r#"mutation { createHeroes(input: [{name: "A", secretName: "S"}, {name: "B", secretName: "S", age: 48}]) {
+        heroes { age } } }"#;
+    app.data(create, json!({})).await;
+    for ty in ["text", "bigint", "integer"] {
+        app.execute(&format!("ALTER TABLE hero ALTER COLUMN age TYPE {ty} USING age::{ty}")).await;
+        for query in ["{ heroes { name age } }", "{ heroesConnection { nodes { name age } } }"] {
+            let answer = app.graphql(query).await;
+            if ty == "integer" {
+                assert_eq!(answer.get("errors"), None, "{answer}");
+            } else {
+                assert_eq!(*code(&answer), json!("INTERNAL"), "{ty}: {answer}");
+            }
+        }
+    }
     app.close().await;
 }
 
