@@ -73,7 +73,8 @@ pub fn init(Log(lines): &Log, settings: &LogSettings, log_sql: bool) {
     match settings.log_format {
         LogFormat::Text if is_terminal => log.init(),
         LogFormat::Text => log.fmt_fields(debug_fn(write_field).delimited(" ")).init(),
-        LogFormat::Json => log.json().init(),
+        // The list of spans would be that of the request once more.
+        LogFormat::Json => log.json().with_span_list(false).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
