@@ -73,6 +73,8 @@ impl TextIndex {
         // What is left of one that could not be made serves nothing, and has the name.
         db.write.execute_unprepared(&format!(r#"DROP INDEX {concurrently} IF EXISTS "{name}""#)).await?;
         db.write.execute_unprepared(&format!(r#"CREATE INDEX {concurrently} "{name}" ON {table} {indexed}"#)).await?;
+        // Of an expression nothing is known before this. PostgreSQL would read a large table in the order of its keys.
+        db.write.execute_unprepared(&format!("ANALYZE {table}")).await?;
         Ok(true)
     }
 
