@@ -3,22 +3,15 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use criterion::Criterion;
-use hero_teams::{
-    access::{Principal, Scopes},
-    config::GraphQlSettings,
-    db::{Db, DbSettings},
-    graphql::{Params, Schema},
-    schema::HeroTeams,
-    store,
-    telemetry::Telemetry,
-};
+use hero_teams::db::Db;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use crate::{data, graphql::GraphQl};
 
 /// The groups in the report.
 pub const GROUPS: [&str; 4] = [
@@ -46,24 +39,18 @@ pub fn measure(criterion: &mut Criterion, runtime: &Runtime) {
 
 fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &[&str]) {
     let db = runtime.block_on(open(url));
-    let schema = Schema::new::<HeroTeams>(db.clone(), &GraphQlSettings::default()).expect("the schema is valid");
+    let graphql = GraphQl::new(db.clone());
     for (group, query) in groups.iter().zip([CREATE, UPDATE]) {
         let mut group = criterion.benchmark_group(*group);
         group.sample_size(10);
         group.bench_function("graphql", |bencher| {
             bencher.iter_custom(|iterations| {
-                let schema = schema.clone();
+                let graphql = graphql.clone();
                 crate::timed(runtime, iterations, move |call| {
-                    let schema = schema.clone();
+                    let graphql = graphql.clone();
                     async move {
                         let input = if query == CREATE { new_heroes() } else { changes(call) };
-                        let params: Params =
-                            serde_json::from_value(json!({"query": query, "variables": {"input": input}}))
-                                .expect("they are parameters");
-                        let response =
-                            schema.execute(params, &Principal::anonymous(Scopes::ALL), false, crate::deadline()).await;
-                        assert!(response.errors.is_empty(), "{:?}", response.errors);
-                        response.to_json()
+                        graphql.answer(query, json!({"input": input})).await
                     }
                 })
             });
@@ -83,24 +70,7 @@ fn measure_on(criterion: &mut Criterion, runtime: &Runtime, url: &str, groups: &
 
 /// A database with the teams, and with heroes to update.
 async fn open(url: &str) -> Db {
-    let settings = DbSettings {
-        migrations: store::migrations::<HeroTeams>(),
-        url: url.parse().expect("the URL of a database"),
-        read_connections: 4,
-        write_connections: 4,
-        acquire_timeout: Duration::from_secs(5),
-        commit_timeout: Duration::from_secs(5),
-        statement_timeout: Duration::from_mins(1),
-        slow_statement: Duration::ZERO,
-        events: true,
-        replicas: Vec::new(),
-        max_replica_lag: Duration::from_secs(5),
-        is_pooled: false,
-        prepared_statements: true,
-        telemetry: Telemetry::default(),
-    };
-    let db = Db::connect(&settings).await.expect("the database opens");
-    db.migrate().await.expect("the migrations apply");
+    let db = data::open(url).await;
     let numbers = format!("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {HEROES})");
     for fill in [
         format!("INSERT INTO team (name, headquarters) {numbers} SELECT 'Team ' || n, 'H' FROM n WHERE n <= {TEAMS}"),
@@ -196,7 +166,7 @@ async fn keys(txn: &impl ConnectionTrait, sql: &str, parameter: Value) -> Vec<i6
 }
 
 /// A throw-away PostgreSQL, as the tests start it; it ends with what is given along.
-fn postgres() -> Option<(String, Child)> {
+pub fn postgres() -> Option<(String, Child)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/postgres.sh");
     let mut child =
         Command::new("sh").args([script, script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;

@@ -42,27 +42,39 @@ pub const READ_CONNECTIONS: u32 = 8;
 
 impl Data {
     pub async fn new() -> Self {
+        let data = Self::empty().await;
+        data.db.write.execute_unprepared(FILL).await.expect("the rows are new");
+        data
+    }
+
+    /// The tables without rows.
+    pub async fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the database");
         let path = folder.path().join("heroes.db");
-        let settings = DbSettings {
-            migrations: store::migrations::<HeroTeams>(),
-            url: format!("sqlite://{}", path.display()).parse().expect("the URL of a database"),
-            read_connections: READ_CONNECTIONS,
-            write_connections: 1,
-            acquire_timeout: Duration::from_secs(5),
-            commit_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(10),
-            slow_statement: Duration::ZERO,
-            events: true,
-            replicas: Vec::new(),
-            max_replica_lag: Duration::from_secs(5),
-            is_pooled: false,
-            prepared_statements: true,
-            telemetry: Telemetry::default(),
-        };
-        let db = Db::connect(&settings).await.expect("the database opens");
-        db.migrate().await.expect("the migrations apply");
-        db.write.execute_unprepared(FILL).await.expect("the rows are new");
+        let db = open(&format!("sqlite://{}", path.display())).await;
         Self { db, path, _folder: folder }
     }
+}
+
+/// Opens a database, and makes the tables.
+pub async fn open(url: &str) -> Db {
+    let settings = DbSettings {
+        migrations: store::migrations::<HeroTeams>(),
+        url: url.parse().expect("the URL of a database"),
+        read_connections: READ_CONNECTIONS,
+        write_connections: 4,
+        acquire_timeout: Duration::from_secs(5),
+        commit_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_mins(10),
+        slow_statement: Duration::ZERO,
+        events: true,
+        replicas: Vec::new(),
+        max_replica_lag: Duration::from_secs(5),
+        is_pooled: false,
+        prepared_statements: true,
+        telemetry: Telemetry::default(),
+    };
+    let db = Db::connect(&settings).await.expect("the database opens");
+    db.migrate().await.expect("the migrations apply");
+    db
 }

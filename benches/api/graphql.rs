@@ -4,7 +4,7 @@ use hero_teams::{
     access::{Principal, Scopes},
     config::GraphQlSettings,
     db::Db,
-    graphql::{Answer, Schema},
+    graphql::Schema,
     schema::HeroTeams,
 };
 use serde_json::{Value, json};
@@ -27,21 +27,18 @@ impl GraphQl {
         let answer: Value = serde_json::from_slice(answer).expect("the answer is JSON");
         let id = &answer["data"]["createHero"]["hero"]["id"];
         let query = "query($id: ID!) { hero(id: $id) { name secretName age teams { name headquarters } } }";
-        let response = self.execute(query, json!({"id": id})).await;
-        let answer: Value = serde_json::from_slice(&response.to_json()).expect("the answer is JSON");
+        let answer = self.answer(query, json!({"id": id})).await;
+        let answer: Value = serde_json::from_slice(&answer).expect("the answer is JSON");
         answer["data"]["hero"].clone()
     }
 
-    async fn execute(&self, query: &str, variables: Value) -> Answer {
+    /// The answer to a request, which has no errors.
+    pub async fn answer(&self, query: &str, variables: Value) -> Vec<u8> {
         let params = json!({"query": query, "variables": variables});
-        self.0
-            .execute(
-                serde_json::from_value(params).expect("they are parameters"),
-                &Principal::anonymous(Scopes::ALL),
-                false,
-                crate::deadline(),
-            )
-            .await
+        let params = serde_json::from_value(params).expect("they are parameters");
+        let answer = self.0.execute(params, &Principal::anonymous(Scopes::ALL), false, crate::deadline()).await;
+        assert!(answer.errors.is_empty(), "{:?}", answer.errors);
+        answer.to_json()
     }
 }
 
@@ -50,7 +47,7 @@ impl Side for GraphQl {
 
     async fn read(&self, read: &Read, n: i64) -> Vec<u8> {
         let variables = json!({read.variable: (read.value)(n)});
-        self.execute(read.query, variables).await.to_json()
+        self.answer(read.query, variables).await
     }
 
     async fn create_hero(&self, n: i64) -> Vec<u8> {
@@ -64,6 +61,6 @@ impl Side for GraphQl {
                 "connect": [format!("Team:{team_id}")],
             },
         });
-        self.execute(CREATE_HERO, json!({"input": input})).await.to_json()
+        self.answer(CREATE_HERO, json!({"input": input})).await
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Both sides run in process. For the workloads of `workload.rs` they give the same bytes, or write the same rows,
 //! which is checked before anything is measured. By hand, `pages.rs` leaves out cursors and what is around the page,
-//! and `bulk.rs` all checks. `loopback.rs` compares the server with itself. The run ends with a table of the ratios.
+//! and `bulk.rs` and `million.rs` all checks. `loopback.rs` compares the server with itself. The run ends with a table
+//! of the ratios.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
 mod bulk;
@@ -10,6 +11,7 @@ mod by_hand;
 mod data;
 mod graphql;
 mod loopback;
+mod million;
 mod pages;
 mod ratios;
 mod workload;
@@ -59,6 +61,7 @@ fn main() {
     loopback::measure(&mut criterion, &runtime, &data);
     pages::measure(&mut criterion, &runtime);
     bulk::measure(&mut criterion, &runtime);
+    million::measure(&mut criterion, &runtime);
     criterion.final_summary();
     ratios::print(&estimates, start);
 }

@@ -9,16 +9,17 @@ use crate::{
     bulk,
     by_hand::ByHand,
     graphql::GraphQl,
-    loopback, pages,
+    loopback, million, pages,
     workload::{Side, WORKLOADS, Workload},
 };
 
 /// Prints what has been measured since `start`, as Markdown.
 pub fn print(estimates: &Path, start: SystemTime) {
-    let names = WORKLOADS.iter().map(Workload::name).chain([pages::GROUP]).chain(bulk::GROUPS);
+    let names = WORKLOADS.iter().map(Workload::name).chain([pages::GROUP]).chain(bulk::GROUPS).map(str::to_owned);
+    let names = names.chain(million::groups());
     let rows: Vec<String> = names
         .filter_map(|name| {
-            let group = estimates.join(name);
+            let group = estimates.join(&name);
             let graphql = microseconds(&group.join(GraphQl::NAME), start)?;
             let by_hand = microseconds(&group.join(ByHand::NAME), start)?;
             let ratio = graphql / by_hand;
