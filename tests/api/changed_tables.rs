@@ -69,8 +69,8 @@ async fn columns_that_change_their_type_under_load() {
 async fn a_column_of_a_wrong_type_is_an_error() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let app = TestApp::new(database).await;
-    let create = r#"mutation { createHeroes(input: [{name: "A", secretName: "S"}, {name: "B", secretName: "S", age: 48}]) {
-        heroes { age } } }"#;
+    let create = r#"mutation { createHeroes(input: [
+        {name: "A", secretName: "S"}, {name: "B", secretName: "S", age: 48}]) { heroes { age } } }"#;
     app.data(create, json!({})).await;
     for ty in ["text", "bigint", "integer"] {
         app.execute(&format!("ALTER TABLE hero ALTER COLUMN age TYPE {ty} USING age::{ty}")).await;

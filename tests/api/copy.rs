@@ -74,12 +74,16 @@ async fn the_file_of_the_tutorial() {
     }
 }
 
-/// The lines of a log about rows that are not possible: table, key and fault.
-fn faults(output: &std::process::Output) -> Vec<String> {
+/// The warnings in a log.
+fn warnings(output: &std::process::Output) -> Vec<Value> {
     let said = String::from_utf8(output.stderr.clone()).expect("it is text");
     let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let lines =
-        lines.map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == "a row cannot be copied");
+    lines.filter(|line| line["level"] == "WARN").map(|mut line| line["fields"].take()).collect()
+}
+
+/// The lines of a log about rows that are not possible: table, key and fault.
+fn faults(output: &std::process::Output) -> Vec<String> {
+    let lines = warnings(output).into_iter().filter(|fields| fields["message"] == "a row cannot be copied");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     lines.map(|line| format!("{} {}: {}", text(&line["table"]), text(&line["key"]), text(&line["fault"]))).collect()
 }
@@ -237,14 +241,8 @@ async fn a_column_that_may_be_null_and_does_not_exist_in_the_source() {
         let target = format!("sqlite://{}", folder.join(format!("{number}.db")).display());
         let copied = copy(folder, &["--from", source, "--database-url", &target]);
         assert_eq!(stdout(&copied), "1 rows copied\n");
-        let warned: Vec<Value> = String::from_utf8_lossy(&copied.stderr)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["level"] == "WARN")
-            .map(|mut line| line["fields"].take())
-            .collect();
         let warning = "the source has no such column; it is null in each row";
-        assert_eq!(warned, [json!({"message": warning, "table": "hero", "column": "age"})]);
+        assert_eq!(warnings(&copied), [json!({"message": warning, "table": "hero", "column": "age"})]);
         let hero = json!({"id": "Hero:4", "name": "age", "secretName": "S", "age": null, "teams": []});
         assert_eq!(rows(&target).await, json!({"heroes": [hero], "teams": []}));
     }

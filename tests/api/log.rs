@@ -123,8 +123,8 @@ async fn a_line_of_text() {
     let words = words.map(|word| *unsteady.iter().find(|begin| word.starts_with(**begin)).unwrap_or(&word));
     assert_eq!(
         words.collect::<Vec<_>>().join(" "),
-        "INFO request{id= hero_teams::http::log: answered method=POST path=\"/graphql\" status=200 ms= document= rows=0 \
-         bytes=12 statements=2 statement_ms="
+        "INFO request{id= hero_teams::http::log: answered method=POST path=\"/graphql\" status=200 ms= document= \
+         rows=0 bytes=12 statements=2 statement_ms="
     );
 }
 

@@ -153,8 +153,8 @@ impl CopySource {
     }
 }
 
-/// The tables that exist, with their columns that exist, or why they cannot be copied: a column that may not be null has
-/// to exist. The tutorial writes the names of its link tables in one word.
+/// The tables that exist, with their columns that exist, or why they cannot be copied: a column that may not be null
+/// has to exist. The tutorial writes the names of its link tables in one word.
 fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     let mut tables = Vec::new();
     for mut table in wanted {
