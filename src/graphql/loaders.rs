@@ -64,7 +64,7 @@ impl Source {
 }
 
 /// A row by its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct RowKey {
     entity: &'static Entity,
     key: i64,
@@ -81,7 +81,13 @@ struct ListKey<Q> {
 }
 
 /// `dataloader` formats a "not found" message with `{:?}` for every key that it loads. To format the whole question
-/// there took a quarter of a request, so this prints only the name.
+/// there took a quarter of a request, so keys print only their name.
+impl Debug for RowKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RowKey")
+    }
+}
+
 impl<Q> Debug for ListKey<Q> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("ListKey")
