@@ -73,7 +73,7 @@ pub struct Transaction {
     is_told: bool,
 }
 
-/// After a read that took longer than this, other tasks have their turn.
+/// After a read of SQLite that took longer than this, other tasks have their turn.
 const MAX_READ_IN_A_ROW: Duration = Duration::from_millis(1);
 
 impl Connections {
@@ -190,7 +190,7 @@ impl Connections {
         let due = self.meter.deadline();
         match pool.try_acquire(claim, due) {
             Some(lease) => Ok(lease),
-            None => self.meter.until_deadline(pool.acquire(claim, sql, due)).await?,
+            None => self.meter.until_deadline(Box::pin(pool.acquire(claim, sql, due))).await?,
         }
     }
 
@@ -209,7 +209,7 @@ impl Connections {
             match once_more.take() {
                 Some(repeated) if is_outdated => statement = repeated,
                 _ => {
-                    yield_after_long_read(start).await;
+                    self.yield_after_long_read(start).await;
                     return result;
                 }
             }
@@ -219,6 +219,14 @@ impl Connections {
     /// The statement once more, for when the connection turns out to be of no use. One to SQLite never does.
     fn repeatable(&self, statement: &Statement) -> Option<Statement> {
         (self.get_database_backend() == DbBackend::Postgres).then(|| statement.clone())
+    }
+
+    /// Lets other tasks go on when a read of SQLite in this one has held them up, because many in a row would hold them
+    /// up for long. PostgreSQL is waited for while they go on.
+    async fn yield_after_long_read(&self, start: Instant) {
+        if self.get_database_backend() == DbBackend::Sqlite && start.elapsed() > MAX_READ_IN_A_ROW {
+            yield_now().await;
+        }
     }
 }
 
@@ -275,13 +283,6 @@ impl Transaction {
     pub(super) async fn outdate(self) -> Result<(), DbErr> {
         self.lease.into_inner().connection()?.outdate();
         Ok(())
-    }
-}
-
-/// Lets other tasks go on when a read in this one has held them up, because many in a row would hold them up for long.
-async fn yield_after_long_read(start: Instant) {
-    if start.elapsed() > MAX_READ_IN_A_ROW {
-        yield_now().await;
     }
 }
 
