@@ -219,12 +219,12 @@ impl Connection {
         if !is_needed || self.in_transaction {
             return Ok(false);
         }
-        self.begin(run_on, Isolation::ReadCommitted).await?;
+        Box::pin(self.begin(run_on, Isolation::ReadCommitted)).await?;
         Ok(true)
     }
 
     async fn commit_if(&mut self, is_wrapped: bool, run_on: RunOn) -> Result<(), DbErr> {
-        if is_wrapped { self.commit(run_on).await } else { Ok(()) }
+        if is_wrapped { Box::pin(self.commit(run_on)).await } else { Ok(()) }
     }
 
     /// Commits what was begun, unless a statement in it has failed or was cut off.

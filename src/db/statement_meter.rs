@@ -263,7 +263,7 @@ impl StatementMeter {
         self.observe(&statement);
         let types = self.types(&statement);
         let sql: Arc<str> = statement.sql.into();
-        let executed = connection.execute(run.on, self.commented(&sql), statement.values);
+        let executed = pin!(connection.execute(run.on, self.commented(&sql), statement.values));
         self.run_with(&sql, types, run, executed, ExecResult::rows_affected).await
     }
 
@@ -276,7 +276,8 @@ impl StatementMeter {
         self.observe(&statement);
         let types = self.types(&statement);
         let sql: Arc<str> = statement.sql.into();
-        let queried = connection.query_all(run.on, self.commented(&sql), statement.values);
+        // Pinned here, it is not copied into each of the futures that it is handed on to.
+        let queried = pin!(connection.query_all(run.on, self.commented(&sql), statement.values));
         self.run_with(&sql, types, run, queried, |rows: &Vec<_>| rows.len() as u64).await
     }
 
