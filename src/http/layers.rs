@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    convert::Infallible,
     pin::pin,
     sync::{
         Arc,
@@ -12,15 +13,16 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        header::{ACCEPT_ENCODING, CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use tower::util::option_layer;
+use tower::{Layer as _, ServiceExt as _, service_fn, util::option_layer};
 use tower_http::{
     CompressionLevel,
     catch_panic::CatchPanicLayer,
@@ -70,7 +72,6 @@ pub fn with_layers(router: Router, settings: &ServeSettings, telemetry: Telemetr
     router.layer((
         from_fn_with_state(Edge::new(settings, telemetry), edge),
         option_layer(cors(&settings.cors_origins)),
-        compression(),
         CatchPanicLayer::custom(panicked),
     ))
 }
@@ -124,6 +125,7 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
         metrics.note_refused("host");
     }
     let refused = unclear(&request).or(misdirected).or_else(|| not_acceptable(&mut request));
+    let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
     let answer = pin!(
         async {
             state.warn_of_plain_http(client, request.headers());
@@ -131,6 +133,9 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
                 Some(refusal) => refusal,
                 None => next.run(request).await,
             };
+            if compressible().should_compress(&response) {
+                response = Box::pin(compressed(response, accepted)).await;
+            }
             if let Some(observed) = observed {
                 observed.answered(response.status(), start.elapsed());
             }
@@ -200,12 +205,27 @@ fn not_acceptable(request: &mut Request) -> Option<Response> {
     (!coding::choose(request.headers_mut())).then(refused)
 }
 
-/// Answers are compressed, unless they are short or come piece by piece.
+/// Compresses answers, unless they are short or come piece by piece.
 pub fn compression() -> CompressionLayer<impl Predicate> {
     // Answers are made for one client each, so they are compressed fast rather than well.
-    CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES).and(NotForContentType::SSE))
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible())
+}
+
+/// Which answers are compressed.
+fn compressible() -> impl Predicate {
+    SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES).and(NotForContentType::SSE)
+}
+
+/// An answer in a coding that its client accepts.
+///
+/// The layer is not around all routes: it makes a body of six kilobytes also of an answer that it leaves as it is, and
+/// that is copied several times.
+async fn compressed(response: Response, accepted: Vec<HeaderValue>) -> Response {
+    let mut request = Request::new(response);
+    request.headers_mut().extend(accepted.into_iter().map(|accepted| (ACCEPT_ENCODING, accepted)));
+    let answer = service_fn(async |request: Request<Response>| Ok::<_, Infallible>(request.into_body()));
+    let Ok(compressed) = compression().layer(answer).oneshot(request).await;
+    compressed.map(Body::new)
 }
 
 /// The panic itself is in the log already, by `log::init`.
