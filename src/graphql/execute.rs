@@ -188,7 +188,7 @@ impl Schema {
         params: Params,
         principal: &Principal,
         is_read_only: bool,
-    ) -> Result<CheckedRequest, Box<Answer>> {
+    ) -> Result<Box<CheckedRequest>, Box<Answer>> {
         let start = Instant::now();
         let telemetry = self.db.telemetry();
         let name = telemetry.metrics().and_then(|_| params.operation_name.clone());
@@ -210,7 +210,7 @@ impl Schema {
         params: Params,
         principal: &Principal,
         is_read_only: bool,
-    ) -> Result<CheckedRequest, Box<Answer>> {
+    ) -> Result<Box<CheckedRequest>, Box<Answer>> {
         // Whoever may do nothing and not read the schema is not told by errors either what it has.
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
             return Err(Box::new(ApiError::new(Code::Unauthenticated, "a credential is required").into()));
@@ -233,7 +233,7 @@ impl Schema {
                 });
                 let series = operation.series.clone();
                 let check = start.elapsed();
-                Ok(CheckedRequest {
+                Ok(Box::new(CheckedRequest {
                     requested,
                     is_by_id,
                     series,
@@ -244,7 +244,7 @@ impl Schema {
                     after,
                     cost,
                     begins_trace: false,
-                })
+                }))
             }
             Err(errors) => {
                 let mut refused = Answer::from(errors);
@@ -326,8 +326,8 @@ impl Schema {
     }
 
     /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
-    pub async fn run(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { requested, series, start, check, .. } = &request;
+    pub async fn run(&self, request: Box<CheckedRequest>, deadline: Instant) -> Answer {
+        let CheckedRequest { requested, series, start, check, .. } = &*request;
         let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
         let is_by_id = request.is_by_id && requested.ty == OperationType::Query;
         let span = self.begin_span(&request);
@@ -343,8 +343,8 @@ impl Schema {
         answer
     }
 
-    async fn executed(&self, request: CheckedRequest, deadline: Instant) -> Answer {
-        let CheckedRequest { requested, start, check, document, prepared, after, cost, .. } = request;
+    async fn executed(&self, request: Box<CheckedRequest>, deadline: Instant) -> Answer {
+        let CheckedRequest { requested, start, check, document, prepared, after, cost, .. } = *request;
         let Prepared { estimated_rows, comment, mut fields, introspected: mut values, execution } = prepared;
         let ty = requested.ty;
         if ty == OperationType::Subscription {
@@ -422,7 +422,6 @@ impl Schema {
 }
 
 /// A request that is well-formed, valid and allowed.
-#[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a document has none that helps")]
 pub struct CheckedRequest {
     pub(super) requested: RequestedOperation,

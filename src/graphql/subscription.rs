@@ -83,7 +83,7 @@ struct Key {
 struct Feed {
     key: Key,
     schema: Schema,
-    request: CheckedRequest,
+    request: Box<CheckedRequest>,
     watch: Watch,
     /// How long the execution for a batch may take.
     time: Duration,
@@ -108,7 +108,7 @@ impl Schema {
     /// The answer to a request that is wrong, or cannot be answered at the moment.
     pub async fn subscribe(
         &self,
-        request: CheckedRequest,
+        request: Box<CheckedRequest>,
         last_event_id: Option<&str>,
         time: Duration,
         max_time: Duration,
@@ -145,7 +145,7 @@ impl Schema {
 
     async fn open(
         &self,
-        request: CheckedRequest,
+        request: Box<CheckedRequest>,
         last_event_id: Option<&str>,
         time: Duration,
     ) -> Result<(Arc<Feed>, Listener), Answer> {
@@ -173,7 +173,7 @@ impl Schema {
         Ok((self.feed(request, watch, time), listener))
     }
 
-    fn feed(&self, request: CheckedRequest, watch: Watch, time: Duration) -> Arc<Feed> {
+    fn feed(&self, request: Box<CheckedRequest>, watch: Watch, time: Duration) -> Arc<Feed> {
         let Execution { variables, scopes, .. } = &request.prepared.execution;
         let mut variables = variables.clone();
         // Where a client goes on makes no difference to the answers.
@@ -346,7 +346,7 @@ impl Feed {
 
     /// One answer for each event, unless something is wrong with one of them.
     async fn attempt(&self, occurrences: &[Occurrence]) -> Vec<Answer> {
-        let CheckedRequest { document, prepared, .. } = &self.request;
+        let CheckedRequest { document, prepared, .. } = &*self.request;
         let deadline = Instant::now() + self.time;
         let db = self.schema.db_for_request(deadline);
         let occasion = Occasion::Events(occurrences.to_vec());

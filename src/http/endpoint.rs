@@ -80,7 +80,7 @@ pub struct Endpoint {
 /// The answer to a request that is not one of GraphQL, or not allowed.
 pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
     if websocket::is_wanted(request.headers()) {
-        return websocket::open(State(endpoint), request).await;
+        return Box::pin(websocket::open(State(endpoint), request)).await;
     }
     let headers = request.headers();
     let media_type = MediaType::accepted(headers).ok_or_else(not_acceptable)?;
@@ -136,7 +136,8 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
-        Parsed::Batch(batch) => Ok(endpoint.batch(media_type, batch, &client, &headers).await),
+        // What is rare is boxed. Within the future of each request, which is moved several times, it would take kilobytes.
+        Parsed::Batch(batch) => Ok(Box::pin(endpoint.batch(media_type, batch, &client, &headers)).await),
     }
 }
 
@@ -241,15 +242,17 @@ impl Endpoint {
         };
         let params = Params { after: after(headers), cost, client: self.client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
-        let is_subscription = checked.as_ref().is_ok_and(CheckedRequest::is_subscription);
+        let is_subscription = checked.as_ref().is_ok_and(|request| request.is_subscription());
         // Whoever asks for events takes them as they come, or not at all.
         let is_stream =
             media_type == MediaType::EventStream || (is_subscription && MediaType::takes_event_stream(headers));
         let answer = match checked {
-            Ok(request) if is_subscription && is_stream => match self.subscribed(request, &client, headers).await {
-                Ok(response) => return response,
-                Err(answer) => answer,
-            },
+            Ok(request) if is_subscription && is_stream => {
+                match Box::pin(self.subscribed(request, &client, headers)).await {
+                    Ok(response) => return response,
+                    Err(answer) => answer,
+                }
+            }
             Ok(request) => self.schema.run(request, self.deadline()).await,
             Err(answer) => *answer,
         };
@@ -274,7 +277,7 @@ impl Endpoint {
     /// The events of a subscription, as they come.
     async fn subscribed(
         &self,
-        request: CheckedRequest,
+        request: Box<CheckedRequest>,
         client: &Client<'_>,
         headers: &HeaderMap,
     ) -> Result<Response, Answer> {
