@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     convert::Infallible,
+    future::ready,
     pin::pin,
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use async_graphql::futures_util::{FutureExt as _, future::BoxFuture};
 use axum::{
     Router,
     body::Body,
@@ -134,7 +136,7 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
                 None => next.run(request).await,
             };
             if compressible().should_compress(&response) {
-                response = Box::pin(compressed(response, accepted)).await;
+                response = compressed(response, accepted).await;
             }
             if let Some(observed) = observed {
                 observed.answered(response.status(), start.elapsed());
@@ -220,12 +222,12 @@ fn compressible() -> impl Predicate {
 ///
 /// The layer is not around all routes: it makes a body of six kilobytes also of an answer that it leaves as it is, and
 /// that is copied several times.
-async fn compressed(response: Response, accepted: Vec<HeaderValue>) -> Response {
+fn compressed(response: Response, accepted: Vec<HeaderValue>) -> BoxFuture<'static, Response> {
     let mut request = Request::new(response);
     request.headers_mut().extend(accepted.into_iter().map(|accepted| (ACCEPT_ENCODING, accepted)));
-    let answer = service_fn(async |request: Request<Response>| Ok::<_, Infallible>(request.into_body()));
-    let Ok(compressed) = compression().layer(answer).oneshot(request).await;
-    compressed.map(Body::new)
+    let answer = service_fn(|request: Request<Response>| ready(Ok::<_, Infallible>(request.into_body())));
+    let compressed = compression().layer(answer).oneshot(request);
+    compressed.map(|Ok(response)| response.map(Body::new)).boxed()
 }
 
 /// The panic itself is in the log already, by `log::init`.
