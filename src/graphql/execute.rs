@@ -287,7 +287,13 @@ impl Schema {
             comment: operation.comment.clone(),
             fields,
             introspected,
-            execution: Execution { scopes: principal.scopes, executable, variables, nulls: Arc::new(nulls) },
+            execution: Execution {
+                scopes: principal.scopes,
+                executable,
+                variables,
+                nulls: Arc::new(nulls),
+                has_siblings: operation.has_siblings,
+            },
         })
     }
 
@@ -404,11 +410,11 @@ impl Schema {
         occasion: Occasion,
         bounds: Arc<Bounds>,
     ) -> Vec<Response> {
-        let Execution { executable, variables, nulls, scopes } = execution;
+        let Execution { executable, variables, nulls, scopes, has_siblings } = execution;
         let is_subscription = !matches!(occasion, Occasion::None);
         let context = RequestContext {
             entities: self.entities,
-            loaders: Loaders::new(db, self.entities),
+            loaders: Loaders::new(db, self.entities, has_siblings),
             nulls,
             bounds,
             db: db.clone(),
@@ -473,6 +479,8 @@ pub(super) struct Execution {
     pub variables: Variables,
     nulls: Arc<Nulls>,
     pub scopes: Scopes,
+    /// Whether loaders wait for further fields of a level.
+    has_siblings: bool,
 }
 
 /// The schema of an API in the schema definition language.

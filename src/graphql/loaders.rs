@@ -1,7 +1,8 @@
 //! Batches: the fields of one level share a statement, however many parents they have.
 //!
 //! A loader waits for its siblings by yielding once inside the task of the request, without a timer.
-//! [`super::answer::settle`] makes sure that all of them have asked by then.
+//! [`super::answer::settle`] makes sure that all of them have asked by then. Most operations have one field in each level
+//! that asks for rows, and of those nobody is waited for.
 
 use std::{
     collections::HashMap,
@@ -125,6 +126,8 @@ impl<Q: PartialEq> ListKey<Q> {
 pub struct Loaders {
     db: Db,
     entities: &'static [&'static Entity],
+    /// Whether several fields of one level may ask.
+    has_siblings: bool,
     rows: OnceLock<RowLoader>,
     pages: OnceLock<PageLoader>,
     counts: OnceLock<CountLoader>,
@@ -133,8 +136,9 @@ pub struct Loaders {
 impl Loaders {
     /// The loaders of a new request.
     #[must_use]
-    pub fn new(db: &Db, entities: &'static [&'static Entity]) -> Self {
-        Self { db: db.clone(), entities, rows: OnceLock::new(), pages: OnceLock::new(), counts: OnceLock::new() }
+    pub fn new(db: &Db, entities: &'static [&'static Entity], has_siblings: bool) -> Self {
+        let (rows, pages, counts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { db: db.clone(), entities, has_siblings, rows, pages, counts }
     }
 
     /// A row by its key; none when it does not exist.
@@ -197,7 +201,7 @@ where
 {
     Loader::new(DbBatch { db: loaders.db.clone(), entities: loaders.entities })
         .with_max_batch_size(MAX_BATCH_SIZE)
-        .with_yield_count(1)
+        .with_yield_count(usize::from(loaders.has_siblings))
 }
 
 async fn clear<K, T>(loader: &OnceLock<Loader<K, T, DbBatch>>)

@@ -30,6 +30,14 @@ on_both_databases! {
             (3, "{ heroes(limit: 1000) { a: teams(limit: 1) { name } b: teams(limit: 1, offset: 1) { name } c: \
                  teams(limit: 1) { id } } }"),
             (3, "{ teams(limit: 2) { heroes(limit: 1000) { teams { name } } } }"),
+            // Fields of one level share a statement, however they are written.
+            (1, r#"{ a: hero(id: 1) { name } b: hero(id: 2) { name } c: node(id: "Hero:3") { id } }"#),
+            (1, "{ a: hero(id: 1) { name } ...F ... { c: hero(id: 3) { name } } } \
+                 fragment F on Query { b: hero(id: 2) { name } }"),
+            (2, "{ heroes(limit: 1000) { a: teams(limit: 1) { name } ... { ...F } } } \
+                 fragment F on Hero { b: teams(limit: 1) { id } }"),
+            (2, "{ ...F } fragment F on Query { a: heroes(limit: 1) { ...G } b: heroes(limit: 1) { ...G } } \
+                 fragment G on Hero { teams(limit: 1) { name } }"),
         ];
         create(app, 3).await;
         let few: Vec<_> = count_each(app, &queries).await;

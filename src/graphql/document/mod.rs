@@ -10,6 +10,7 @@ mod nulls;
 mod root;
 mod row_estimate;
 mod scopes;
+mod siblings;
 mod suggestion;
 mod validate;
 mod validation_errors;
@@ -74,6 +75,8 @@ pub struct Operation {
     rows: Option<u64>,
     /// The scopes that it may ask for, whatever its variables are.
     scopes: Scopes,
+    /// Whether several fields of one level may ask for rows.
+    pub has_siblings: bool,
     pub shape: Shape,
     /// How long it takes, if that is measured.
     pub series: Option<Arc<OperationSeries>>,
@@ -386,6 +389,7 @@ impl Operation {
             definition: operation.clone(),
             rows,
             scopes: scopes::asked(definition, document, operation),
+            has_siblings: siblings::has_siblings(document, operation),
             shape,
             series,
             comment,
