@@ -1,8 +1,8 @@
 //! Batches: the fields of one level share a statement, however many parents they have.
 //!
 //! A loader waits for its siblings by yielding once inside the task of the request, without a timer.
-//! [`super::answer::settle`] makes sure that all of them have asked by then. Most operations have one field in each level
-//! that asks for rows, and of those nobody is waited for.
+//! [`super::answer::settle`] makes sure that all of them have asked by then. Most operations have one field in each
+//! level that asks for rows, and of those nobody is waited for.
 
 use std::{
     collections::HashMap,

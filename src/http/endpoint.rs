@@ -136,7 +136,7 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
-        // What is rare is boxed. Within the future of each request, which is moved several times, it would take kilobytes.
+        // What is rare is boxed. In the future of each request, which is moved several times, it would take kilobytes.
         Parsed::Batch(batch) => Ok(Box::pin(endpoint.batch(media_type, batch, &client, &headers)).await),
     }
 }
