@@ -19,7 +19,7 @@ pub fn has_siblings(document: &ExecutableDocument, operation: &Operation) -> boo
 struct Walk<'a> {
     document: &'a ExecutableDocument,
     /// Each fragment is looked at once.
-    fragments: HashMap<&'a Name, Option<usize>>,
+    fragments: HashMap<&'a Name, usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -44,10 +44,10 @@ impl<'a> Walk<'a> {
 
     fn fragment(&mut self, name: &'a Name) -> Option<usize> {
         if let Some(asking) = self.fragments.get(name) {
-            return *asking;
+            return Some(*asking);
         }
-        let asking = self.selection_set(&self.document.fragments.get(name)?.selection_set);
+        let asking = self.selection_set(&self.document.fragments.get(name)?.selection_set)?;
         self.fragments.insert(name, asking);
-        asking
+        Some(asking)
     }
 }
