@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use async_graphql::futures_util::{FutureExt as _, future::BoxFuture};
+use async_graphql::futures_util::FutureExt as _;
 use axum::{
     Router,
     body::Body,
@@ -127,17 +127,13 @@ async fn edge(State(state): State<Edge>, mut request: Request, next: Next) -> Re
         metrics.note_refused("host");
     }
     let refused = unclear(&request).or(misdirected).or_else(|| not_acceptable(&mut request));
-    let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
     let answer = pin!(
         async {
             state.warn_of_plain_http(client, request.headers());
             let mut response = match refused {
                 Some(refusal) => refusal,
-                None => next.run(request).await,
+                None => compressed(request, next).await,
             };
-            if compressible().should_compress(&response) {
-                response = compressed(response, accepted).await;
-            }
             if let Some(observed) = observed {
                 observed.answered(response.status(), start.elapsed());
             }
@@ -218,16 +214,21 @@ fn compressible() -> impl Predicate {
     SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::IMAGES).and(NotForContentType::SSE)
 }
 
-/// An answer in a coding that its client accepts.
+/// What the routes answer, in a coding that the client accepts.
 ///
 /// The layer is not around all routes: it makes a body of six kilobytes also of an answer that it leaves as it is, and
 /// that is copied several times.
-fn compressed(response: Response, accepted: Vec<HeaderValue>) -> BoxFuture<'static, Response> {
+async fn compressed(request: Request, next: Next) -> Response {
+    let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
+    let response = next.run(request).await;
+    if !compressible().should_compress(&response) {
+        return response;
+    }
     let mut request = Request::new(response);
     request.headers_mut().extend(accepted.into_iter().map(|accepted| (ACCEPT_ENCODING, accepted)));
     let answer = service_fn(|request: Request<Response>| ready(Ok::<_, Infallible>(request.into_body())));
     let compressed = compression().layer(answer).oneshot(request);
-    compressed.map(|Ok(response)| response.map(Body::new)).boxed()
+    compressed.map(|Ok(response)| response.map(Body::new)).boxed().await
 }
 
 /// The panic itself is in the log already, by `log::init`.

@@ -151,6 +151,25 @@ async fn a_page_behind_a_proxy_is_not_taken_for_another_site() {
     app.close().await;
 }
 
+/// What is refused before the routes is the same answer whatever the client takes, however long its host is.
+#[tokio::test]
+async fn a_refused_host_is_told_without_a_coding() {
+    let router = router(&[]);
+    let host = format!("{}example", "evil.".repeat(400));
+    for accepted in ["gzip", "br, gzip", "identity;q=0, *;q=0"] {
+        let response = send(&router, Method::GET, "/small", &[("host", &host), ("accept-encoding", accepted)]).await;
+        assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST, "{accepted}");
+        assert_eq!(response.headers().get("content-encoding"), None, "{accepted}");
+        assert_eq!(response.headers().get("vary"), None, "{accepted}");
+        let message = format!(
+            "this server does not answer for the host {host:?}; --allowed-host lets it answer for other names than \
+             localhost"
+        );
+        let error = json!({"message": message, "extensions": {"code": "BAD_USER_INPUT"}});
+        assert_eq!(json_body(response).await, json!({"errors": [error]}));
+    }
+}
+
 #[tokio::test]
 async fn other_names_than_this_machines_are_refused() {
     let hosts = [
