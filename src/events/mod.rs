@@ -24,7 +24,7 @@ use self::recent::{Next, Recent};
 use crate::{
     config::EventSettings,
     db::{Channel, DatabaseUrl, Db, StoreError},
-    store::event::{self, Position},
+    store::event::{self, Position, Snapshot},
 };
 
 /// The greatest number of events that are read at once.
@@ -56,11 +56,10 @@ struct Shared {
     retention: Duration,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
-    /// How many reads were asked for.
+    /// How many snapshots were asked for.
     asked: AtomicU64,
     wanted: Notify,
-    /// How many of them have been done, with what was held back then.
-    read: watch::Sender<Read>,
+    snapshot: watch::Sender<Numbered>,
     /// How many events have been read in all.
     events: watch::Sender<u64>,
 }
@@ -73,12 +72,11 @@ struct State {
     is_read: bool,
 }
 
-/// What is known after a read.
+/// What was committed when so many had asked for it, or later.
 #[derive(Clone, Debug, Default)]
-struct Read {
+struct Numbered {
     number: u64,
-    /// The events that are committed and cannot be delivered yet.
-    held: Arc<[Position]>,
+    snapshot: Arc<Snapshot>,
 }
 
 /// Where somebody is in the events.
@@ -86,8 +84,8 @@ struct Read {
 pub struct Listener {
     shared: Arc<Shared>,
     position: Position,
-    /// Events that were committed before it began, and come after its position.
-    skipped: Arc<[Position]>,
+    /// What was committed before it began, which is not for it.
+    skipped: Option<Arc<Snapshot>>,
     /// Whether it has come to the latest events.
     is_live: bool,
     events: watch::Receiver<u64>,
@@ -120,7 +118,7 @@ impl Events {
             state: Mutex::default(),
             asked: AtomicU64::new(0),
             wanted: Notify::new(),
-            read: watch::Sender::default(),
+            snapshot: watch::Sender::default(),
             events: watch::Sender::default(),
         }))
     }
@@ -176,7 +174,7 @@ impl Events {
         let mut listener = Listener {
             shared,
             position: Position::default(),
-            skipped: Arc::default(),
+            skipped: None,
             is_live: after.is_none(),
             events,
             _permit: permit,
@@ -285,15 +283,17 @@ impl Shared {
             self.state().recent = Recent::new(end);
             *has_begun = true;
         }
+        if number > self.snapshot.borrow().number {
+            let snapshot = event::snapshot(&db).await?.into();
+            self.snapshot.send_replace(Numbered { number, snapshot });
+        }
         let last = self.state().recent.end();
         let events = event::after(&db, last, MAX_READ).await?;
         let is_cut = events.is_cut;
         self.tell(&events);
-        let held: Arc<[Position]> = events.held.into();
+        let is_held = events.held > 0;
         let count = events.ready.len() as u64;
         self.state().recent.extend(events.ready);
-        let is_held = !held.is_empty();
-        self.read.send_replace(Read { number, held });
         if count > 0 {
             self.events.send_modify(|events| *events += count);
         }
@@ -310,23 +310,23 @@ impl Shared {
             let age = now.saturating_sub(u64::try_from(event.at).unwrap_or_default());
             metrics.note_event(&event.table, u32::try_from(age).unwrap_or(u32::MAX));
         }
-        metrics.event_backlog.set(i64::try_from(events.held.len()).unwrap_or(i64::MAX));
+        metrics.event_backlog.set(i64::try_from(events.held).unwrap_or(i64::MAX));
     }
 }
 
 impl Listener {
     async fn open(&mut self, after: Option<(Position, i64)>) -> Result<(), Interrupted> {
-        // A read that begins from now on sees all that was committed until now.
+        // A snapshot that is taken from now on has all that was committed until now.
         let number = self.shared.asked.fetch_add(1, SeqCst) + 1;
         self.shared.wanted.notify_one();
-        let mut reads = self.shared.read.subscribe();
-        let read = reads.wait_for(|read| read.number >= number).await;
+        let mut snapshots = self.shared.snapshot.subscribe();
+        let taken = snapshots.wait_for(|taken| taken.number >= number).await;
         // The sender is a part of what this has.
-        let held = read.map(|read| Arc::clone(&read.held)).unwrap_or_default();
+        let snapshot = taken.map(|taken| Arc::clone(&taken.snapshot)).unwrap_or_default();
         match after {
             None => {
-                self.position = self.shared.state().recent.end();
-                self.skipped = held;
+                self.position = snapshot.end;
+                self.skipped = Some(snapshot);
             }
             Some((position, at)) => {
                 let db = self.db();
@@ -347,7 +347,7 @@ impl Listener {
     /// Whether an event is for it.
     #[must_use]
     pub fn waits_for(&self, position: Position) -> bool {
-        position > self.position && !self.skipped.contains(&position)
+        position > self.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(position))
     }
 
     /// Notes that it has all events of a batch.

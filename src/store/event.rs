@@ -91,13 +91,43 @@ pub struct Event {
     pub fields: Option<Arc<str>>,
 }
 
+/// Which events were committed at a moment, in whatever order they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All events up to here had been committed, and nothing comes before it any more.
+    pub end: Position,
+    /// Transactions from this number on had not ended.
+    xmax: i64,
+    /// The transactions before it that had not ended either, in order.
+    in_progress: Vec<i64>,
+}
+
+impl Snapshot {
+    /// Whether the event at a position had been committed.
+    #[must_use]
+    pub fn has(&self, position: Position) -> bool {
+        let has_ended = || position.xid < self.xmax && self.in_progress.binary_search(&position.xid).is_err();
+        position <= self.end || has_ended()
+    }
+
+    /// The snapshot that PostgreSQL writes as `xmin:xmax:xip_list`; none when it is something else.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let mut number = || parts.next()?.parse::<i64>().ok();
+        let (xmin, xmax) = (number()?, number()?);
+        let in_progress = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
+        let end = Position { xid: xmin - 1, seq: i64::MAX };
+        Some(Self { end, xmax, in_progress: in_progress.collect::<Result<_, _>>().ok()? })
+    }
+}
+
 /// What has been read of the events after a position.
 #[derive(Debug, Default)]
 pub struct Events {
     /// Those that nothing can come before any more, in their order.
     pub ready: Vec<Event>,
-    /// The positions of those that are committed, and wait for an earlier transaction to end.
-    pub held: Vec<Position>,
+    /// How many of them are committed, and wait for an earlier transaction to end.
+    pub held: usize,
     /// Whether there may be more.
     pub is_cut: bool,
 }
@@ -315,7 +345,7 @@ pub async fn after(db: &Db, position: Position, limit: u32) -> Result<Events, St
         let is_ready: bool = if is_postgres { row.try_get("", "is_ready")? } else { true };
         match event(&row)? {
             Some(event) if is_ready => events.ready.push(event),
-            Some(event) => events.held.push(event.position),
+            Some(_) => events.held += 1,
             // A newer version of the program has written it.
             None => {}
         }
@@ -355,6 +385,20 @@ pub async fn end(db: &Db) -> Result<Position, StoreError> {
     };
     let rows = query(db, sql, []).await?;
     Ok(rows.first().map_or(Ok(Position::default()), position)?)
+}
+
+/// What is committed now.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn snapshot(db: &Db) -> Result<Snapshot, StoreError> {
+    if db.read.get_database_backend() != DbBackend::Postgres {
+        return Ok(Snapshot { end: end(db).await?, ..Snapshot::default() });
+    }
+    let rows = query(db, "SELECT pg_current_snapshot()::text AS snapshot".to_owned(), []).await?;
+    let text: String = rows.first().map_or(Ok(String::new()), |row| row.try_get("", "snapshot"))?;
+    Ok(Snapshot::parse(&text).ok_or_else(|| DbErr::Type(format!("{text:?} is not a pg_snapshot")))?)
 }
 
 /// Whether the event at a position was written at this time, and not longer than `retention` ago. Then all events after
@@ -405,7 +449,6 @@ impl UnitOfWork for Purge {
         let age = i64::try_from(self.age).unwrap_or(i64::MAX);
         let backend = txn.get_database_backend();
         let sql = match backend {
-            // After a dump is restored into another cluster, the numbers of its transactions begin anew.
             DbBackend::Postgres => {
                 // After a dump is restored into another cluster, the numbers of its transactions begin anew.
                 let unknown = format!("DELETE FROM {TABLE} WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())");

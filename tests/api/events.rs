@@ -313,6 +313,18 @@ on_both_databases! {
         assert_eq!((inserts, sent.len()), (1, 2 + 2 * 2), "{sent:#?}");
     }
 
+    async fn a_new_subscription_has_nothing_of_what_was_committed_before(app: TestApp) {
+        let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+        app.execute(MANY_UPDATES).await;
+        let mut later = Stream::open(&app.router, IDS, json!({})).await;
+        write(&app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        let updated = json!({"change": "UPDATED", "id": "Hero:9"});
+        let created = json!({"change": "CREATED", "id": "Hero:1"});
+        assert_eq!(later.value().await, created);
+        assert_eq!(stream.values(MANY).await, vec![updated; MANY]);
+        assert_eq!(stream.value().await, created);
+    }
+
     async fn bulk_writes_its_events_in_one_statement(app: TestApp) {
         let input: Vec<_> = (0..1_000).map(|hero| json!({"name": format!("H {hero}"), "secretName": "S",
             "teams": {"connectOrCreate": [{"name": format!("T {}", hero % 9), "headquarters": "H"}]}})).collect();
@@ -402,6 +414,10 @@ fn without_poll(settings: &mut Settings) {
     settings.events.events_poll = Duration::from_hours(1);
 }
 
+/// More events than are read at once.
+const MANY: usize = 2_500;
+const MANY_UPDATES: &str = "INSERT INTO event (kind, change, first_key) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL \
+    SELECT i + 1 FROM n WHERE i < 2500) SELECT 'hero', 'UPDATED', 9 FROM n";
 const IDS: &str = "subscription { heroChanged { cursor change id } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -478,14 +494,19 @@ async fn a_transaction_that_is_open_for_long() {
         write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
     }
     let read = event::after(&app.db, Position::default(), 10).await.expect("it reads");
-    assert_eq!((read.ready.len(), read.held.len()), (0, 3));
+    assert_eq!((read.ready.len(), read.held), (0, 3));
+    // They are more than are read at once.
+    app.execute(&MANY_UPDATES).await;
     // Whoever begins now has nothing of what was committed before, also when it comes later.
     let mut later = Stream::open(&app.router, IDS, json!({})).await;
     write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
     open.commit().await.expect("it commits");
     let created = |id: usize| json!({"change": "CREATED", "id": format!("Hero:{id}")});
     let updated = json!({"change": "UPDATED", "id": "Hero:7"});
-    assert_eq!(stream.values(5).await, [updated.clone(), created(1), created(2), created(3), created(4)]);
+    assert_eq!(stream.values(4).await, [updated.clone(), created(1), created(2), created(3)]);
+    let of_many = json!({"change": "UPDATED", "id": "Hero:9"});
+    assert_eq!(stream.values(MANY).await, vec![of_many; MANY]);
+    assert_eq!(stream.value().await, created(4));
     assert_eq!(later.values(2).await, [updated, created(4)]);
     drop((stream, later));
     servers.stop().await;
