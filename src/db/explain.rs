@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement, Value, sea_query::Values};
 
-use super::{Db, StoreError, statement_meter::Ran};
+use super::{Db, StoreError, connection::Isolation, sqlite::RunOn, statement_meter::Ran};
 
 impl Db {
     /// The plan of a statement that has run, as the database explains it, without running it again: a line for each of
@@ -28,12 +28,15 @@ impl Db {
         let name = format!("explain_{:016x}", fastrand::u64(..));
         let (types, nulls) = (ran.types.join(", "), vec!["NULL"; ran.types.len()].join(", "));
         let [types, nulls] = [types, nulls].map(|list| if list.is_empty() { list } else { format!("({list})") });
-        let txn = self.read.begin().await?;
+        // A standby has no serializable transactions.
+        let txn = self.read.begin_in(RunOn::BlockingPool, Some(Isolation::ReadCommitted)).await?;
         txn.execute_unprepared("SET LOCAL plan_cache_mode = force_generic_plan").await?;
         txn.execute_unprepared(&format!("PREPARE {name} {types} AS {}", ran.sql)).await?;
         let explain = Statement::from_string(DbBackend::Postgres, format!("EXPLAIN EXECUTE {name} {nulls}"));
-        let rows = txn.query_all_raw(explain).await?;
-        txn.execute_unprepared(&format!("DEALLOCATE {name}")).await?;
-        Ok(rows)
+        // What is prepared outlives the transaction, also one that has failed.
+        txn.execute_unprepared("SAVEPOINT prepared").await?;
+        let rows = txn.query_all_raw(explain).await;
+        txn.execute_unprepared(&format!("ROLLBACK TO SAVEPOINT prepared; DEALLOCATE {name}")).await?;
+        rows
     }
 }

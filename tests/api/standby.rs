@@ -49,6 +49,12 @@ async fn a_standby_is_read_and_once_promoted_written() {
         }
     }
 
+    // It explains statements as well.
+    let server = start(&["--slow-operation", "0.000001", "--explain-slow"]);
+    assert_eq!(server.graphql(READ, json!({})).await, Some(heroes.clone()));
+    server.logged(&["WARN", "the plan of a slow statement", "cost="]);
+    drop(server);
+
     // What is missing there cannot be made there.
     let url = standby.url_of(&empty).expect("it has a place");
     let output = run(folder.path(), &["--listen", "127.0.0.1:0", "--database-url", &url]);
