@@ -1,5 +1,5 @@
-//! What the server tells those who watch it, besides the log. It knows no other part of the server: each part notes
-//! here what it does.
+//! What the server tells those who watch it, besides the log. Of the other parts of the server it knows the settings and
+//! the HTTP client, which sends spans: each part notes here what it does.
 
 mod exposition;
 mod metrics;
@@ -24,7 +24,7 @@ pub use self::{
     metrics::{Counted, Metrics, OperationSeries, Outcome, PoolSeries, Taken, type_name},
     trace::{Ended, Parent, Span, Tracer, began, carried},
 };
-use crate::config::TelemetrySettings;
+use crate::config::{TelemetrySettings, WrongSetting};
 
 /// The operation name of an operation that has none.
 const ANONYMOUS: &str = "none";
@@ -43,9 +43,23 @@ struct Parts {
     settings: TelemetrySettings,
 }
 
-/// The names of operations that are told apart: the first ones that came.
+/// The names of operations that are told apart.
 #[derive(Debug, Default)]
-struct OperationNames(RwLock<HashSet<String>>);
+struct OperationNames(RwLock<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// The names of operations of trusted documents.
+    trusted: HashSet<String>,
+    /// The first others that came, up to a bound.
+    first: HashSet<String>,
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.trusted.contains(name) || self.first.contains(name)
+    }
+}
 
 impl Telemetry {
     /// What these settings, and the variables of OpenTelemetry, ask for. It must be called in the runtime.
@@ -53,7 +67,7 @@ impl Telemetry {
     /// # Errors
     ///
     /// When a variable has a value that is not possible.
-    pub fn new(settings: &TelemetrySettings) -> anyhow::Result<Self> {
+    pub fn new(settings: &TelemetrySettings) -> Result<Self, WrongSetting> {
         Ok(Self(Arc::new(Parts {
             names: OperationNames::default(),
             metrics: settings.metrics_listen.is_some().then(Metrics::default),
@@ -101,7 +115,7 @@ impl Telemetry {
 
     /// Has an operation told from others by its name, however many there are.
     pub fn trust_operation_name(&self, name: &str) {
-        self.0.names.note(Some(name), usize::MAX);
+        self.0.names.trust(name);
     }
 
     /// What is measured of an operation of a valid document.
@@ -133,17 +147,24 @@ impl OperationNames {
     fn note<'a>(&self, name: Option<&'a str>, max: usize) -> &'a str {
         let known = self.known(name);
         let Some(name) = name.filter(|_| known == OTHER) else { return known };
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= max && !all.contains(name) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if names.first.len() >= max && !names.has(name) {
             return OTHER;
         }
-        all.insert(name.to_owned());
+        names.first.insert(name.to_owned());
         name
+    }
+
+    /// Has a name told, which takes no room of the others.
+    fn trust(&self, name: &str) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        names.first.remove(name);
+        names.trusted.insert(name.to_owned());
     }
 
     fn known<'a>(&self, name: Option<&'a str>) -> &'a str {
         let Some(name) = name else { return ANONYMOUS };
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if all.contains(name) { name } else { OTHER }
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if names.has(name) { name } else { OTHER }
     }
 }
