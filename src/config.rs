@@ -91,7 +91,7 @@ impl Config {
     /// # Errors
     ///
     /// When a file cannot be read, or its content is not possible. That is not repeated.
-    pub fn read_files(&mut self) -> anyhow::Result<()> {
+    pub fn read_files(&mut self) -> Result<(), WrongSetting> {
         if let Some(path) = &self.database.database_url_file {
             self.database.database_url = secret("--database-url-file", path, parsed)?;
         }
@@ -798,8 +798,7 @@ impl DatabaseSettings {
     }
 }
 
-/// An invalid value of a setting that is found after the command line was parsed. The text begins with the name of the
-/// setting.
+/// A setting that is found to be wrong after the command line was parsed. The program ends with the status 2.
 #[derive(Debug)]
 pub struct WrongSetting(pub String);
 
@@ -812,10 +811,10 @@ impl fmt::Display for WrongSetting {
 }
 
 /// The value in a file, without white space around it.
-fn secret<T>(flag: &str, path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<T> {
+fn secret<T>(flag: &str, path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, WrongSetting> {
     let text = fs::read_to_string(path)
         .map_err(|error| WrongSetting(format!("{flag}: cannot read {}: {error}", path.display())))?;
-    Ok(parse(text.trim()).map_err(|expected| WrongSetting(format!("{flag}: {expected}")))?)
+    parse(text.trim()).map_err(|expected| WrongSetting(format!("{flag}: {expected}")))
 }
 
 /// How the text of a setting becomes its value. White space around it is not part of it.

@@ -14,7 +14,7 @@ use hero_teams::{
         Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, TextField,
         WrongSetting,
     },
-    db::{self, Db},
+    db::{self, DatabaseUrl, Db},
     graphql::{self, RecordReader, Verdict},
     log::{self, Log},
     progress::Progress,
@@ -305,6 +305,9 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
 }
 
 async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
+    if !settings.read_urls.is_empty() && matches!(settings.database_url, DatabaseUrl::Sqlite(_)) {
+        bail!(WrongSetting("--read-url needs PostgreSQL as the database".to_owned()));
+    }
     Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
 }
 

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::{
     access::{Access, Scope},
-    config::{AccessSettings, Config, Introspection, ListenAddress, ServeSettings},
+    config::{AccessSettings, Config, Introspection, ListenAddress, ServeSettings, WrongSetting},
     db::Db,
     events::Events,
     graphql::Schema,
@@ -35,13 +35,13 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     let Config { serve: settings, graphql, access, events, database, telemetry, .. } = config;
     let address = &settings.listen;
     if !address.is_local() && !settings.insecure {
-        check_access(access).with_context(|| format!("cannot listen on {address}"))?;
+        check_access(access, address)?;
     }
-    anyhow::ensure!(
-        access.authenticates() || !matches!(graphql.introspection(), Introspection::Authenticated),
-        "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
-         --jwt-secret-file"
-    );
+    if matches!(graphql.introspection(), Introspection::Authenticated) && !access.authenticates() {
+        let message = "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
+                       --jwt-secret-file";
+        return Err(WrongSetting(message.to_owned()).into());
+    }
     // They come first: a server that cannot listen, or is told what cannot be, changes nothing.
     let access = Access::new(access, &db).await?;
     let happening = Events::new(&db, &database.database_url, events);
@@ -101,7 +101,9 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
             };
             format!("http://{}", SocketAddr::new(ip, address.port())).parse()?
         }
-        (None, ListenAddress::Unix(_)) => anyhow::bail!("a server on a socket file is asked by a URL"),
+        (None, ListenAddress::Unix(_)) => {
+            return Err(WrongSetting("a server on a socket file is asked by a URL".to_owned()).into());
+        }
     };
     url.set_path("/health/ready");
     let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
@@ -112,20 +114,23 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
 }
 
 /// Checks that a server which other machines can reach asks them who they are.
-fn check_access(access: &AccessSettings) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        access.authenticates(),
-        "there is no authentication, so whoever reaches that address could read and write everything; set --api-keys, \
-         --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say --insecure"
-    );
-    let scope = access.anonymous.iter().find(|scope| matches!(scope, Scope::Write | Scope::Admin));
-    if let Some(scope) = scope {
-        anyhow::bail!(
-            "--anonymous has the scope {scope}, so whoever reaches that address could write; leave it out, listen on \
-             127.0.0.1 or unix:PATH, or say --insecure"
+fn check_access(access: &AccessSettings, address: &ListenAddress) -> Result<(), WrongSetting> {
+    let wrong = |message| Err(WrongSetting(format!("cannot listen on {address}: {message}")));
+    if !access.authenticates() {
+        return wrong(
+            "there is no authentication, so whoever reaches that address could read and write everything; set \
+             --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say \
+             --insecure"
+                .to_owned(),
         );
     }
-    Ok(())
+    match access.anonymous.iter().find(|scope| matches!(scope, Scope::Write | Scope::Admin)) {
+        Some(scope) => wrong(format!(
+            "--anonymous has the scope {scope}, so whoever reaches that address could write; leave it out, listen on \
+             127.0.0.1 or unix:PATH, or say --insecure"
+        )),
+        None => Ok(()),
+    }
 }
 
 async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {

@@ -2,13 +2,12 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use async_graphql::{
     ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
-    futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture},
     indexmap::IndexMap,
     parser::types::{ExecutableDocument, OperationType},
 };
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::time::Instant;
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::{
     access::{Principal, Scope, Scopes},
-    config::{GraphQlSettings, Introspection},
+    config::{GraphQlSettings, Introspection, WrongSetting},
     db::{Db, Written},
     events::Events,
     schema::{Api, Entity},
@@ -69,7 +68,8 @@ impl Schema {
         let definition = Definition::new(sdl_of(&executor));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
-        documents.trusted.load(&documents).context("the trusted documents are not right")?;
+        let loaded = documents.trusted.load(&documents);
+        loaded.map_err(|fault| WrongSetting(format!("the trusted documents are not right: {fault:#}")))?;
         Ok(Self {
             executor: Arc::new(move |request, is_subscription| {
                 let executor = executor.clone();

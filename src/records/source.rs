@@ -86,7 +86,10 @@ impl Source {
                     WrongSetting(format!("--what: one of {} is expected, for {}", names(), path.display()))
                 })?)
             }
-            _ => bail!("{}: a name with .jsonl or .csv at its end is expected", path.display()),
+            _ => {
+                let path = path.display();
+                return Err(WrongSetting(format!("{path}: a name with .jsonl or .csv at its end is expected")).into());
+            }
         };
         let unread = || format!("cannot read {}", path.display());
         // To open a pipe would wait for somebody to write to it.

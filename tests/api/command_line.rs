@@ -274,7 +274,8 @@ fn seeding_needs_no_settings_and_changes_nothing_the_second_time() {
 #[test]
 fn what_cannot_be_done_ends_with_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |arguments: &[&str]| refusal(&run(folder.path(), arguments));
+    let output = |arguments: &[&str]| run(folder.path(), arguments);
+    let run = |arguments: &[&str]| refusal(&output(arguments));
 
     let refused = run(&["--database-url", "postgres://127.0.0.1:1/x", "--acquire-timeout", "1", "migrate"]);
     assert!(refused.starts_with("error: cannot open the database: "), "{refused}");
@@ -287,7 +288,7 @@ fn what_cannot_be_done_ends_with_one_line() {
     assert_eq!(refused, format!("error: cannot listen on {address}: Address already in use (os error 98)"));
 
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        let refused = run(&["--listen", address]);
+        let refused = wrong_setting(&output(&["--listen", address]));
         let reason = "there is no authentication, so whoever reaches that address could read and write everything";
         let remedy = "set --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or \
                       say --insecure";

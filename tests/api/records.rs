@@ -412,13 +412,14 @@ fn a_spreadsheet() {
         ("heroes.csv", "name,nam\n", "heroes.csv: it has the column \"nam\", and heroes has id, name, secret_name, "),
         ("heroes.csv", "name,secret_name,name\n", "heroes.csv: it has the column \"name\" twice"),
         ("memberships.csv", "hero_id\n", "memberships.csv: it has no column \"team_id\""),
-        ("x.txt", "name\n", "x.txt: a name with .jsonl or .csv at its end is expected"),
     ] {
         write(name, content.as_bytes());
         let refused = refusal(&on(folder, &url, &["import", name]));
         assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
     }
     write("x.csv", b"name\n");
+    let other = wrong_setting(&on(folder, &url, &["import", "x.txt"]));
+    assert_eq!(other, "error: x.txt: a name with .jsonl or .csv at its end is expected");
     let unnamed = wrong_setting(&on(folder, &url, &["import", "x.csv"]));
     assert_eq!(unnamed, "error: --what: one of teams, heroes, memberships is expected, for x.csv");
     let unknown = wrong_setting(&on(folder, &url, &["import", "heroes.csv", "--what", "x"]));

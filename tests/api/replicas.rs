@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
 
 use crate::{
-    command_line::{Server, refusal, run},
+    command_line::{Server, refusal, run, wrong_setting},
     databases::{Cluster, TestDatabase, execute},
     line::{Line, place},
     metrics,
@@ -323,7 +323,7 @@ async fn what_the_log_says_of_replicas() {
 
     let folder = tempfile::tempdir().expect("a folder");
     let output = run(folder.path(), &["--read-url", &standby.url]);
-    assert_eq!(refusal(&output), "error: cannot open the database: a replica needs PostgreSQL as the database");
+    assert_eq!(wrong_setting(&output), "error: --read-url needs PostgreSQL as the database");
 }
 
 /// The primary is killed under writes, and its standby takes its place: what was answered is there.

@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use self::issuer::{AUDIENCE, Answer, Issuer, SigningKey, base64, key_set, now};
 use crate::{
-    command_line::{Server, command, refusal, run},
+    command_line::{Server, command, run, wrong_setting},
     databases::TestDatabase,
     logged::Log,
     support::{TestApp, config, connect, json_body, until},
@@ -859,7 +859,7 @@ async fn settings_that_say_too_little_or_too_much_are_refused() {
         let refused = Verifier::with(config(&flags).access).await.err().map(|error| format!("{error:#}"));
         assert_eq!(refused, Some(said), "{flags:?}");
     }
-    let said = refusal(&run(folder.path(), &["--listen", "127.0.0.1:0", "--jwks", &set]));
+    let said = wrong_setting(&run(folder.path(), &["--listen", "127.0.0.1:0", "--jwks", &set]));
     assert!(said.ends_with(missing), "{said}");
 }
 

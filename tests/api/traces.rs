@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use async_graphql::futures_util::{SinkExt as _, StreamExt as _};
 use axum::{
     Router,
     body::Bytes,
@@ -15,6 +14,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
     routing::post,
 };
+use futures_util::{SinkExt as _, StreamExt as _};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as Any},
@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    command_line::{Server, command, refusal, request_at},
+    command_line::{Server, command, request_at, wrong_setting},
     databases::TestDatabase,
     support::until,
 };
@@ -321,7 +321,7 @@ fn variables_that_are_not_possible_are_named() {
         ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none is expected"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "milliseconds are expected"),
     ] {
-        let said = refusal(&run(&[(name, value)]));
+        let said = wrong_setting(&run(&[(name, value)]));
         assert!(said.starts_with(&format!("error: {name}: {expected}")), "{said}");
     }
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use crate::{
-    command_line::{Server, command, refusal, run},
+    command_line::{Server, command, refusal, run, wrong_setting},
     databases::TestDatabase,
     logged::Log,
     node,
@@ -297,7 +297,7 @@ fn documents_that_are_wrong_stop_the_server_and_the_check() {
 
     let serve = |arguments: &[&str]| {
         let mut command = command(folder.path(), &[&["--listen", "unix:s"], arguments].concat());
-        refusal(&command.output().expect("the binary runs"))
+        wrong_setting(&command.output().expect("the binary runs"))
     };
     let refused = serve(&["--documents", "bad.json"]);
     assert!(

@@ -19,7 +19,7 @@ use url::{Host, Url};
 
 use super::{fetch, key_set::KeySet};
 use crate::{
-    config::{AccessSettings, Issuer, KeySetSource},
+    config::{AccessSettings, Issuer, KeySetSource, WrongSetting},
     telemetry::Telemetry,
 };
 
@@ -122,7 +122,10 @@ impl KeySource {
         });
         match &source.location {
             Location::File(path) => {
-                let set = source.load().await.with_context(|| format!("cannot read the keys of {}", path.display()))?;
+                let set = source
+                    .load()
+                    .await
+                    .map_err(|error| WrongSetting(format!("cannot read the keys of {}: {error:#}", path.display())))?;
                 source.state().fetch = Fetch::Running;
                 drop(Running { source: Arc::clone(&source), set: Some(set) });
             }

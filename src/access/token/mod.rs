@@ -12,7 +12,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
 use quick_cache::sync::Cache;
@@ -25,7 +24,10 @@ use self::{
     key_source::KeySource,
 };
 use super::{Principal, Unauthenticated};
-use crate::{config::AccessSettings, telemetry::Telemetry};
+use crate::{
+    config::{AccessSettings, WrongSetting},
+    telemetry::Telemetry,
+};
 
 /// What verifies tokens.
 #[derive(Debug)]
@@ -250,20 +252,21 @@ fn claims_by(key: &Key, algorithm: Algorithm, token: &str) -> Result<Option<Valu
     }
 }
 
-fn secret(file: &Path) -> anyhow::Result<KeySet> {
+fn secret(file: &Path) -> Result<KeySet, WrongSetting> {
     let content = fetch::read(file);
-    let content = content.with_context(|| format!("cannot read --jwt-secret-file {}", file.display()))?;
+    let flag = format!("--jwt-secret-file {}", file.display());
+    let content = content.map_err(|error| WrongSetting(format!("cannot read {flag}: {error:#}")))?;
     let secret = content.strip_suffix(b"\n").map_or(&content[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
-    ensure!(
-        secret.len() >= MIN_SECRET,
-        "the secret in --jwt-secret-file {} is too short: at least {MIN_SECRET} bytes are needed",
-        file.display()
-    );
+    if secret.len() < MIN_SECRET {
+        let least = format!("at least {MIN_SECRET} bytes are needed");
+        return Err(WrongSetting(format!("the secret in {flag} is too short: {least}")));
+    }
     Ok(KeySet::of_secret(secret))
 }
 
 /// Checks that the settings say which tokens are accepted, and do not contradict each other.
-fn ensure_consistent(settings: &AccessSettings) -> anyhow::Result<()> {
+fn ensure_consistent(settings: &AccessSettings) -> Result<(), WrongSetting> {
+    let wrong = |message: String| Err(WrongSetting(message));
     if !settings.accepts_tokens() {
         let without_keys = [
             ("--jwt-audience", settings.jwt_audience.is_empty()),
@@ -271,28 +274,30 @@ fn ensure_consistent(settings: &AccessSettings) -> anyhow::Result<()> {
             ("--jwt-scope-map", settings.jwt_scope_map.is_empty()),
         ];
         for (name, is_empty) in without_keys {
-            ensure!(
-                is_empty,
-                "{name} needs keys that verify tokens: set --jwt-issuer, --jwks or --jwt-secret-file as well"
-            );
+            if !is_empty {
+                return wrong(format!(
+                    "{name} needs keys that verify tokens: set --jwt-issuer, --jwks or --jwt-secret-file as well"
+                ));
+            }
         }
         return Ok(());
     }
     let has_secret = settings.jwt_secret_file.is_some();
-    ensure!(
-        !has_secret || settings.jwks.is_empty(),
-        "--jwt-secret-file and --jwks exclude each other: tokens are signed by a secret or by a key of a set"
-    );
-    ensure!(
-        !settings.jwt_audience.is_empty(),
-        "--jwt-audience is missing: without it tokens that the issuer has made for other servers would be accepted"
-    );
+    if has_secret && !settings.jwks.is_empty() {
+        let both = "--jwt-secret-file and --jwks exclude each other";
+        return wrong(format!("{both}: tokens are signed by a secret or by a key of a set"));
+    }
+    if settings.jwt_audience.is_empty() {
+        let reason = "without it tokens that the issuer has made for other servers would be accepted";
+        return wrong(format!("--jwt-audience is missing: {reason}"));
+    }
     for algorithm in &settings.jwt_algorithms {
-        match (crypto::is_symmetric(*algorithm), has_secret) {
-            (true, false) => bail!("--jwt-algorithms: {algorithm:?} needs --jwt-secret-file, and no key set"),
-            (false, true) => bail!("--jwt-algorithms: {algorithm:?} does not go with --jwt-secret-file, HS256 does"),
-            _ => {}
-        }
+        let fault = match (crypto::is_symmetric(*algorithm), has_secret) {
+            (true, false) => "needs --jwt-secret-file, and no key set",
+            (false, true) => "does not go with --jwt-secret-file, HS256 does",
+            _ => continue,
+        };
+        return wrong(format!("--jwt-algorithms: {algorithm:?} {fault}"));
     }
     Ok(())
 }
