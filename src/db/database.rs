@@ -45,7 +45,7 @@ pub struct DbSettings {
     pub slow_statement: Duration,
     /// Whether writes write their events, in the same transaction, if the migrations make the table for them.
     pub events: bool,
-    /// Replicas of PostgreSQL that answer queries.
+    /// Replicas of PostgreSQL that answer queries. With SQLite they are not used.
     pub replicas: Vec<PostgresUrl>,
     /// How far a replica may be behind before it is not asked.
     pub max_replica_lag: Duration,
@@ -69,9 +69,6 @@ pub struct Db {
     pub write: Connections,
     pub(super) shared: Arc<Shared>,
 }
-
-/// The table of the events.
-const EVENTS: &str = "event";
 
 /// How many of the connections that read are kept for what is likely to be short ([`claim::Claim`]).
 fn reserved(connections: u32) -> u32 {
@@ -125,8 +122,9 @@ impl Db {
         let meter =
             Arc::new(StatementMeter::new(settings.slow_statement, Arc::clone(&long), settings.telemetry.clone()));
         let read = Connections::new(read, Arc::clone(&meter));
-        let mut replicas = Vec::with_capacity(settings.replicas.len());
-        for (replica, url) in (1..).zip(&settings.replicas) {
+        let urls = if matches!(settings.url, DatabaseUrl::Postgres(_)) { &settings.replicas[..] } else { &[] };
+        let mut replicas = Vec::with_capacity(urls.len());
+        for (replica, url) in (1..).zip(urls) {
             let connector = Connector::postgres(url, settings);
             let number = settings.read_connections;
             let pool = Pool::new(&format!("replica-{replica}"), connector, number, reserved(number), &long, settings);
@@ -134,8 +132,6 @@ impl Db {
         }
         let replicas = if replicas.is_empty() {
             None
-        } else if matches!(settings.url, DatabaseUrl::Sqlite(_)) {
-            return Err(StoreError::Database(DbErr::Custom("a replica needs PostgreSQL as the database".to_owned())));
         } else {
             Some(Replicas::new(&read, replicas, settings.max_replica_lag, settings.telemetry.clone()).await?)
         };
@@ -147,7 +143,7 @@ impl Db {
                 queue,
                 is_writable: AtomicBool::new(true),
                 migrations: settings.migrations.clone(),
-                events: settings.events && settings.migrations.make(EVENTS),
+                events: settings.events && settings.migrations.make_events,
                 replicas,
                 catalog: Catalog::default(),
                 telemetry: settings.telemetry.clone(),

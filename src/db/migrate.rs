@@ -41,6 +41,8 @@ pub struct Migrations {
     tables: Arc<[String]>,
     /// How many of the tables, from the first, are those that clients write.
     clients: usize,
+    /// Whether they make the table of the events.
+    pub(super) make_events: bool,
     up: Up,
 }
 
@@ -55,12 +57,14 @@ impl Migrations {
         tables.extend(own);
         let names: Arc<[String]> = M::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let min_program = names.iter().rfind(|name| !additive.contains(&name.as_str())).cloned();
-        Self { names, min_program, tables: tables.into(), clients, up: |connection| Box::pin(M::up(connection, None)) }
+        let (tables, up): (_, Up) = (tables.into(), |connection| Box::pin(M::up(connection, None)));
+        Self { names, min_program, tables, clients, make_events: false, up }
     }
 
-    /// Whether they make a table with this name.
-    pub(super) fn make(&self, table: &str) -> bool {
-        self.tables.iter().any(|name| name == table)
+    /// The same migrations, which make the table of the events as well.
+    #[must_use]
+    pub fn with_events(self) -> Self {
+        Self { make_events: true, ..self }
     }
 
     /// The tables that clients write, as SQL lists them.
@@ -227,7 +231,7 @@ impl Db {
     /// Notes which programs can work with the tables from now on.
     async fn note_min_program(&self, txn: &Transaction) -> Result<(), StoreError> {
         let Migrations { min_program: Some(name), .. } = &self.shared.migrations else { return Ok(()) };
-        if self.shared.migrations.make(SCHEMA_COMPAT) {
+        if self.shared.migrations.tables.iter().any(|table| table == SCHEMA_COMPAT) {
             txn.execute(&Query::delete().from_table(SCHEMA_COMPAT).take()).await?;
             let mut insert = Query::insert().into_table(SCHEMA_COMPAT).columns(["min_program"]).take();
             let row = insert.values([name.as_str().into()]);

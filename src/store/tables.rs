@@ -8,22 +8,16 @@ use sea_orm::EntityName as _;
 
 use crate::{
     db::{Migrations, SCHEMA_COMPAT},
-    schema::Api,
+    schema::{Api, links},
 };
 
 /// The migrations of an API, and the tables that they make: those of its entities, those of their links, and those of
 /// the server's own.
 #[must_use]
 pub fn migrations<A: Api>() -> Migrations {
-    let mut tables = Vec::new();
-    for entity in A::entities() {
-        let links = entity.relations.iter().map(|relation| relation.link.table.to_string());
-        for table in std::iter::once(entity.table().to_owned()).chain(links) {
-            if !tables.contains(&table) {
-                tables.push(table);
-            }
-        }
-    }
+    let entities = A::entities();
+    let mut tables: Vec<_> = entities.iter().map(|entity| entity.table().to_owned()).collect();
+    tables.extend(links(entities).map(|(_, relation)| relation.link.table.to_string()));
     // A project with migrations of its own may leave them out.
     let migrations = A::Migrator::migrations();
     let has = |name: &str| migrations.iter().any(|migration| migration.name() == name);
@@ -31,7 +25,8 @@ pub fn migrations<A: Api>() -> Migrations {
     if has(CreateApiKey.name()) {
         own.push(api_key::Entity.table_name().to_owned());
     }
-    if has(CreateEvent.name()) {
+    let has_events = has(CreateEvent.name());
+    if has_events {
         own.push(event::Entity.table_name().to_owned());
     }
     if has(CreateImportBatch.name()) {
@@ -40,5 +35,6 @@ pub fn migrations<A: Api>() -> Migrations {
     if has(CreateSchemaCompat.name()) {
         own.push(SCHEMA_COMPAT.to_owned());
     }
-    Migrations::new::<A::Migrator>(tables, own, A::additive_migrations())
+    let migrations = Migrations::new::<A::Migrator>(tables, own, A::additive_migrations());
+    if has_events { migrations.with_events() } else { migrations }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use hero_teams::schema::HeroTeams;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -249,6 +250,27 @@ async fn a_column_that_may_be_null_and_does_not_exist_in_the_source() {
     if let Some(postgres) = postgres {
         postgres.remove().await;
     }
+}
+
+/// The target waits as long as it takes to read the source.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_read_for_long() {
+    let Some(target) = TestDatabase::postgres().await else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    stdout(&run(folder.path(), &["seed", "--database-url", "sqlite://from.db"]));
+    stdout(&run(folder.path(), &["migrate", "--database-url", &target.url]));
+    let notes = "CREATE TABLE note AS SELECT 'none' AS patience;
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            UPDATE note SET patience = current_setting('idle_in_transaction_session_timeout');
+            RETURN NULL; END $$;
+        CREATE TRIGGER note AFTER INSERT ON hero EXECUTE FUNCTION note()";
+    execute(&target.url, notes).await;
+    let copied = copy(folder.path(), &["--from", "sqlite://from.db", "--database-url", &target.url]);
+    assert_eq!(stdout(&copied), "9 rows copied\n");
+    let app = TestApp::of::<HeroTeams>(target.again(), |_| ()).await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM note WHERE patience = '0'").await, 1);
+    app.close().await;
+    target.remove().await;
 }
 
 #[test]

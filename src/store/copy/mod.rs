@@ -20,7 +20,7 @@ use super::{KeyMap, Scalar, dialect};
 use crate::{
     db::{Db, StoreError, Transaction},
     progress::Progress,
-    schema::{Entity, Relation},
+    schema::{Entity, links},
 };
 
 /// The greatest number of faults that are said one by one.
@@ -50,6 +50,10 @@ pub enum Copied {
 /// When one of the databases does not answer.
 pub async fn copy(db: &Db, source: CopySource, skips: bool, progress: &mut Progress) -> Result<Copied, StoreError> {
     let txn = db.uncounted().begin().await?;
+    if txn.get_database_backend() == DbBackend::Postgres {
+        // It waits while the source is read and added up, however long that takes.
+        txn.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
+    }
     let copied = copy_in(&txn, source, skips, progress).await?;
     // It is rolled back when it is dropped.
     if matches!(copied, Copied::All { .. }) {
@@ -106,14 +110,9 @@ async fn copy_in(
 }
 
 /// The tables, those first to which others refer.
-fn tables(entities: &[&Entity]) -> Vec<Table> {
+fn tables(entities: &[&'static Entity]) -> Vec<Table> {
     let mut tables: Vec<Table> = entities.iter().map(|entity| Table::of_entity(entity)).collect();
-    for Relation { link, .. } in entities.iter().flat_map(|entity| entity.relations) {
-        let table = Table::of_link(link);
-        if !tables.iter().any(|other| other.name == table.name) {
-            tables.push(table);
-        }
-    }
+    tables.extend(links(entities).map(|(_, relation)| Table::of_link(&relation.link)));
     tables.push(Table::of_api_keys());
     tables
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use async_graphql::futures_util::TryStreamExt as _;
+use futures_util::TryStreamExt as _;
 use rusqlite::types::ValueRef;
 use sea_orm::{
     DbErr, RuntimeErr,
@@ -83,21 +83,21 @@ impl CopySource {
     /// # Errors
     ///
     /// When the database cannot be opened.
-    pub async fn open(entities: &[&Entity], url: &DatabaseUrl) -> Result<Result<Self, String>, StoreError> {
+    pub async fn open(entities: &[&'static Entity], url: &DatabaseUrl) -> Result<Result<Self, String>, StoreError> {
         match url {
             DatabaseUrl::Sqlite(url) => Self::open_sqlite(entities, url.path.clone()).await,
             DatabaseUrl::Postgres(url) => Self::open_postgres(entities, url).await,
         }
     }
 
-    fn begin(entities: &[&Entity], found: &[Found]) -> Result<(Self, Sender), String> {
+    fn begin(entities: &[&'static Entity], found: &[Found]) -> Result<(Self, Sender), String> {
         let wanted = super::tables(entities);
         let tables = existing(wanted.clone(), found)?;
         let (sender, reads) = mpsc::channel(AHEAD);
         Ok((Self { wanted, tables, reads }, sender))
     }
 
-    async fn open_sqlite(entities: &[&Entity], path: PathBuf) -> Result<Result<Self, String>, StoreError> {
+    async fn open_sqlite(entities: &[&'static Entity], path: PathBuf) -> Result<Result<Self, String>, StoreError> {
         if path.is_dir() {
             return Ok(Err(format!("{} is a folder", path.display())));
         }
@@ -128,7 +128,10 @@ impl CopySource {
         Ok(Ok(source))
     }
 
-    async fn open_postgres(entities: &[&Entity], url: &PostgresUrl) -> Result<Result<Self, String>, StoreError> {
+    async fn open_postgres(
+        entities: &[&'static Entity],
+        url: &PostgresUrl,
+    ) -> Result<Result<Self, String>, StoreError> {
         let host = url.hosts[0].clone().disable_statement_logging();
         let mut connection = PgConnection::connect_with(&host).await.map_err(of_postgres)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
