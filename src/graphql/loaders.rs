@@ -12,8 +12,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use async_graphql::futures_util::future::join_all;
 use dataloader::{BatchFn, cached::Loader};
+use futures_util::future::join_all;
 
 use super::error::{ApiError, Code};
 use crate::{

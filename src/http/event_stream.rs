@@ -5,16 +5,16 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use async_graphql::futures_util::{
-    StreamExt as _,
-    stream::{self, BoxStream},
-};
 use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
     },
+};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
 };
 use tokio::sync::watch;
 

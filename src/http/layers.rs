@@ -12,7 +12,6 @@ use std::{
     time::Instant,
 };
 
-use async_graphql::futures_util::FutureExt as _;
 use axum::{
     Router,
     body::Body,
@@ -24,6 +23,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use futures_util::FutureExt as _;
 use tower::{Layer as _, ServiceExt as _, service_fn, util::option_layer};
 use tower_http::{
     CompressionLevel,

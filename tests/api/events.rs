@@ -435,7 +435,7 @@ async fn two_servers_tell_the_same_in_the_same_order() {
             }
         }
     });
-    async_graphql::futures_util::future::join_all(writers).await;
+    futures_util::future::join_all(writers).await;
     let first = streams[0].values(200).await;
     let mut ids: Vec<_> = first.iter().map(|value| value["id"].to_string()).collect();
     ids.sort();

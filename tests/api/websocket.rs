@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use async_graphql::futures_util::{SinkExt as _, StreamExt as _};
 use axum::http::{
     HeaderValue, Method, Request,
     header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL},
 };
+use futures_util::{SinkExt as _, StreamExt as _};
 use graphql_ws_client::{Client, Connection, graphql::GraphqlOperation};
 use hero_teams::access::{ApiKeys, Scope};
 use http_body_util::{BodyExt as _, Empty};

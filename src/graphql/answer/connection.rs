@@ -9,10 +9,10 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 use async_graphql::{
     Context,
     connection::{CursorType as _, OpaqueCursor},
-    futures_util::{
-        FutureExt,
-        future::{BoxFuture, join, ready},
-    },
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join, ready},
 };
 
 use super::{

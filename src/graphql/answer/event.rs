@@ -10,11 +10,11 @@ use std::{
 use async_graphql::{
     Context, Name, Response, Value,
     connection::{CursorType as _, OpaqueCursor},
-    futures_util::{
-        FutureExt,
-        future::{BoxFuture, ready},
-    },
     indexmap::IndexMap,
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
 };
 
 use super::{

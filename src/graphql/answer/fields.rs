@@ -10,10 +10,10 @@ use std::borrow::Cow;
 
 use async_graphql::{
     Context, ContextBase, ContextSelectionSet, Name, PathSegment, Pos, Positioned, ServerError,
-    futures_util::future::{BoxFuture, join_all},
     indexmap::{IndexMap, map},
     parser::types::{Field, Selection, SelectionSet},
 };
+use futures_util::future::{BoxFuture, join_all};
 
 use super::json::{Json, JsonColumn};
 use crate::{

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{
-    Context, PathSegment,
-    futures_util::{
-        FutureExt,
-        future::{BoxFuture, ready},
-    },
+use async_graphql::{Context, PathSegment};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
 };
 
 use super::{

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::{
-    Context, Name, PathSegment, ServerResult, Value,
-    futures_util::{FutureExt, future::BoxFuture},
-};
+use async_graphql::{Context, Name, PathSegment, ServerResult, Value};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 
 use super::{

@@ -1,6 +1,7 @@
 //! Objects by their ids (Relay Global Object Identification Specification).
 
-use async_graphql::{Context, PathSegment, futures_util::future::join_all};
+use async_graphql::{Context, PathSegment};
+use futures_util::future::join_all;
 
 use super::{
     fields::{Answered, EntityRows, Fault, answer_objects},

@@ -5,13 +5,13 @@ use std::{borrow::Cow, marker::PhantomData};
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, ObjectType, OutputType, Positioned, Response, ServerResult,
     SubscriptionType, Value,
-    futures_util::{
-        FutureExt as _, StreamExt as _,
-        future::BoxFuture,
-        stream::{self, BoxStream},
-    },
     parser::types::Field,
     resolver_utils::{resolve_container, resolve_container_serial},
+};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
 };
 
 use super::{

@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use async_graphql::futures_util::task::AtomicWaker;
+use futures_util::task::AtomicWaker;
 use tokio::task;
 
 /// Polls the future until it really waits.

@@ -14,11 +14,6 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::futures_util::{
-    StreamExt as _,
-    future::{BoxFuture, FutureExt as _},
-    sink, stream,
-};
 use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
 use axum::{
     extract::{
@@ -31,6 +26,11 @@ use axum::{
         uri::Authority,
     },
     response::Response,
+};
+use futures_util::{
+    StreamExt as _,
+    future::{BoxFuture, FutureExt as _},
+    sink, stream,
 };
 use serde_json::{Map, Value};
 use tokio::{

@@ -14,12 +14,10 @@ use std::{
     time::Instant,
 };
 
-use async_graphql::{
-    Data, Executor, Request, Response, Value,
-    futures_util::{
-        Stream, StreamExt as _,
-        stream::{self, BoxStream},
-    },
+use async_graphql::{Data, Executor, Request, Response, Value};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
 };
 
 use super::protocol::Kind;
