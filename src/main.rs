@@ -1,3 +1,6 @@
+//! The program: it reads the settings and runs the command, which is to serve unless another one is given. An error is
+//! one line on the standard error output, and the exit status.
+
 use std::{
     hint::black_box,
     io::{ErrorKind, Write as _, stderr, stdout},

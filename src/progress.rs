@@ -1,3 +1,5 @@
+//! How many records a command has moved: a bar on a terminal, lines of JSON elsewhere.
+
 use std::{
     io::{IsTerminal as _, Write as _, stderr},
     time::Duration,

@@ -1,4 +1,4 @@
-//! Who asks, and what they may do. It knows no GraphQL and no HTTP.
+//! Who asks, and what they may do. It knows no GraphQL and no requests of clients; key sets come by `http_client`.
 
 mod api_key;
 mod scope;

@@ -1,3 +1,5 @@
+//! The scopes that a credential can have, and sets of them.
+
 use std::{fmt, str::FromStr};
 
 /// A permission: what a request may do.

@@ -1,3 +1,5 @@
+//! The settings of who may do what: tokens, their keys, API keys, and the scopes of requests without a credential.
+
 use std::{collections::HashMap, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;

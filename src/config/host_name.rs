@@ -1,3 +1,5 @@
+//! The host names that the server answers for, besides localhost (`--allowed-host`).
+
 use std::{borrow::Cow, net::IpAddr, str::FromStr};
 
 use url::{Host, Url};
@@ -38,7 +40,7 @@ impl FromStr for HostName {
     }
 }
 
-/// Whether it is an address, or a name that there may be in the domain name system.
+/// Whether it is an address, or a name that may exist in the domain name system.
 fn is_name(name: &str) -> bool {
     name.starts_with('[') || name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()))
 }

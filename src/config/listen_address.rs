@@ -1,3 +1,5 @@
+//! The address that the server listens on: an IP address with a port, or a socket file.
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// The setting `--listen`.

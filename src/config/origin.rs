@@ -1,3 +1,5 @@
+//! The origins whose pages may use the API (`--cors-origin`).
+
 use std::str::FromStr;
 
 use axum::http::HeaderValue;

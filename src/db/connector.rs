@@ -233,7 +233,8 @@ impl Postgres {
     /// Gives the number of the process that serves a connection, after looking at the settings that are in force there.
     /// What is between the server and PostgreSQL may have dropped what was asked for when the connection was opened.
     ///
-    /// It is one round trip. Behind a pooler there is nothing to look at.
+    /// It is one round trip. Behind a pooler the settings are not looked at, and the process is not known: all that is
+    /// asked is whether the host can be written, if it must be.
     async fn verify_settings(&self, connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
         if self.is_pooled && !self.must_write {
             return Ok(None);

@@ -1,3 +1,6 @@
+//! [`Db`]: the pools of connections, the replicas, and what all requests share. Each request has a handle of its own,
+//! with its deadline and the statements that it has run.
+
 use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -94,7 +97,7 @@ pub(super) struct Shared {
 }
 
 impl Db {
-    /// Opens the first connections. A SQLite file that is not there is created.
+    /// Opens the first connections. A SQLite file that does not exist is created, unless its URL says otherwise.
     ///
     /// # Errors
     ///
@@ -203,8 +206,8 @@ impl Db {
         self.shared.replicas.is_some()
     }
 
-    /// Whether a statement may be a transaction by itself, as on PostgreSQL. After a pooler it would have no time-out, and
-    /// it could not tell its number to those who read from replicas.
+    /// Whether a statement may be a transaction by itself, as on PostgreSQL. Behind a pooler it would have no
+    /// time-out. With replicas it could not tell its number, which comes with a COMMIT.
     pub(super) fn has_implicit_transactions(&self) -> bool {
         let is_postgres = self.write.get_database_backend() == DbBackend::Postgres;
         is_postgres && !self.write.connector().is_pooled() && !self.has_replicas()

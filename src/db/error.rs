@@ -17,8 +17,9 @@ pub enum StoreError {
     /// Rows do not exist: those that were to be changed or deleted, and for each relation of the entity those that were
     /// to be linked or unlinked.
     NotFound { keys: Vec<i64>, related: Vec<Vec<i64>> },
-    /// Other transactions were in the way. The same request may succeed when it is repeated. It has the SQLSTATE with
-    /// which the database gave the transaction up; `40001` where it was not asked.
+    /// The transaction may succeed when it is repeated: other transactions were in the way, a row to be linked does not
+    /// exist, or a table has changed. It has the SQLSTATE with which the database gave the transaction up; on SQLite,
+    /// which has none, `40001`.
     Conflict(&'static str),
     /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing
     /// of its transaction is written.
@@ -138,8 +139,9 @@ impl From<DbErr> for StoreError {
             cause if is_stale(cause) => Self::Conflict(STALE),
             cause if is_without_room(cause) => Self::Busy(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // serialization_failure, deadlock_detected and foreign_key_violation: a row that was looked up a
-                // moment ago and is gone when it is linked, because another transaction was faster.
+                // serialization_failure and deadlock_detected: other transactions. foreign_key_violation: a row to be
+                // linked does not exist. The first attempt of `Creation` does not look it up, and the next one does.
+                // Or it was looked up, and another transaction has deleted it since.
                 Some("40001") => Self::Conflict(SERIALIZATION_FAILURE),
                 Some("40P01") => Self::Conflict("40P01"),
                 Some("23503") => Self::Conflict("23503"),

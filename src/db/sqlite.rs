@@ -47,7 +47,7 @@ use super::{
 /// A connection to SQLite. When it is dropped, what still runs in it is interrupted.
 #[derive(Debug)]
 pub struct Sqlite {
-    /// It is not there while a thread has it.
+    /// None while a thread has it.
     connection: Option<Open>,
     /// The thread that has it, or had it.
     thread: Option<JoinHandle<Open>>,

@@ -59,10 +59,10 @@ impl Db {
     /// Runs `work` as one transaction: all of it, or nothing.
     ///
     /// On PostgreSQL the transaction is SERIALIZABLE, unless what it writes depends on nothing that it reads. When the
-    /// database gives it up for another one (SQLSTATE 40001 and 40P01), or its tables are not any more what its
-    /// statements were planned for, `work` runs again from the start, a bounded number of times with a growing, random
-    /// pause. A transaction that keeps losing gets the writers of this server to itself: the larger it is, the likelier
-    /// it loses to small ones.
+    /// database gives it up for another one (SQLSTATE 40001 and 40P01), a row to be linked does not exist (23503), or
+    /// its tables are not any more what its statements were planned for (26000), `work` runs again from the start, with
+    /// a growing, random pause, at most `MAX_ATTEMPTS` times in all. A transaction that keeps losing gets the writers
+    /// of this server to itself: the larger it is, the likelier it loses to small ones.
     ///
     /// Once begun it runs to its end, also when the client that asked for it has gone. It ends at the deadline of the
     /// request, unless it has come to its commit, which is waited for some seconds more.
@@ -183,7 +183,8 @@ impl Db {
 
     async fn pause_after(&self, attempt: u32) -> bool {
         if self.write.get_database_backend() == DbBackend::Sqlite {
-            // Nobody is in the way: a row was not there, and is looked up.
+            // Transactions on SQLite run one after another, so no pause helps. The attempt has failed because a row to
+            // be linked does not exist, and the next attempt finds out which one.
             return true;
         }
         let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(10)));

@@ -12,7 +12,7 @@ use crate::{
 pub enum Code {
     /// The request is wrong and stays wrong however often it is sent.
     BadUserInput,
-    /// An object that the input names is not there.
+    /// An object that the input names does not exist.
     NotFound,
     /// Other requests were in the way. The request may be repeated.
     Conflict,

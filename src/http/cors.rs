@@ -16,7 +16,7 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(1);
 /// The headers of an answer that a page may read, besides those that it always may.
 const EXPOSED: [HeaderName; 4] = [X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, WRITTEN];
 
-/// Lets pages of these sites send what they want and read the answers; none, where there are none.
+/// Lets pages of these sites send what they want and read the answers. None if no site is listed.
 pub fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let layer = || {
         CorsLayer::new()

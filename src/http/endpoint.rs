@@ -46,8 +46,9 @@ const MAX_CLIENT_NAME: usize = 100;
 /// What a client is told when as many requests as may be are being worked on.
 pub const TOO_MANY: &str = "the server has as many requests as it can work on; try again in a moment";
 
-/// What a client has written last, and what it wants to read after. Both as a query of another server tells replicas
-/// that do not have it yet.
+/// The headers with which a client reads what it has written: the answer to a mutation names the transaction in the
+/// first one, and the client sends that back in the second one with its next queries. They are answered by a replica
+/// that has the transaction, or by the primary ([`Written`](crate::db::Written)).
 pub const WRITTEN: HeaderName = HeaderName::from_static("x-hero-teams-written");
 const AFTER: HeaderName = HeaderName::from_static("x-hero-teams-after");
 

@@ -1,3 +1,5 @@
+//! The routes of the server, with the layers around them.
+
 use std::sync::Arc;
 
 use axum::{Router, routing};

@@ -1,3 +1,5 @@
+//! The entity of heroes, as clients see it.
+
 use entity::hero;
 
 use super::{Column, Entity, Relation, TEAM, membership::TEAMS_OF_HERO};

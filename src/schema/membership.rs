@@ -1,3 +1,5 @@
+//! The link between heroes and teams, seen from each side.
+
 use std::sync::LazyLock;
 
 use entity::{hero::TeamsOfHero, team::HeroesOfTeam};

@@ -1,3 +1,5 @@
+//! The entity of teams, as clients see it.
+
 use entity::team;
 
 use super::{Column, Entity, HERO, Relation, membership::HEROES_OF_TEAM};

@@ -99,7 +99,7 @@ impl Listener {
     }
 
     /// Closes, and gives the clients who have connected already and whom nobody has accepted. Those who come later are
-    /// refused: none is connected to a server that is not there to answer.
+    /// refused, so that nobody is connected to a server that does not answer any more.
     ///
     /// # Errors
     ///

@@ -1,3 +1,5 @@
+//! Requests whose header `Host` is missing, given twice, or not a host. They are answered with 400.
+
 use axum::http::{HeaderValue, Request, Version, header::HOST, uri::Authority};
 
 /// Marks a request over HTTP/1.1 that does not have one header `Host`, with a host or empty, which it must (RFC 9112,

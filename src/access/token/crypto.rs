@@ -15,7 +15,8 @@ use ring::{
     },
 };
 
-/// Of what is not provided, `jsonwebtoken` would panic.
+/// The functions that `jsonwebtoken` calls for cryptography. Only the verification of signatures is implemented. The
+/// other functions return an error. What `jsonwebtoken` has in their place, `KeyUtils::new_unimplemented`, would panic.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(unsupported()),
     verifier_factory: |algorithm, key| verifier(*algorithm, key),

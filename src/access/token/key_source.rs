@@ -31,7 +31,7 @@ pub struct KeySource {
     location: Location,
     /// The age at which the set is fetched again.
     refresh: Duration,
-    /// The time from a fetch that has failed, or that was made for a key which is not there, to the next.
+    /// The time from a fetch that has failed, or that was made for a key that the set does not have, to the next.
     cooldown: Duration,
     /// How long the set is used beyond `refresh`, while it cannot be fetched.
     max_stale: Duration,

@@ -65,7 +65,7 @@ struct Header {
 
 /// Why a token is not accepted.
 enum Refused {
-    /// A key that is not there might verify it.
+    /// A key that is not known yet might verify it.
     WithoutKey,
     /// It would not be with other keys.
     For(Unauthenticated),
@@ -219,7 +219,7 @@ impl Keys {
         }
     }
 
-    /// Fetches keys that are not there, at all sources at once, and waits for them.
+    /// Fetches the key sets again for a key that none of them has, from all sources at once, and waits for them.
     async fn ask(&self) {
         let Self::Sources(sources) = self else { return };
         let running: Vec<_> = sources.iter().filter_map(KeySource::ask).collect();

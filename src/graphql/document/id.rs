@@ -1,3 +1,5 @@
+//! The id of a document: the SHA-256 of its text.
+
 use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
