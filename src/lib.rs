@@ -32,7 +32,10 @@ pub mod server;
 
 /// The life of the program that serves.
 mod serve;
-pub use serve::{check_health, serve};
+
+/// The program: commands, their output and their status.
+mod program;
+pub use program::run;
 
 /// What clients see.
 pub mod graphql;

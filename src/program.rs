@@ -1,5 +1,5 @@
-//! The program: it reads the settings and runs the command, which is to serve unless another one is given. An error is
-//! one line on the standard error output, and the exit status.
+//! The program of an API: it reads the settings and runs the command, which is to serve unless another one is given. An
+//! error is one line on the standard error output, and the exit status.
 
 use std::{
     hint::black_box,
@@ -9,9 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
-use clap::CommandFactory as _;
-use hero_teams::{
+use crate::{
     access::{self, ApiKeys},
     config::{
         Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, TextField,
@@ -22,10 +20,12 @@ use hero_teams::{
     log::{self, Log},
     progress::Progress,
     records::{self, Imported},
-    schema::{Api as _, HeroTeams},
+    schema::{Api, Entity, HERO, TEAM},
+    serve::{check_health, ensure_current, serve},
     store::{self, Copied, CopySource, TextIndex, seed},
     telemetry::Telemetry,
 };
+use anyhow::{Context as _, bail, ensure};
 use httpdate::fmt_http_date;
 use tokio::{
     runtime::Runtime,
@@ -33,24 +33,21 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The status where a setting is wrong.
 const WRONG_SETTING: u8 = 2;
 /// The end of the message about a wrong setting.
 const SEE_HELP: &str = " (see --help)";
 /// The status of an import that has left out records.
 const SOME_REJECTED: u8 = 2;
-/// The name of the program.
-const NAME: &str = "hero-teams";
 /// What the allocator gets from the system as a piece of its own.
 const LARGE: usize = 1024 * 1024;
 
 /// The signal that ends a program which writes beyond the largest size of a file (`ulimit -f`), unless it is handled.
 const SIGXFSZ: i32 = 25;
 
-fn main() -> ExitCode {
+/// Runs a program that serves an API: all commands, and the settings of the command line and the environment. `command`
+/// is that of [`Config`], with defaults of its own where they differ.
+pub fn run<A: Api>(command: clap::Command) -> ExitCode {
     let log = match Log::start() {
         Ok(log) => log,
         Err(error) => {
@@ -59,10 +56,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match Config::read(Config::command()) {
+    let result = match Config::read(command.clone()) {
         Ok(config) => {
             log::init(&log, &config.log, config.database.log_sql);
-            start(config).map_err(|error| {
+            start::<A>(config, command).map_err(|error| {
                 let is_wrong = error.chain().any(<dyn std::error::Error>::is::<WrongSetting>);
                 let (code, hint) = if is_wrong { (WRONG_SETTING.into(), SEE_HELP) } else { (ExitCode::FAILURE, "") };
                 (code, format!("error: {error:#}{hint}"))
@@ -92,15 +89,15 @@ fn refusal(error: &clap::Error) -> String {
     format!("{}{SEE_HELP}", said.join("; "))
 }
 
-fn start(config: Config) -> anyhow::Result<ExitCode> {
+fn start<A: Api>(config: Config, command: clap::Command) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new().context("cannot start")?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(execute::<A>(config, command));
     // What has been cut off may still be at work on a thread.
     runtime.shutdown_background();
     result
 }
 
-async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
+async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyhow::Result<ExitCode> {
     // A file that may not grow is an error then, as a full disk is.
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
     config.read_files()?;
@@ -108,50 +105,53 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
-            let db = connect(&config.database, Telemetry::new(&config.telemetry)?).await?;
+            let db = connect::<A>(&config.database, Telemetry::new(&config.telemetry)?).await?;
             let telemetry = db.telemetry().clone();
-            hero_teams::serve::<HeroTeams>(db.clone(), &config).await?;
+            serve::<A>(db.clone(), &config).await?;
             close(db, &config).await?;
             telemetry.stop().await;
         }
         Some(Command::Migrate(settings)) => {
-            close(migrated(&config.database).await?, &config).await?;
-            make(&config, &settings.indexes()).await?;
+            close(migrated::<A>(&config.database).await?, &config).await?;
+            make::<A>(&config, &settings.indexes()).await?;
         }
         Some(Command::Seed) => {
-            let db = migrated(&config.database).await?;
+            let has = |entity: &&Entity| A::entities().contains(entity);
+            ensure!([&HERO, &TEAM].iter().all(has), "the tutorial's data are heroes and teams, which this API does not have");
+            let db = migrated::<A>(&config.database).await?;
             let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
             close(db, &config).await?;
             print(&format!("{heroes} heroes created\n"))?;
         }
-        Some(Command::Schema { command: None }) => print(&graphql::sdl::<HeroTeams>())?,
-        Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema(old)?,
+        Some(Command::Schema { command: None }) => print(&graphql::sdl::<A>())?,
+        Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema::<A>(old)?,
         Some(Command::Completions { shell }) => {
             let mut completions = Vec::new();
-            clap_complete::generate(*shell, &mut Config::command(), NAME, &mut completions);
+            let name = command.get_name().to_owned();
+            clap_complete::generate(*shell, &mut command, name, &mut completions);
             print(&String::from_utf8_lossy(&completions))?;
         }
-        Some(Command::Man { folder }) => clap_mangen::generate_to(Config::command(), folder)
+        Some(Command::Man { folder }) => clap_mangen::generate_to(command, folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?,
         Some(Command::Backup { path }) => {
             let bytes = unless_stopped(db::backup(&config.database.database_url, path)).await?;
             print(&format!("{bytes} bytes written to {}\n", path.display()))?;
         }
         Some(Command::Health { url }) => {
-            hero_teams::check_health(url.as_ref(), &config.serve.listen).await?;
+            check_health(url.as_ref(), &config.serve.listen).await?;
             print("ready\n")?;
         }
         Some(Command::Copy { from, on_error, progress }) => {
-            let source = CopySource::open(HeroTeams::entities(), from).await.context("cannot copy")?;
+            let source = CopySource::open(A::entities(), from).await.context("cannot copy")?;
             let source = source.map_err(|fault| anyhow::anyhow!("cannot copy: {fault}"))?;
-            let db = migrated(&patient(&config.database)).await?;
+            let db = migrated::<A>(&patient(&config.database)).await?;
             let said = copy(&db, source, *on_error, Progress::new(progress.show, None)).await;
             close(db, &config).await?;
             print(&said?)?;
         }
         Some(Command::Export(settings)) => {
-            let db = existing(&patient(&config.database)).await?;
-            let records = unless_stopped(records::export(&db, &record_reader()?, settings)).await;
+            let db = existing::<A>(&patient(&config.database)).await?;
+            let records = unless_stopped(records::export(&db, &record_reader::<A>()?, settings)).await;
             close(db, &config).await?;
             let records = records?;
             if *settings.output != *"-" {
@@ -159,12 +159,12 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             }
         }
         Some(Command::Import(settings)) => {
-            let reader = record_reader()?;
+            let reader = record_reader::<A>()?;
             let checked = records::validate(&reader, settings)?;
             let imported = if settings.dry_run {
                 checked.imported
             } else {
-                let db = migrated(&patient(&config.database)).await?;
+                let db = migrated::<A>(&patient(&config.database)).await?;
                 let imported = records::import(&db, &checked).await;
                 close(db, &config).await?;
                 imported?
@@ -182,15 +182,15 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
             }
         }
         Some(Command::Documents(DocumentsCommand::Check { paths, against })) => {
-            let (number, faults) = graphql::check_documents::<HeroTeams>(paths, against.as_ref(), &config.graphql)?;
+            let (number, faults) = graphql::check_documents::<A>(paths, against.as_ref(), &config.graphql)?;
             for fault in &faults {
                 print(&format!("{fault}\n"))?;
             }
-            anyhow::ensure!(faults.is_empty(), "{number} documents have {} faults", faults.len());
+            ensure!(faults.is_empty(), "{number} documents have {} faults", faults.len());
             print(&format!("{number} documents are valid\n"))?;
         }
         Some(Command::Key(command)) => {
-            let db = migrated(&config.database).await?;
+            let db = migrated::<A>(&config.database).await?;
             let said = key(&ApiKeys::new(&db), command).await?;
             close(db, &config).await?;
             print(&said)?;
@@ -218,19 +218,19 @@ async fn unless_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> any
     }
 }
 
-fn record_reader() -> anyhow::Result<RecordReader> {
-    RecordReader::new::<HeroTeams>().map_err(anyhow::Error::msg)
+fn record_reader<A: Api>() -> anyhow::Result<RecordReader> {
+    RecordReader::new::<A>().map_err(anyhow::Error::msg)
 }
 
 /// Prints what has changed since another version of the schema.
-fn check_schema(old: &Path) -> anyhow::Result<()> {
+fn check_schema<A: Api>(old: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(old).with_context(|| format!("cannot read {}", old.display()))?;
-    let changes = graphql::schema_changes(&text, &graphql::sdl::<HeroTeams>()).map_err(anyhow::Error::msg)?;
+    let changes = graphql::schema_changes(&text, &graphql::sdl::<A>()).map_err(anyhow::Error::msg)?;
     for change in &changes {
         print(&format!("{change}\n"))?;
     }
     let breaking = changes.iter().filter(|change| change.verdict == Verdict::Breaking).count();
-    anyhow::ensure!(breaking == 0, "{breaking} changes break clients");
+    ensure!(breaking == 0, "{breaking} changes break clients");
     Ok(())
 }
 
@@ -251,11 +251,11 @@ async fn copy(db: &Db, from: CopySource, on_error: OnError, mut progress: Progre
 }
 
 /// Makes indexes, and says of each whether it is new.
-async fn make(config: &Config, indexes: &[(TextIndex, TextField)]) -> anyhow::Result<()> {
+async fn make<A: Api>(config: &Config, indexes: &[(TextIndex, TextField)]) -> anyhow::Result<()> {
     if indexes.is_empty() {
         return Ok(());
     }
-    let db = existing(&patient(&config.database)).await?;
+    let db = existing::<A>(&patient(&config.database)).await?;
     for (index, field) in indexes {
         let is_new = index.create(&db, field.entity, field.column).await;
         let is_new = is_new.with_context(|| format!("cannot make the {index} index of {field}"))?;
@@ -290,7 +290,7 @@ async fn key(keys: &ApiKeys, command: &KeyCommand) -> anyhow::Result<String> {
         }
         KeyCommand::Revoke { id } => {
             let exists = keys.revoke(id).await.context("cannot revoke the API key")?;
-            anyhow::ensure!(exists, "there is no API key with the id {id:?}; `hero-teams key list` lists them");
+            ensure!(exists, "there is no API key with the id {id:?}; `hero-teams key list` lists them");
             Ok(format!("{id} is revoked\n"))
         }
     }
@@ -307,11 +307,11 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
     table.iter().map(line).collect()
 }
 
-async fn connect(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
+async fn connect<A: Api>(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
     if !settings.read_urls.is_empty() && matches!(settings.database_url, DatabaseUrl::Sqlite(_)) {
         bail!(WrongSetting("--read-url needs PostgreSQL as the database".to_owned()));
     }
-    Db::connect(&settings.store(store::migrations::<HeroTeams>(), telemetry)).await.context("cannot open the database")
+    Db::connect(&settings.store(store::migrations::<A>(), telemetry)).await.context("cannot open the database")
 }
 
 /// The settings of a command that moves records: its statements take as long as they take.
@@ -320,19 +320,17 @@ fn patient(settings: &DatabaseSettings) -> DatabaseSettings {
 }
 
 /// The database as it is: it is neither created nor changed.
-async fn existing(settings: &DatabaseSettings) -> anyhow::Result<Db> {
+async fn existing<A: Api>(settings: &DatabaseSettings) -> anyhow::Result<Db> {
     let mut settings = settings.clone();
     settings.database_url.must_exist();
-    let db = connect(&settings, Telemetry::default()).await?;
-    let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
-    let pending = pending.join(", ");
-    anyhow::ensure!(pending.is_empty(), "the database is outdated: run `hero-teams migrate` (pending: {pending})");
+    let db = connect::<A>(&settings, Telemetry::default()).await?;
+    ensure_current(&db, "").await?;
     Ok(db)
 }
 
 /// The database, with all migrations applied.
-async fn migrated(settings: &DatabaseSettings) -> anyhow::Result<Db> {
-    let db = connect(settings, Telemetry::default()).await?;
+async fn migrated<A: Api>(settings: &DatabaseSettings) -> anyhow::Result<Db> {
+    let db = connect::<A>(settings, Telemetry::default()).await?;
     db.migrate().await.context("cannot apply the migrations")?;
     Ok(db)
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
@@ -109,7 +109,7 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
     let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
     let answer = http_client::send(&url, request, MAX_HEALTH).await.context("the server does not answer")?;
     let said = String::from_utf8_lossy(answer.body()).into_owned();
-    anyhow::ensure!(answer.status() == hyper::StatusCode::OK, "the server is not ready: {said}");
+    ensure!(answer.status() == hyper::StatusCode::OK, "the server is not ready: {said}");
     Ok(())
 }
 
@@ -137,12 +137,18 @@ async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
     if !settings.no_migrate {
         return db.migrate().await.context("cannot apply the migrations");
     }
+    ensure_current(db, " or leave out --no-migrate").await
+}
+
+/// Checks that all migrations are applied. Otherwise the message says what else can be done.
+///
+/// # Errors
+///
+/// When some are not, or the database does not answer.
+pub async fn ensure_current(db: &Db, remedy: &str) -> anyhow::Result<()> {
     let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
-    anyhow::ensure!(
-        pending.is_empty(),
-        "the database is outdated: run `hero-teams migrate` or leave out --no-migrate (pending: {})",
-        pending.join(", ")
-    );
+    let names = pending.join(", ");
+    ensure!(pending.is_empty(), "the database is outdated: run `hero-teams migrate`{remedy} (pending: {names})");
     Ok(())
 }
 

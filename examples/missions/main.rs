@@ -4,25 +4,13 @@ mod entities;
 mod migration;
 mod schema;
 
-use clap::CommandFactory as _;
-use hero_teams::{
-    config::Config,
-    db::Db,
-    log::{self, Log},
-    store,
-    telemetry::Telemetry,
-};
+use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+use clap::CommandFactory as _;
+use hero_teams::config::Config;
+
+fn main() -> ExitCode {
     // It has tables of its own, so it has a file of its own.
     let command = Config::command().mut_arg("database_url", |url| url.default_value("sqlite://missions.db"));
-    let config = Config::read(command).unwrap_or_else(|error| error.exit());
-    log::init(&Log::start()?, &config.log, config.database.log_sql);
-    let db = Db::connect(
-        &config.database.store(store::migrations::<schema::Missions>(), Telemetry::new(&config.telemetry)?),
-    )
-    .await?;
-    hero_teams::serve::<schema::Missions>(db.clone(), &config).await?;
-    Ok(db.close().await?)
+    hero_teams::run::<schema::Missions>(command.name("missions"))
 }
