@@ -148,7 +148,8 @@ impl<'a> Sink<'a> {
         let is_written = |column: &Column| settings.with_secrets || column.requires.is_none();
         // The number of the value in a row, and its column.
         let columns: Vec<_> = (1..).zip(entity.columns).filter(|(_, column)| is_written(column)).collect();
-        let relations = Table::carried(entities, entity);
+        let (to_itself, relations): (Vec<_>, Vec<_>) =
+            Table::carried(entities, entity).into_iter().partition(|relation| relation.to == entity);
         if let Self::Csv { output, .. } = self {
             let names = columns.iter().map(|(_, column)| column.name());
             output.write_record(std::iter::once(entity.key.name()).chain(names))?;
@@ -158,7 +159,7 @@ impl<'a> Sink<'a> {
         let mut linked: Vec<_> = relations.into_iter().map(reader).collect();
         loop {
             let rows = snapshot.rows(entity, filter, after, BATCH).await.context("cannot read the database")?;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let Some(last) = rows.last() else { break };
             after = last.key();
             match self {
                 Self::Json { output, buffer, .. } => {
@@ -211,6 +212,25 @@ impl<'a> Sink<'a> {
             }
             progress.add(rows.len() as u64);
         }
+        if let Self::Json { output, .. } = self {
+            // A record names only what comes before it, and these objects name each other.
+            for relation in to_itself {
+                let mut links = reader(relation).1;
+                let mut after = i64::MIN;
+                loop {
+                    let rows = snapshot.rows(entity, filter, after, BATCH).await.context("cannot read the database")?;
+                    let Some(last) = rows.last() else { break };
+                    after = last.key();
+                    for row in &rows {
+                        while let Some(far) = next_of(&mut links, row.key()).await? {
+                            write_link(output, (entity, relation), relation.link.pair(row.key(), far))?;
+                            progress.add(1);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn write_links(

@@ -102,7 +102,11 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
     let all = i64::try_from(imported.records)?;
     let last = last_import(db, reader.entities(), file).await.context("cannot read the database")?;
     let (done, keys) = match last {
-        Some((done, _)) if settings.resume && done == all => return Ok(*imported),
+        Some((done, _)) if settings.resume && done == all => {
+            // It may have been interrupted before it could note its end.
+            finish(db, file, all).await?;
+            return Ok(*imported);
+        }
         Some(last) if settings.resume => last,
         Some((done, _)) if !settings.restart && done < all => bail!(
             "{done} of the {all} records of these files were imported before; --resume goes on there, and --restart \
@@ -146,9 +150,15 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
     ensure!(STANDARD.encode(hash.finalize()) == **file, writing.changed());
     writing.write().await?;
     writing.progress.finished();
-    let finished = finish_import(db, Arc::clone(file), all).await.context("cannot write to the database")?;
-    ensure!(finished, NOT_ALONE);
+    finish(db, file, all).await?;
     Ok(Imported { created: writing.created, ..*imported })
+}
+
+/// Notes that files were imported to their end.
+async fn finish(db: &Db, file: &Arc<str>, records: i64) -> anyhow::Result<()> {
+    let finished = finish_import(db, Arc::clone(file), records).await.context("cannot write to the database")?;
+    ensure!(finished, NOT_ALONE);
+    Ok(())
 }
 
 /// Refuses files that are named twice, and those that what is wrong with others would be written to.

@@ -76,7 +76,9 @@ impl Snapshot {
             select.order_by(column.clone(), sea_orm::Order::Asc);
         }
         let rows = self.0.query_all(&select).await?;
-        let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get_by_index(0)?, row.try_get_by_index(1)?]);
+        // A row of SQLite has its values by the names of the columns, in the order of these.
+        let [first, second] = columns.map(|column| column.inner());
+        let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get("", &first)?, row.try_get("", &second)?]);
         Ok(rows.iter().map(pair).collect::<Result<_, _>>()?)
     }
 }

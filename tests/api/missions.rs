@@ -13,13 +13,18 @@ use std::{
 };
 
 use fastrand::Rng;
+use hero_teams::{
+    config::{Command, ExportSettings, ImportSettings},
+    graphql::RecordReader,
+    records,
+};
 use serde_json::{Value, json};
 
 use self::schema::Missions;
 use crate::{
     databases::TestDatabase,
     property::{age, int_filter, int_holds, text, text_filter, text_holds},
-    support::TestApp,
+    support::{TestApp, config},
 };
 
 /// Runs each test on SQLite and on PostgreSQL.
@@ -50,6 +55,18 @@ macro_rules! missions_on_both_databases {
 }
 
 const TABLES: [&str; 6] = ["hero", "team", "mission", "hero_team_link", "hero_mission_link", "mentorship"];
+
+fn export(flags: &[&str]) -> ExportSettings {
+    let config = config(&[&["export", "--with-secrets", "--progress", "none"], flags].concat());
+    let Some(Command::Export(settings)) = config.command else { panic!("{config:?}") };
+    settings
+}
+
+fn import(paths: &[&str]) -> ImportSettings {
+    let config = config(&[&["import", "--progress", "none"], paths].concat());
+    let Some(Command::Import(settings)) = config.command else { panic!("{config:?}") };
+    settings
+}
 
 /// The number of rows of each table.
 async fn counts(app: &TestApp) -> Vec<i64> {
@@ -255,6 +272,53 @@ missions_on_both_databases! {
             "pupil": [{"mentors": [{"name": "Mentor"}], "pupils": [],
                        "mentorsConnection": {"nodes": [{"name": "Mentor"}], "totalCount": 1}}],
         }));
+    }
+
+    async fn out_and_in(app: TestApp) {
+        let mut rng = Rng::with_seed(5);
+        world(app, &mut rng).await;
+        let related = "{ heroes { name teams { name } missions { title } mentors { name } pupils { name } }
+            missions { title heroes { name } } teams { name heroes { name } } }";
+        let before = app.data(related, json!({})).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        // Files of one table each go together, and so do all tables in one file or in a folder.
+        for (format, files) in [
+            ("jsonl", &[("all", "all.jsonl")][..]),
+            ("jsonl", &[("teams", "teams.jsonl"), ("missions", "missions.jsonl"), ("heroes", "heroes.jsonl")]),
+            ("csv", &[("all", "csv")]),
+        ] {
+            let mut paths = Vec::new();
+            for (what, file) in files {
+                let settings = export(&["--what", what, "--format", format, "--output", &path(file)]);
+                let reader = RecordReader::new::<Missions>().expect("it is a schema");
+                records::export(&app.db, &reader, &settings).await.expect("it is written");
+                paths.push(path(file));
+            }
+            if format == "csv" {
+                let names = ["heroes", "teams", "missions", "memberships", "assignments", "mentorships"];
+                paths = names.map(|name| path(&format!("csv/{name}.csv"))).to_vec();
+            }
+            let other = TestApp::of::<Missions>(TestDatabase::sqlite(), |_| ()).await;
+            let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+            let reader = RecordReader::new::<Missions>().expect("it is a schema");
+            let settings = import(&paths);
+            let checked = records::validate(&reader, &settings).expect("all records are right");
+            records::import(&other.db, &checked).await.expect("they are written");
+            assert_eq!(other.data(related, json!({})).await, before, "{files:?}");
+            other.close().await;
+        }
+        // A filter leaves the links of other objects out.
+        let some = path("some.jsonl");
+        let filter = r#"{"id": {"in": [1, 2]}}"#;
+        let settings = export(&["--what", "heroes", "--where", filter, "--output", &some]);
+        let reader = RecordReader::new::<Missions>().expect("it is a schema");
+        records::export(&app.db, &reader, &settings).await.expect("it is written");
+        let lines = std::fs::read_to_string(&some).expect("it is written");
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+        let links = app.count("SELECT COUNT(*) FROM mentorship WHERE pupil_id IN (1, 2)").await;
+        assert_eq!(i64::try_from(lines.len()).expect("few"), 2 + links);
+        assert!(links > 0 && lines[2..].iter().all(|line| line["type"] == "mentorship"), "{lines:?}");
     }
 
     async fn one_statement_for_each_level(app: TestApp) {
