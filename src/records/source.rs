@@ -15,7 +15,7 @@ use super::{Table, ends};
 use crate::{
     config::WrongSetting,
     graphql::{RecordFault, RecordReader},
-    schema::{Column, Entity, Kind, Relation},
+    schema::{Column, Entity, Kind, Relation, with_article},
     store::Values,
 };
 
@@ -431,7 +431,10 @@ fn of_fields(
                 reader.key(entity, &id, &path).map_err(|fault| faults.push(fault)).unwrap_or_default()
             });
             for (name, _) in &fields {
-                faults.push(fault(&[name.as_str()], format!("`{name}` is no field of a {}", relation.link.one())));
+                faults.push(fault(
+                    &[name.as_str()],
+                    format!("`{name}` is no field of {}", with_article(&relation.link.one())),
+                ));
             }
             if faults.is_empty() { Ok(Record::Link { from, relation, ends: keys }) } else { Err(faults) }
         }

@@ -285,6 +285,13 @@ pub fn words(name: &str, between: char) -> String {
     words
 }
 
+/// A noun with its article: `a hero`, `an assignment`. It goes by the first letter.
+#[must_use]
+pub fn with_article(noun: &str) -> String {
+    let is_vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+    format!("{} {noun}", if is_vowel { "an" } else { "a" })
+}
+
 /// The noun for the object that a column of a link table refers to: `secretBase` for `secret_base_id`.
 fn side(column: &str) -> String {
     let name = column.strip_suffix("_id").unwrap_or(column);
@@ -293,8 +300,9 @@ fn side(column: &str) -> String {
     words.fold(first, |name, word| name + &capitalized(word))
 }
 
-/// A name with a capital.
-fn capitalized(name: &str) -> String {
+/// A name or a sentence with a capital.
+#[must_use]
+pub fn capitalized(name: &str) -> String {
     let mut characters = name.chars();
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }

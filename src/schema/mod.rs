@@ -8,7 +8,7 @@ mod membership;
 mod team;
 
 pub use self::{
-    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, words},
+    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, capitalized, with_article, words},
     hero::HERO,
     team::TEAM,
 };

@@ -5,7 +5,7 @@ use super::{
     order::symbol,
 };
 use crate::{
-    schema::{Entity, Link, Relation, links, words},
+    schema::{Entity, Link, Relation, links, with_article, words},
     store::event::Change,
 };
 
@@ -113,10 +113,11 @@ fn subscription_of_link(relation: &Relation) -> Item {
 
 fn register_entity(types: &mut Types, entity: &Entity) {
     let (name, one) = (entity.name, entity.noun());
+    let a_one = with_article(&one);
     let fields = format!("{name}Field");
     types.object(
         format!("{name}Event"),
-        format!("What happened to a {one}."),
+        format!("What happened to {a_one}."),
         vec![
             item("cursor", "String!", CURSOR),
             item("change", "Change!", "What happened."),
@@ -135,12 +136,13 @@ fn register_entity(types: &mut Types, entity: &Entity) {
     );
     let values =
         entity.columns.iter().map(|column| value(symbol(column.field), column.about).requires(column.requires));
-    types.enumeration(&fields, format!("The fields of a {one} itself."), values.collect());
+    types.enumeration(&fields, format!("The fields of {a_one} itself."), values.collect());
 }
 
 fn register_link(types: &mut Types, entity: &'static Entity, relation: &'static Relation) {
     let link: &Link = relation.link;
     let (name, noun) = (link.name, words(&link.one(), ' '));
+    let a_link = with_article(&noun);
     let sides = sides(entity, relation);
     let mut fields =
         vec![item("cursor", "String!", CURSOR), item("change", format!("{name}Change!"), "What happened.")];
@@ -158,7 +160,7 @@ fn register_link(types: &mut Types, entity: &'static Entity, relation: &'static 
         );
         fields.push(item(*side, entity.name, about));
     }
-    types.object(format!("{name}Event"), format!("What happened to a {noun}, or to all {noun}s of an object."), fields);
+    types.object(format!("{name}Event"), format!("What happened to {a_link}, or to all {noun}s of an object."), fields);
     let values = Change::OF_LINKS.map(|change| {
         value(
             change.as_str(),
@@ -169,5 +171,5 @@ fn register_link(types: &mut Types, entity: &'static Entity, relation: &'static 
             },
         )
     });
-    types.enumeration(format!("{name}Change"), format!("What happened to a {noun}."), values.into());
+    types.enumeration(format!("{name}Change"), format!("What happened to {a_link}."), values.into());
 }

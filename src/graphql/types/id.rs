@@ -6,7 +6,7 @@ use crate::{
         answer::Json,
         error::{ApiError, Code, quoted},
     },
-    schema::Entity,
+    schema::{Entity, with_article},
 };
 
 type Entities = &'static [&'static Entity];
@@ -37,9 +37,10 @@ pub fn key_of(entities: Entities, entity: &Entity, id: &str, path: ArgumentPath<
         Some((None, key)) => return Ok(key),
         Some((Some(other), key)) if other == entity => return Ok(key),
         Some((Some(other), key)) => format!(
-            "{} is the id of a {}, where one of a {name} is expected: \"{name}:{key}\" or \"{key}\"",
+            "{} is the id of {}, where one of {} is expected: \"{name}:{key}\" or \"{key}\"",
             sent(),
-            other.name
+            with_article(other.name),
+            with_article(name)
         ),
         None => format!("{} is not an id; write \"{name}:1\" or \"1\"", sent()),
     };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::Scope,
     graphql::error::ApiError,
-    schema::{Column, Entity, Kind, Relation},
+    schema::{Column, Entity, Kind, Relation, capitalized, with_article},
     store::{Change, Create, Relate, Scalar, Values},
 };
 
@@ -35,7 +35,7 @@ pub fn register(types: &mut Types, entities: &[&'static Entity]) {
 /// The fields of the mutation root for an entity.
 pub fn mutations(entity: &Entity) -> Vec<Item> {
     let (name, one, many) = (entity.name, entity.noun(), entity.nouns());
-    let plural = entity.plural();
+    let (a_one, plural) = (with_article(&one), entity.plural());
     let failed = "Null if nothing was written: the errors say why, all errors of the input together \
                   (`BAD_USER_INPUT`), or which objects do not exist (`NOT_FOUND`).";
     let limit = "At most 1,000, which can name 10,000 objects together with what is nested in them.";
@@ -50,7 +50,7 @@ pub fn mutations(entity: &Entity) -> Vec<Item> {
         field(
             "Create",
             name,
-            format!("Creates a {one}, with nested instructions for its {related}, in one transaction. {failed}"),
+            format!("Creates {a_one}, with nested instructions for its {related}, in one transaction. {failed}"),
             format!("The {one} to create."),
         ),
         field(
@@ -62,7 +62,7 @@ pub fn mutations(entity: &Entity) -> Vec<Item> {
         field(
             "Update",
             name,
-            format!("Changes a {one} and its links. To change nothing is not an error. {failed}"),
+            format!("Changes {a_one} and its links. To change nothing is not an error. {failed}"),
             format!("The {one} to change."),
         ),
         field(
@@ -74,7 +74,7 @@ pub fn mutations(entity: &Entity) -> Vec<Item> {
         field(
             "Delete",
             name,
-            format!("Deletes a {one} and its links. Its {related} stay. {failed}"),
+            format!("Deletes {a_one} and its links. Its {related} stay. {failed}"),
             format!("The {one} to delete."),
         ),
         field(
@@ -134,6 +134,7 @@ fn register_payloads(types: &mut Types, entity: &Entity) {
 
 fn register_inputs(types: &mut Types, entity: &Entity) {
     let (name, one) = (entity.name, entity.noun());
+    let a_one = capitalized(&with_article(&one));
     let new = |column: &Column| {
         let nullability = if column.is_nullable { "" } else { "!" };
         item(
@@ -143,7 +144,7 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
         )
     };
     let fields: Vec<Item> = entity.columns.iter().map(new).collect();
-    types.input(format!("New{name}Input"), format!("A {one} to create, without related objects."), fields);
+    types.input(format!("New{name}Input"), format!("{a_one} to create, without related objects."), fields);
 
     let related = |verb: &str| {
         let nothing = if verb == "Create" { "None" } else { "Unchanged" };
@@ -155,7 +156,7 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
     };
     let mut fields: Vec<Item> = entity.columns.iter().map(new).collect();
     fields.extend(related("Create"));
-    types.input(format!("Create{name}Input"), format!("A {one} to create, with related objects."), fields);
+    types.input(format!("Create{name}Input"), format!("{a_one} to create, with related objects."), fields);
 
     let id = || item("id", "ID!", format!("The id of the {one}: global, such as `{name}:1`, or the bare number."));
     let changed = |column: &Column| {
@@ -166,9 +167,9 @@ fn register_inputs(types: &mut Types, entity: &Entity) {
     let mut fields = vec![id()];
     fields.extend(entity.columns.iter().map(changed));
     fields.extend(related("Update"));
-    types.input(format!("Update{name}Input"), format!("A {one} to change. Absent fields stay unchanged."), fields);
+    types.input(format!("Update{name}Input"), format!("{a_one} to change. Absent fields stay unchanged."), fields);
 
-    types.input(format!("Delete{name}Input"), format!("A {one} to delete."), vec![id()]);
+    types.input(format!("Delete{name}Input"), format!("{a_one} to delete."), vec![id()]);
 }
 
 /// What the input for a column must be.
