@@ -47,6 +47,7 @@ const SIGXFSZ: i32 = 25;
 
 /// Runs a program that serves an API: all commands, and the settings of the command line and the environment. `command`
 /// is that of [`Config`], with defaults of its own where they differ.
+#[must_use]
 pub fn run<A: Api>(command: clap::Command) -> ExitCode {
     let log = match Log::start() {
         Ok(log) => log,

@@ -77,7 +77,7 @@ impl Snapshot {
         }
         let rows = self.0.query_all(&select).await?;
         // A row of SQLite has its values by the names of the columns, in the order of these.
-        let [first, second] = columns.map(|column| column.inner());
+        let [first, second] = columns.map(DynIden::inner);
         let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get("", &first)?, row.try_get("", &second)?]);
         Ok(rows.iter().map(pair).collect::<Result<_, _>>()?)
     }

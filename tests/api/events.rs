@@ -317,7 +317,7 @@ on_both_databases! {
         let mut stream = Stream::open(&app.router, IDS, json!({})).await;
         app.execute(MANY_UPDATES).await;
         let mut later = Stream::open(&app.router, IDS, json!({})).await;
-        write(&app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
         let updated = json!({"change": "UPDATED", "id": "Hero:9"});
         let created = json!({"change": "CREATED", "id": "Hero:1"});
         assert_eq!(later.value().await, created);
@@ -496,7 +496,7 @@ async fn a_transaction_that_is_open_for_long() {
     let read = event::after(&app.db, Position::default(), 10).await.expect("it reads");
     assert_eq!((read.ready.len(), read.held), (0, 3));
     // They are more than are read at once.
-    app.execute(&MANY_UPDATES).await;
+    app.execute(MANY_UPDATES).await;
     // Whoever begins now has nothing of what was committed before, also when it comes later.
     let mut later = Stream::open(&app.router, IDS, json!({})).await;
     write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;

@@ -112,7 +112,7 @@ async fn copy_in(
 /// The tables, those first to which others refer.
 fn tables(entities: &[&'static Entity]) -> Vec<Table> {
     let mut tables: Vec<Table> = entities.iter().map(|entity| Table::of_entity(entity)).collect();
-    tables.extend(links(entities).map(|(_, relation)| Table::of_link(&relation.link)));
+    tables.extend(links(entities).map(|(_, relation)| Table::of_link(relation.link)));
     tables.push(Table::of_api_keys());
     tables
 }
