@@ -118,7 +118,10 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
         }
         Some(Command::Seed) => {
             let has = |entity: &&Entity| A::entities().contains(entity);
-            ensure!([&HERO, &TEAM].iter().all(has), "the tutorial's data are heroes and teams, which this API does not have");
+            ensure!(
+                [&HERO, &TEAM].iter().all(has),
+                "the tutorial's data are heroes and teams, which this API does not have"
+            );
             let db = migrated::<A>(&config.database).await?;
             let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
             close(db, &config).await?;

@@ -99,6 +99,8 @@ pub enum Outcome {
     Unauthenticated,
     /// A request that needs scopes which its credential does not have. It was not executed.
     Forbidden,
+    /// A request with a document that is not trusted, where only those are executed.
+    NotTrusted,
     /// A mutation that came in a request that must only read.
     NotReadOnly,
 }
@@ -229,8 +231,10 @@ impl From<Vec<ApiError>> for Answer {
         let has = |code| errors.iter().any(|error| error.code == code);
         let outcome = if has(Code::Unauthenticated) {
             Outcome::Unauthenticated
-        } else if has(Code::Forbidden) || has(Code::DocumentNotTrusted) {
+        } else if has(Code::Forbidden) {
             Outcome::Forbidden
+        } else if has(Code::DocumentNotTrusted) {
+            Outcome::NotTrusted
         } else {
             Outcome::RequestError
         };

@@ -24,6 +24,9 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What a request without a credential is told (RFC 9110, 11.6.1).
 pub const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="hero-teams""#);
+/// The same for a credential that does not have the scopes (RFC 6750, 3.1).
+pub const INSUFFICIENT_SCOPE: HeaderValue =
+    HeaderValue::from_static(r#"Bearer realm="hero-teams", error="insufficient_scope""#);
 
 /// Whom a credential names, which may take some time to find out.
 ///

@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     body::{BodyLimits, read_body},
     coding::{self, Coding},
-    credential::{CHALLENGE, authenticate, credential},
+    credential::{CHALLENGE, INSUFFICIENT_SCOPE, authenticate, credential},
     event_stream,
     log::Measured,
     media_type::{MediaType, is_json},
@@ -153,7 +153,8 @@ pub async fn sdl(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> R
         let (code, message) = (error.code, error.message.clone());
         let outcome = Answer::from(error).outcome;
         let mut response = refusal(status(&outcome, MediaType::GraphQlResponse), code, &message);
-        response.headers_mut().extend(header_of(&outcome));
+        let header = header_of(&outcome, response.status());
+        response.headers_mut().extend(header);
         client.noted(&endpoint, response)
     })?;
     let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -216,7 +217,7 @@ impl Endpoint {
     }
 
     /// The name that a client gives itself, shortened, where the log has it.
-    fn client_name(&self, headers: &HeaderMap) -> Option<String> {
+    pub fn client_name(&self, headers: &HeaderMap) -> Option<String> {
         if !self.schema.logs_documents() {
             return None;
         }
@@ -268,7 +269,8 @@ impl Endpoint {
             response.headers_mut().extend(etag.into_iter().flatten());
             response
         };
-        response.headers_mut().extend(header_of(&answer.outcome));
+        let header = header_of(&answer.outcome, response.status());
+        response.headers_mut().extend(header);
         tell_written(&mut response, &answer);
         client.tell_time(&mut response, std::slice::from_ref(&answer));
         response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), &client.principal));
@@ -307,11 +309,13 @@ impl Endpoint {
         let deadline = self.deadline();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let sent = after(headers);
+        let name = self.client_name(headers);
         for params in batch {
             // What was written before in the batch is read also where replicas do not have it yet.
             let written = answers.iter().rev().find_map(|answer| answer.written);
             let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
-            answers.push(self.schema.execute(Params { after, ..params }, &client.principal, false, deadline).await);
+            let params = Params { after, client: name.clone(), ..params };
+            answers.push(self.schema.execute(params, &client.principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
         let mut response = response(media_type, StatusCode::OK, [b"[", &body[..], b"]"].concat());
@@ -351,10 +355,15 @@ pub fn is_same_etag(one: &str, other: &str) -> bool {
 }
 
 /// What lets a client keep the answer to a query, and ask whether it is still the same (RFC 9110, 8.8.3).
-fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 2]> {
+fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 3]> {
     // A weak one, because the answer may be compressed on its way.
     let etag = HeaderValue::try_from(format!("W/\"{}\"", DocumentId::from_bytes(body))).ok()?;
-    Some([(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
+    Some([
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        // The media type of the answer is the one that the client asks for.
+        (header::VARY, HeaderValue::from_static("accept")),
+    ])
 }
 
 /// The answer, or that it is still the one that the client has (RFC 9110, 13.1.2).
@@ -389,19 +398,23 @@ fn status(outcome: &Outcome, media_type: MediaType) -> StatusCode {
     match (outcome, media_type) {
         (Outcome::NotReadOnly, _) => StatusCode::METHOD_NOT_ALLOWED,
         (Outcome::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
-        (Outcome::Forbidden, MediaType::GraphQlResponse) => StatusCode::FORBIDDEN,
+        (Outcome::Forbidden | Outcome::NotTrusted, MediaType::GraphQlResponse) => StatusCode::FORBIDDEN,
         (Outcome::RequestError, MediaType::GraphQlResponse) => StatusCode::BAD_REQUEST,
-        (Outcome::Forbidden | Outcome::RequestError, MediaType::Json | MediaType::EventStream)
+        (
+            Outcome::Forbidden | Outcome::NotTrusted | Outcome::RequestError,
+            MediaType::Json | MediaType::EventStream,
+        )
         | (Outcome::Executed(_), _) => StatusCode::OK,
     }
 }
 
 /// What a client is told by a header of what it has to do instead.
-fn header_of(outcome: &Outcome) -> Option<(HeaderName, HeaderValue)> {
+fn header_of(outcome: &Outcome, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
     match outcome {
         Outcome::NotReadOnly => Some((header::ALLOW, HeaderValue::from_static("POST"))),
         Outcome::Unauthenticated => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
-        Outcome::Executed(_) | Outcome::RequestError | Outcome::Forbidden => None,
+        Outcome::Forbidden if status == StatusCode::FORBIDDEN => Some((header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE)),
+        Outcome::Executed(_) | Outcome::RequestError | Outcome::Forbidden | Outcome::NotTrusted => None,
     }
 }
 

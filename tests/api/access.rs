@@ -266,6 +266,9 @@ fn orders_and_matches() -> Vec<Door> {
     ]
 }
 
+/// What a credential without the scopes is told (RFC 6750, 3.1).
+const INSUFFICIENT_SCOPE: &str = r#"Bearer realm="hero-teams", error="insufficient_scope""#;
+
 on_both! {
     async fn each_door_to_a_secret_is_closed_without_the_scope(app: &TestApp) {
         let (without, with) = (key(app, READ_WRITE).await, key(app, &[Scope::Admin]).await);
@@ -275,7 +278,8 @@ on_both! {
             let request = json!({"query": query, "variables": variables});
             let (status, headers, answer) = send(app, Some(&without), RESPONSE, &request).await;
             assert_eq!(answer, json!({"errors": errors}), "{query}");
-            assert_eq!((status, headers.get(WWW_AUTHENTICATE)), (StatusCode::FORBIDDEN, None), "{query}");
+            assert_eq!(status, StatusCode::FORBIDDEN, "{query}");
+            assert_eq!(headers[WWW_AUTHENTICATE], INSUFFICIENT_SCOPE, "{query}");
             assert_eq!(app.take_statements().len(), 0, "{query}");
             assert_eq!(ask(app, &without, query, variables).await, json!({"errors": errors}), "{query}");
         }
@@ -540,7 +544,13 @@ async fn the_schema_itself_is_for_whom_the_setting_says() {
                 _ => refused("introspection is turned off on this server", json!({"code": "BAD_USER_INPUT"})),
             };
             assert_eq!(answer, expected_answer);
-            assert_eq!(headers.contains_key(WWW_AUTHENTICATE), expected == StatusCode::UNAUTHORIZED);
+            let challenge = match expected {
+                StatusCode::UNAUTHORIZED => Some(r#"Bearer realm="hero-teams""#),
+                StatusCode::FORBIDDEN => Some(INSUFFICIENT_SCOPE),
+                _ => None,
+            };
+            let told = headers.get(WWW_AUTHENTICATE).map(|challenge| challenge.to_str().expect("it is text"));
+            assert_eq!(told, challenge);
 
             let mut request = Request::get("/schema.graphql");
             if let Some(key) = key {

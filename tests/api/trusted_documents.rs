@@ -20,6 +20,7 @@ use crate::{
     logged::Log,
     node,
     support::{TestApp, config, json_body, post},
+    websocket,
 };
 
 const HEROES: &str = "query Heroes($limit: Int = 3) { heroes(limit: $limit) { ...A ...B } }\n\
@@ -37,6 +38,7 @@ fn folder() -> TempDir {
 async fn app(folder: &TempDir, mode: DocumentsMode, require_id: bool) -> TestApp {
     let documents = vec![folder.path().to_owned()];
     TestApp::with(TestDatabase::sqlite(), |settings| {
+        settings.graphql.max_batch = 2;
         settings.graphql.documents = DocumentSettings { documents, mode, require_id };
     })
     .await
@@ -152,6 +154,18 @@ async fn what_would_be_refused_is_logged_once_a_minute() {
             .expect("it is a request");
         app.router.clone().oneshot(request).await.expect("it answers");
     }
+    // A batch and a socket have the name of the client as well.
+    let in_batch = "{ teams { id } }";
+    let request = Request::post("/graphql").header("content-type", "application/json");
+    let request = request.header("graphql-client-name", "batch").header("accept", "application/json");
+    let request = request.body(Body::from(json!([{"query": HEROES}, {"query": in_batch}]).to_string()));
+    app.router.clone().oneshot(request.expect("it is a request")).await.expect("it answers");
+    let in_socket = "{ teams { name } }";
+    let app = websocket::Server::of(app).await;
+    let mut socket = app.open("graphql-transport-ws", &[("graphql-client-name", "socket")]).await.expect("it opens");
+    socket.init(json!({})).await;
+    socket.subscribe("a", in_socket).await;
+    assert_eq!(socket.next().await["payload"], json!({"data": {"teams": []}}));
     let lines = heard.lines();
     let logged: Vec<_> = lines
         .iter()
@@ -164,9 +178,17 @@ async fn what_would_be_refused_is_logged_once_a_minute() {
     let other = json!({"message": "a document is not trusted", "document": DocumentId::from_text(secret).to_string(),
         "client": "web", "would_block": true, "operation": "Other",
         "text": "query Other {\n  heroes(where: {name: {eq: ?}}) {\n    id\n  }\n}\n"});
-    assert_eq!(logged, [other, invalid]);
+    let named = |client: &str, text: &str, printed: &str| {
+        let document = DocumentId::from_text(text).to_string();
+        json!({"message": "a document is not trusted", "document": document, "client": client, "would_block": true,
+            "text": printed})
+    };
+    let in_batch = named("batch", in_batch, "{\n  teams {\n    id\n  }\n}\n");
+    let in_socket = named("socket", in_socket, "{\n  teams {\n    name\n  }\n}\n");
+    assert_eq!(logged, [other, invalid, in_batch, in_socket]);
     assert!(!format!("{lines:?}").contains("Sesame"));
-    app.close().await;
+    drop(socket);
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,12 +227,15 @@ async fn an_answer_by_id_is_kept_until_it_changes() {
         (first.status(), &first.headers()["cache-control"]),
         (StatusCode::OK, &"private, no-cache".parse().expect("a value"))
     );
+    // As the media type is the one that is asked for, a cache has to ask for each.
+    assert_eq!(first.headers()["vary"], "accept");
     for known in [etag.as_str(), &format!("\"other\", {}", &etag[2..]), "*"] {
         let same = get(&by_id, Some(known)).await;
         assert_eq!(
             (same.status(), &same.headers()["etag"]),
             (StatusCode::NOT_MODIFIED, &etag.parse().expect("a value"))
         );
+        assert_eq!(same.headers()["vary"], "accept");
         assert!(!same.headers().contains_key("content-type"));
     }
     app.data(r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#, json!({})).await;

@@ -35,7 +35,7 @@ use crate::{
 const SUBPROTOCOL: &str = "graphql-transport-ws";
 
 /// A server that is spoken to over sockets.
-struct Server {
+pub struct Server {
     app: TestApp,
     served: Served,
 }
@@ -45,7 +45,7 @@ impl Server {
         Self::of(TestApp::with(TestDatabase::sqlite(), change).await).await
     }
 
-    async fn of(app: TestApp) -> Self {
+    pub async fn of(app: TestApp) -> Self {
         let served = Served::start_with(app.router.clone(), &[], app.lifetime.clone()).await;
         Self { app, served }
     }
@@ -55,7 +55,11 @@ impl Server {
     }
 
     /// A socket that offers subprotocols, and has headers.
-    async fn open(&self, offered: &'static str, headers: &[(&'static str, &str)]) -> Result<Socket<TcpStream>, Error> {
+    pub async fn open(
+        &self,
+        offered: &'static str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket<TcpStream>, Error> {
         let mut request = self.served.url.replace("http", "ws") + "/graphql";
         request.retain(|character| !character.is_whitespace());
         let mut request = request.into_client_request().expect("it is a request");
@@ -84,13 +88,13 @@ impl Server {
         socket
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.served.stop().await;
         self.app.close().await;
     }
 }
 
-struct Socket<S>(WebSocketStream<S>);
+pub struct Socket<S>(WebSocketStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn send(&mut self, message: Value) {
@@ -101,12 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.0.send(Message::Text(text.into())).await.expect("the server reads");
     }
 
-    async fn init(&mut self, payload: Value) {
+    pub async fn init(&mut self, payload: Value) {
         self.send(json!({"type": "connection_init", "payload": payload})).await;
         assert_eq!(self.next().await, json!({"type": "connection_ack"}));
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
     }
 
@@ -116,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// The next message of the protocol.
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         loop {
             match self.frame().await {
                 Some(Message::Text(text)) => return serde_json::from_str(&text).expect("it is JSON"),

@@ -51,7 +51,7 @@ use super::{
 };
 use crate::{
     access::{Credential, Principal, Unauthenticated},
-    graphql::Code,
+    graphql::{Code, Params},
     server::{Connection, OpenSocket},
     telemetry::Counted,
 };
@@ -93,6 +93,7 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     let principal = authenticate(&endpoint.access, credential, endpoint.request_timeout).await?;
     let credential = credential.map(OwnedCredential::from);
     let protocol = subprotocol(&mut parts).await;
+    let client = endpoint.client_name(&parts.headers);
     let bytes = endpoint.body.bytes;
     let mut upgrade = upgrade
         .protocols([SUBPROTOCOL])
@@ -112,7 +113,7 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     let mut response = upgrade.on_upgrade(async move |socket| {
         let has_room = permit.is_some();
         let counted = endpoint.telemetry.metrics().map(|metrics| metrics.socket("websocket"));
-        let mut socket = Socket { frames: socket, endpoint, _permit: permit, _open: open, _counted: counted };
+        let mut socket = Socket { frames: socket, endpoint, client, _permit: permit, _open: open, _counted: counted };
         if !has_room {
             socket.endpoint.note_refused(Some("max_sockets"));
         }
@@ -153,6 +154,8 @@ async fn subprotocol(parts: &mut axum::http::request::Parts) -> Option<GraphQLPr
 struct Socket {
     frames: WebSocket,
     endpoint: Arc<Endpoint>,
+    /// The name that the client gave itself when it opened the socket, where the log has it.
+    client: Option<String>,
     _permit: Option<OwnedSemaphorePermit>,
     _open: OpenSocket,
     _counted: Option<Counted>,
@@ -205,7 +208,7 @@ impl Socket {
                         // What is new when the server stops is for another one.
                         Received::Subscribe(..) if is_stopping => {}
                         Received::Subscribe(number, params, text) => {
-                            operations.add(number, *params);
+                            operations.add(number, Params { client: self.client.clone(), ..*params });
                             let _ = to_library.try_send(Message::Text(text.into()));
                         }
                         Received::Forward(text) => drop(to_library.try_send(Message::Text(text.into()))),
