@@ -65,8 +65,11 @@ const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 ];
+/// Why a host is passed over that may only be read.
+pub const CANNOT_BE_WRITTEN: &str =
+    "the host may only be read, but target_session_attrs asks for one that can be written";
 /// How long one of several hosts has to answer.
-const MAX_HOST: Duration = Duration::from_secs(2);
+pub const MAX_HOST: Duration = Duration::from_secs(2);
 
 impl Connector {
     /// Connections to PostgreSQL.
@@ -247,8 +250,7 @@ impl Postgres {
         let rows = connection.fetch_all(AssertSqlSafe(sql)).await?;
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         if self.must_write && first.try_get::<&str, _>(1)? == "on" {
-            let message = "the host may only be read, but target_session_attrs asks for one that can be written";
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message).into());
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, CANNOT_BE_WRITTEN).into());
         }
         if self.is_pooled {
             return Ok(None);

@@ -25,7 +25,6 @@ mod summary;
 mod url;
 mod write;
 
-pub(crate) use self::file::{Open, open_to_read};
 pub use self::{
     backup::backup,
     catalog::Indexes,
@@ -38,4 +37,8 @@ pub use self::{
     statement_meter::{Ran, Usage},
     url::{DatabaseUrl, PostgresUrl},
     write::{UnitOfWork, WriterTurn},
+};
+pub(crate) use self::{
+    connector::{CANNOT_BE_WRITTEN, MAX_HOST},
+    file::{Open, open_to_read},
 };

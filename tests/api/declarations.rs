@@ -70,6 +70,8 @@ static RESERVED: Entity = hero_with(&[Column::text(&hero::Column::Name, "__name"
 static SPACED: Entity = Entity { name: "Super hero", ..hero_with(&[], &[]) };
 static CONNECTION: Entity = Entity { name: "TeamFilter", one: "x", many: "xs", ..hero_with(&[], &[]) };
 
+static AGED: Entity = hero_with(&[Column::int(&hero::Column::Age, "age", 0..=99, "An age.")], &[]);
+
 static RENAMED: LazyLock<Link> = LazyLock::new(|| Link::along("Belonging", &hero::TeamsOfHero));
 static TWO_NAMES: Entity = hero_with(&[], &[Relation::new("teams", "teamCount", "teams", &TEAM, &RENAMED)]);
 
@@ -83,6 +85,19 @@ api!(Doubled: &HERO, &TEAM, &HERO);
 api!(Reserved: &RESERVED);
 api!(Spaced: &SPACED);
 api!(Connection: &CONNECTION, &HERO, &TEAM);
+api!(Aged: &AGED);
+
+/// The filter of whole numbers has `isNull` also for those that are never null.
+#[tokio::test]
+async fn a_number_that_may_not_be_null_is_asked_whether_it_is() {
+    let app = TestApp::of::<Aged>(TestDatabase::sqlite(), |_| ()).await;
+    app.execute("INSERT INTO hero (name, secret_name, age) VALUES ('A', 'S', 7)").await;
+    for (is_null, heroes) in [(true, json!([])), (false, json!([{"age": 7}]))] {
+        let query = format!("{{ heroes(where: {{age: {{isNull: {is_null}}}}}) {{ age }} }}");
+        assert_eq!(app.data(&query, json!({})).await, json!({"heroes": heroes}));
+    }
+    app.close().await;
+}
 
 #[tokio::test]
 async fn what_makes_no_schema_is_refused_at_the_start() {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
 
 use crate::{
-    command_line::{Server, refusal, run, wrong_setting},
+    command_line::{Server, refusal, run, stdout, wrong_setting},
     databases::{Cluster, TestDatabase, execute},
     line::{Line, place},
     metrics,
@@ -416,4 +416,19 @@ async fn hosts_that_cannot_be_written() {
     let server =
         Server::start(Path::new("/"), &["--database-url", &format!("{}&target_session_attrs=any", standby.url)]);
     assert_eq!(ready(&server).await.0, StatusCode::SERVICE_UNAVAILABLE);
+
+    // A copy is made of the first host that is as the URL says.
+    let folder = tempfile::tempdir().expect("a folder");
+    let folders = [&primary.url, &standby.url].map(|url| place(url).expect("it has a place").1.to_owned());
+    let copy = |hosts: &str, target: &str| {
+        let from = format!("postgres://postgres@localhost/postgres?host={hosts}&target_session_attrs=read-write");
+        let target = format!("sqlite://{target}");
+        run(folder.path(), &["copy", "--progress", "none", "--from", &from, "--database-url", &target])
+    };
+    let [of_primary, of_standby] = folders;
+    assert_eq!(stdout(&copy(&format!("/nowhere,{of_standby},{of_primary}"), "a.db")), "0 rows copied\n");
+    for hosts in [of_standby.clone(), format!("/nowhere,{of_standby}")] {
+        let said = refusal(&copy(&hosts, "b.db"));
+        assert!(said.starts_with("error: cannot copy: ") && said.contains("the host may only be read"), "{said}");
+    }
 }

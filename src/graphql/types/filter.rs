@@ -219,10 +219,8 @@ impl Reader {
             Kind::Text { .. } => operands.text(column)?,
             Kind::Int { .. } => operands.int(column)?,
         }
-        if column.is_nullable {
-            operands.each(&["isNull"], |_, input| Ok(Filter::IsNull { column, is_null: input.boolean()? }))?;
-        }
-        Ok(())
+        // A filter without this operator has none. That on whole numbers has it also where none is null.
+        operands.each(&["isNull"], |_, input| Ok(Filter::IsNull { column, is_null: input.boolean()? }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Another database, read as it is at one moment, and never written to.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use futures_util::TryStreamExt as _;
 use rusqlite::types::ValueRef;
@@ -8,14 +8,14 @@ use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{
         self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
-        postgres::PgRow,
+        postgres::{PgConnectOptions, PgRow},
     },
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
 use super::table::{Column, ColumnKind, MAX_KEY, Table};
 use crate::{
-    db::{DatabaseUrl, Open, PostgresUrl, StoreError, open_to_read},
+    db::{CANNOT_BE_WRITTEN, DatabaseUrl, MAX_HOST, Open, PostgresUrl, StoreError, open_to_read},
     schema::Entity,
 };
 
@@ -132,8 +132,7 @@ impl CopySource {
         entities: &[&'static Entity],
         url: &PostgresUrl,
     ) -> Result<Result<Self, String>, StoreError> {
-        let host = url.hosts[0].clone().disable_statement_logging();
-        let mut connection = PgConnection::connect_with(&host).await.map_err(of_postgres)?;
+        let mut connection = connect(url).await.map_err(of_postgres)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         connection.execute(begin).await.map_err(of_postgres)?;
         let found = "SELECT relname::text, attname::text, format_type(atttypid, NULL) FROM pg_class
@@ -154,6 +153,30 @@ impl CopySource {
         });
         Ok(Ok(source))
     }
+}
+
+/// A connection to the first host that answers, and can be written if the URL asks for that.
+async fn connect(url: &PostgresUrl) -> Result<PgConnection, sqlx::Error> {
+    if let [host] = &url.hosts[..] {
+        return connect_to(host, url.must_write).await;
+    }
+    let mut refusal = None;
+    for host in &url.hosts {
+        match timeout(MAX_HOST, connect_to(host, url.must_write)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => refusal = Some(error),
+            Err(_) => {}
+        }
+    }
+    Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "none of the hosts answers").into()))
+}
+
+async fn connect_to(host: &PgConnectOptions, must_write: bool) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&host.clone().disable_statement_logging()).await?;
+    if must_write && connection.fetch_one("SELECT pg_is_in_recovery()").await?.try_get(0)? {
+        return Err(io::Error::other(CANNOT_BE_WRITTEN).into());
+    }
+    Ok(connection)
 }
 
 /// The tables that exist, with their columns that exist, or why they cannot be copied: a column that may not be null
