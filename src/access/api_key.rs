@@ -121,7 +121,7 @@ impl ApiKeys {
         scopes: Scopes,
         expires_at: Option<SystemTime>,
     ) -> Result<NewApiKey, StoreError> {
-        let (id, secret) = (random::<ID_LENGTH>()?, random::<SECRET_LENGTH>()?);
+        let (id, secret) = (random(ID_LENGTH)?, random(SECRET_LENGTH)?);
         let mut key = format!("{PREFIX}{id}_{secret}");
         key += &checksum(&key);
         let model = Model {
@@ -325,11 +325,11 @@ fn checksum(text: &str) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
-/// Random digits.
-fn random<const LENGTH: usize>() -> Result<String, StoreError> {
+/// So many random digits.
+fn random(length: usize) -> Result<String, StoreError> {
     let random = SystemRandom::new();
-    let mut text = String::with_capacity(LENGTH);
-    while text.len() < LENGTH {
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
         let mut byte = [0];
         let filled = random.fill(&mut byte);
         filled.map_err(|_| StoreError::Database(sea_orm::DbErr::Custom("no random numbers".to_owned())))?;

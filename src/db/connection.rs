@@ -74,7 +74,7 @@ pub enum Isolation {
     Serializable,
     ReadCommitted,
     /// Reads what was committed when it began, for as long as it takes, and writes nothing.
-    Snapshot,
+    RepeatableRead,
 }
 
 impl Connection {
@@ -185,7 +185,7 @@ impl Connection {
         let begun = match &mut self.driver {
             Driver::Sqlite(sqlite) => {
                 // One that writes takes the lock at once, so that what it has read cannot change before it writes.
-                let begin = if isolation == Isolation::Snapshot { "BEGIN" } else { "BEGIN IMMEDIATE" };
+                let begin = if isolation == Isolation::RepeatableRead { "BEGIN" } else { "BEGIN IMMEDIATE" };
                 sqlite.command(run_on, begin).await
             }
             Driver::Postgres(connection, session) => {

@@ -39,7 +39,7 @@ pub struct Postgres {
     in_force: [(&'static str, String); 3],
     serializable: Arc<str>,
     read_committed: Arc<str>,
-    snapshot: Arc<str>,
+    repeatable_read: Arc<str>,
     /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
     pub is_pooled: bool,
     /// Whether statements stay prepared.
@@ -105,7 +105,7 @@ impl Connector {
             format!("BEGIN ISOLATION LEVEL SERIALIZABLE{local}; LOCK TABLE {tables} IN ACCESS SHARE MODE");
         let read_committed = format!("BEGIN ISOLATION LEVEL READ COMMITTED{local}");
         // Whoever reads it may take its time.
-        let snapshot = format!(
+        let repeatable_read = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{local}; SET LOCAL idle_in_transaction_session_timeout = 0"
         );
         Self::Postgres(Arc::new(Postgres {
@@ -115,7 +115,7 @@ impl Connector {
             in_force,
             serializable: serializable.into(),
             read_committed: read_committed.into(),
-            snapshot: snapshot.into(),
+            repeatable_read: repeatable_read.into(),
             is_pooled,
             prepares,
         }))
@@ -184,7 +184,7 @@ impl Postgres {
         match isolation {
             Isolation::Serializable => Arc::clone(&self.serializable),
             Isolation::ReadCommitted => Arc::clone(&self.read_committed),
-            Isolation::Snapshot => Arc::clone(&self.snapshot),
+            Isolation::RepeatableRead => Arc::clone(&self.repeatable_read),
         }
     }
 

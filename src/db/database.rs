@@ -199,7 +199,7 @@ impl Db {
     ///
     /// When no connection gets free in time, or the database does not answer.
     pub async fn snapshot(&self) -> Result<Transaction, StoreError> {
-        Ok(self.uncounted().read.begin_in(RunOn::BlockingPool, Some(Isolation::Snapshot)).await?)
+        Ok(self.uncounted().read.begin_in(RunOn::BlockingPool, Some(Isolation::RepeatableRead)).await?)
     }
 
     pub(super) fn has_replicas(&self) -> bool {
@@ -290,7 +290,7 @@ impl Db {
             replicas.close().await;
         }
         self.read.close().await?;
-        // The writer goes last: the last connection of a SQLite file folds its write-ahead log into it.
+        // The writer goes last: the last connection of a SQLite file checkpoints its write-ahead log.
         Ok(self.write.close().await?)
     }
 

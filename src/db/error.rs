@@ -64,9 +64,7 @@ impl StoreError {
         };
         sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY)
     }
-}
 
-impl StoreError {
     /// Its kind, in one word, for those who watch.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -245,7 +243,7 @@ fn is_stale(error: &sqlx::Error) -> bool {
     let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
     // invalid_sql_statement_name; feature_not_supported has many reasons, and the one that is meant here has no code of
     // its own.
-    error.code() == "26000" || (error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
+    error.code() == STALE || (error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
 }
 
 fn sql_state(error: &sqlx::Error) -> Option<&str> {

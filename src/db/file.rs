@@ -64,7 +64,7 @@ enum Access {
     Write,
     Read,
     /// To read without locks, because the folder takes no files for them. Nobody else may write it then.
-    Frozen,
+    Immutable,
 }
 
 /// A connection to the file. It knows which files it has open.
@@ -73,7 +73,7 @@ pub struct Open {
     connection: Connection,
     file: Arc<File>,
     files: Vec<(PathBuf, Option<Id>)>,
-    /// Of a frozen file.
+    /// Of a file that was opened as immutable.
     content: Option<Content>,
 }
 
@@ -81,7 +81,7 @@ pub struct Open {
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that the write-ahead log keeps on the disk when all of it is in the file. It takes 4 MB before SQLite moves it
 /// there, and more while somebody reads for long.
-const MAX_EMPTY_LOG: u32 = 16 * 1024 * 1024;
+const JOURNAL_SIZE_LIMIT: u32 = 16 * 1024 * 1024;
 /// What has a meaning in a URI of SQLite.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
@@ -173,7 +173,7 @@ impl File {
             }
             connection
         } else {
-            self.connect(Access::Frozen, false)?
+            self.connect(Access::Immutable, false)?
         };
         let rows = |sql: &str| -> rusqlite::Result<Vec<String>> {
             connection.prepare(sql)?.query_map((), |row| row.get(0))?.collect()
@@ -229,7 +229,7 @@ impl File {
         state.connections += 1;
         let mut files = vec![(self.path.clone(), state.id)];
         files.extend_from_slice(&state.beside);
-        let content = content.filter(|_| access == Access::Frozen);
+        let content = content.filter(|_| access == Access::Immutable);
         Ok(Open { connection, file: Arc::clone(self), files, content })
     }
 
@@ -246,7 +246,7 @@ impl File {
         // What was interrupted, or is still to be moved to the file, takes a lock.
         let is_whole = || !self.has_log() && !has_content(&self.beside("-journal"));
         if opened.as_ref().is_err_and(may_be_read) && is_whole() {
-            opened = self.prepared(Access::Frozen, false).or(opened);
+            opened = self.prepared(Access::Immutable, false).or(opened);
         }
         opened
     }
@@ -260,7 +260,7 @@ impl File {
         if access == Access::Write {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "normal")?;
-            connection.pragma_update(None, "journal_size_limit", MAX_EMPTY_LOG)?;
+            connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;
         }
         // Only now SQLite opens the files beside it.
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", (), |_| Ok(()))?;
@@ -273,7 +273,7 @@ impl File {
             if access == Access::Write { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, creates);
         let path = percent_encode(self.path.as_os_str().as_encoded_bytes(), RESERVED);
-        let parameter = if access == Access::Frozen { "?immutable=1" } else { "" };
+        let parameter = if access == Access::Immutable { "?immutable=1" } else { "" };
         Connection::open_with_flags(format!("file://{path}{parameter}"), flags)
     }
 
@@ -317,14 +317,14 @@ impl Open {
     pub fn run<T>(&self, busy_timeout: Duration, work: &impl Fn(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.connection.busy_timeout(busy_timeout)?;
         let result = work(self)?;
-        if self.is_frozen() {
+        if self.is_immutable() {
             self.ensure_in_place()?;
         }
         Ok(result)
     }
 
     /// Whether the file may be changed without SQLite knowing it.
-    pub fn is_frozen(&self) -> bool {
+    pub fn is_immutable(&self) -> bool {
         self.content.is_some()
     }
 }

@@ -189,13 +189,13 @@ impl Sqlite {
     /// A sign of life: that no thread has taken the connection along, and that it can read.
     pub fn ping(&self) -> Result<(), sqlx::Error> {
         let connection = self.connection.as_ref().ok_or(sqlx::Error::WorkerCrashed)?;
-        if connection.is_frozen() { connection.ensure_in_place().map_err(error) } else { Ok(()) }
+        if connection.is_immutable() { connection.ensure_in_place().map_err(error) } else { Ok(()) }
     }
 
     pub async fn close(mut self) -> Result<(), sqlx::Error> {
         self.join().await?;
         let Some(connection) = self.connection.take() else { return Ok(()) };
-        // The last connection of a file folds the write-ahead log into it.
+        // The last connection of a file checkpoints the write-ahead log.
         spawn_blocking(|| drop(connection)).await.map_err(|_| sqlx::Error::WorkerCrashed)
     }
 

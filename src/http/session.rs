@@ -71,10 +71,7 @@ impl Session {
         loop {
             sleep_until(self.due).await;
             match self.access.authenticate(Some(credential.as_ref())).await {
-                Ok(principal) => {
-                    self.due = due(&principal);
-                    self.principal = principal;
-                }
+                Ok(principal) => self.due = due(&principal),
                 Err(refused) => return refused,
             }
         }

@@ -58,7 +58,8 @@ impl Table {
         }
     }
 
-    /// The relation along which the records of an entity have their links: the first one to a link table.
+    /// The relations along which the records of an entity have their links: the first one of all entities to each link
+    /// table.
     fn carried(entities: &'static [&'static Entity], entity: &Entity) -> Vec<&'static Relation> {
         links(entities).filter(|(from, _)| *from == entity).map(|(_, relation)| relation).collect()
     }

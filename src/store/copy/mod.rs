@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entity::api_key::{Column, Entity as ApiKeys};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QuerySelect as _, Statement,
+    ConnectionTrait, DbBackend, DbErr, EntityName as _, EntityTrait as _, QuerySelect as _, Statement,
     sea_query::{IntoIden as _, Query},
 };
 
@@ -25,9 +25,6 @@ use crate::{
 
 /// The greatest number of faults that are said one by one.
 const MAX_FAULTS: u64 = 1_000;
-
-/// The table of the API keys. A target that has some is as good as an empty one.
-const API_KEYS: &str = "api_key";
 
 /// What comes of a copy.
 #[derive(Debug)]
@@ -69,7 +66,8 @@ async fn copy_in(
     progress: &mut Progress,
 ) -> Result<Copied, StoreError> {
     let CopySource { wanted, tables, mut reads } = source;
-    for table in wanted.iter().filter(|table| table.name != API_KEYS) {
+    // A target that has some API keys is as good as an empty one.
+    for table in wanted.iter().filter(|table| table.name != ApiKeys.table_name()) {
         if has_rows(txn, &table.name).await? {
             return Ok(Copied::NotEmpty);
         }

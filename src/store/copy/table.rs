@@ -1,5 +1,8 @@
 //! The tables that are copied, and what their rows may hold.
 
+use entity::api_key;
+use sea_orm::{ColumnTrait as _, ColumnType, EntityName as _, IdenStatic as _, Iterable as _};
+
 use super::source::Raw;
 use crate::{
     schema::{Entity, Kind, Link},
@@ -81,25 +84,17 @@ impl Table {
     /// The API keys.
     #[must_use]
     pub fn of_api_keys() -> Self {
-        let text = ColumnKind::Text { max_characters: usize::MAX, is_blank_allowed: true };
-        let int = ColumnKind::Int { min: i64::MIN, max: i64::MAX };
-        let columns = [
-            ("id", &text, false),
-            ("name", &text, false),
-            ("secret_hash", &text, false),
-            ("scopes", &text, false),
-            ("created_at", &int, false),
-            ("expires_at", &int, true),
-            ("revoked_at", &int, true),
-            ("last_used_at", &int, true),
-        ];
-        let column = |(name, kind, is_nullable): (&str, &ColumnKind, bool)| Column {
-            name: name.to_owned(),
-            kind: kind.clone(),
-            is_nullable,
+        let column = |column: api_key::Column| {
+            let definition = column.def();
+            let kind = match definition.get_column_type() {
+                ColumnType::String(_) => ColumnKind::Text { max_characters: usize::MAX, is_blank_allowed: true },
+                _ => ColumnKind::Int { min: i64::MIN, max: i64::MAX },
+            };
+            Column { name: column.as_str().to_owned(), kind, is_nullable: definition.is_null() }
         };
-        let name = super::API_KEYS.to_owned();
-        Self { source: name.clone(), name, columns: columns.map(column).to_vec(), is_counted: false }
+        let name = api_key::Entity.table_name().to_owned();
+        let columns = api_key::Column::iter().map(column).collect();
+        Self { source: name.clone(), name, columns, is_counted: false }
     }
 
     /// Numbers by which two tables with the same rows are known, on SQLite: how many rows there are, and sums of their
