@@ -24,7 +24,7 @@ use self::recent::{Next, Recent};
 use crate::{
     config::EventSettings,
     db::{Channel, DatabaseUrl, Db, StoreError},
-    store::event::{self, Position, Snapshot},
+    store::event::{self, Committed, Position},
 };
 
 /// The greatest number of events that are read at once.
@@ -56,10 +56,11 @@ struct Shared {
     retention: Duration,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
-    /// How many snapshots were asked for.
+    /// How many have asked what is committed.
     asked: AtomicU64,
     wanted: Notify,
-    snapshot: watch::Sender<Numbered>,
+    /// What was committed when so many had asked, or a moment later.
+    committed: watch::Sender<(u64, Arc<Committed>)>,
     /// How many events have been read in all.
     events: watch::Sender<u64>,
 }
@@ -72,20 +73,13 @@ struct State {
     is_read: bool,
 }
 
-/// What was committed when so many had asked for it, or later.
-#[derive(Clone, Debug, Default)]
-struct Numbered {
-    number: u64,
-    snapshot: Arc<Snapshot>,
-}
-
 /// Where somebody is in the events.
 #[derive(Debug)]
 pub struct Listener {
     shared: Arc<Shared>,
     position: Position,
     /// What was committed before it began, which is not for it.
-    skipped: Option<Arc<Snapshot>>,
+    skipped: Option<Arc<Committed>>,
     /// Whether it has come to the latest events.
     is_live: bool,
     events: watch::Receiver<u64>,
@@ -118,7 +112,7 @@ impl Events {
             state: Mutex::default(),
             asked: AtomicU64::new(0),
             wanted: Notify::new(),
-            snapshot: watch::Sender::default(),
+            committed: watch::Sender::default(),
             events: watch::Sender::default(),
         }))
     }
@@ -278,14 +272,13 @@ impl Shared {
     async fn read_once(&self, has_begun: &mut bool) -> Result<Option<bool>, StoreError> {
         let number = self.asked.load(SeqCst);
         let db = self.db.for_request(Instant::now() + READ_TIMEOUT);
-        if !*has_begun {
-            let end = event::end(&db).await?;
-            self.state().recent = Recent::new(end);
-            *has_begun = true;
-        }
-        if number > self.snapshot.borrow().number {
-            let snapshot = event::snapshot(&db).await?.into();
-            self.snapshot.send_replace(Numbered { number, snapshot });
+        if !*has_begun || number > self.committed.borrow().0 {
+            let committed = event::committed(&db).await?;
+            if !*has_begun {
+                self.state().recent = Recent::new(committed.end);
+                *has_begun = true;
+            }
+            self.committed.send_replace((number, committed.into()));
         }
         let last = self.state().recent.end();
         let events = event::after(&db, last, MAX_READ).await?;
@@ -316,17 +309,16 @@ impl Shared {
 
 impl Listener {
     async fn open(&mut self, after: Option<(Position, i64)>) -> Result<(), Interrupted> {
-        // A snapshot that is taken from now on has all that was committed until now.
         let number = self.shared.asked.fetch_add(1, SeqCst) + 1;
         self.shared.wanted.notify_one();
-        let mut snapshots = self.shared.snapshot.subscribe();
-        let taken = snapshots.wait_for(|taken| taken.number >= number).await;
+        let mut answers = self.shared.committed.subscribe();
+        let answer = answers.wait_for(|(answered, _)| *answered >= number).await;
         // The sender is a part of what this has.
-        let snapshot = taken.map(|taken| Arc::clone(&taken.snapshot)).unwrap_or_default();
+        let committed = answer.map(|answer| Arc::clone(&answer.1)).unwrap_or_default();
         match after {
             None => {
-                self.position = snapshot.end;
-                self.skipped = Some(snapshot);
+                self.position = committed.end;
+                self.skipped = Some(committed);
             }
             Some((position, at)) => {
                 let db = self.db();

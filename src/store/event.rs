@@ -91,33 +91,20 @@ pub struct Event {
     pub fields: Option<Arc<str>>,
 }
 
-/// Which events were committed at a moment, in whatever order they are read.
+/// The events that were committed at a moment, in whatever order they are read.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// All events up to here had been committed, and nothing comes before it any more.
+pub struct Committed {
+    /// The latest event that nothing can come before any more. All events up to it were committed.
     pub end: Position,
-    /// Transactions from this number on had not ended.
-    xmax: i64,
-    /// The transactions before it that had not ended either, in order.
-    in_progress: Vec<i64>,
+    /// The transactions after it whose events were committed as well.
+    transactions: BTreeSet<i64>,
 }
 
-impl Snapshot {
-    /// Whether the event at a position had been committed.
+impl Committed {
+    /// Whether the event at a position was committed.
     #[must_use]
     pub fn has(&self, position: Position) -> bool {
-        let has_ended = || position.xid < self.xmax && self.in_progress.binary_search(&position.xid).is_err();
-        position <= self.end || has_ended()
-    }
-
-    /// The snapshot that PostgreSQL writes as `xmin:xmax:xip_list`; none when it is something else.
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':');
-        let mut number = || parts.next()?.parse::<i64>().ok();
-        let (xmin, xmax) = (number()?, number()?);
-        let in_progress = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
-        let end = Position { xid: xmin - 1, seq: i64::MAX };
-        Some(Self { end, xmax, in_progress: in_progress.collect::<Result<_, _>>().ok()? })
+        position <= self.end || self.transactions.contains(&position.xid)
     }
 }
 
@@ -126,7 +113,7 @@ impl Snapshot {
 pub struct Events {
     /// Those that nothing can come before any more, in their order.
     pub ready: Vec<Event>,
-    /// How many of them are committed, and wait for an earlier transaction to end.
+    /// How many further events are committed, and wait for an earlier transaction to end.
     pub held: usize,
     /// Whether there may be more.
     pub is_cut: bool,
@@ -357,7 +344,7 @@ fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
     let change: String = row.try_get("", "change")?;
     let Some(change) = Change::named(&change) else { return Ok(None) };
     Ok(Some(Event {
-        position: position(row)?,
+        position: Position { xid: row.try_get("", "xid_number")?, seq: row.try_get("", "seq")? },
         table: row.try_get::<String>("", "kind")?.into(),
         change,
         keys: [row.try_get("", "first_key")?, row.try_get("", "second_key")?],
@@ -366,39 +353,32 @@ fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
     }))
 }
 
-fn position(row: &QueryResult) -> Result<Position, DbErr> {
-    Ok(Position { xid: row.try_get("", "xid_number")?, seq: row.try_get("", "seq")? })
-}
-
-/// The position of the last event that nothing can come before any more.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn end(db: &Db) -> Result<Position, StoreError> {
-    let sql = match db.read.get_database_backend() {
-        DbBackend::Postgres => format!(
-            "SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} \
-             WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1"
-        ),
-        _ => format!("SELECT 0 AS xid_number, seq FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
-    };
-    let rows = query(db, sql, []).await?;
-    Ok(rows.first().map_or(Ok(Position::default()), position)?)
-}
-
 /// What is committed now.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn snapshot(db: &Db) -> Result<Snapshot, StoreError> {
-    if db.read.get_database_backend() != DbBackend::Postgres {
-        return Ok(Snapshot { end: end(db).await?, ..Snapshot::default() });
+pub async fn committed(db: &Db) -> Result<Committed, StoreError> {
+    let sql = match db.read.get_database_backend() {
+        // The rows of transactions have no `seq`. Events are looked for, because a standby does not know which transactions run: the list of those in
+        // `pg_current_snapshot()` is empty there.
+        DbBackend::Postgres => format!(
+            "(SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} \
+             WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1) \
+             UNION ALL SELECT DISTINCT xid::text::bigint, NULL::bigint FROM {TABLE} \
+             WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
+        ),
+        _ => format!("SELECT 0 AS xid_number, seq FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
+    };
+    let mut committed = Committed::default();
+    for row in query(db, sql, []).await? {
+        let xid = row.try_get("", "xid_number")?;
+        match row.try_get("", "seq")? {
+            Some(seq) => committed.end = Position { xid, seq },
+            None => drop(committed.transactions.insert(xid)),
+        }
     }
-    let rows = query(db, "SELECT pg_current_snapshot()::text AS snapshot".to_owned(), []).await?;
-    let text: String = rows.first().map_or(Ok(String::new()), |row| row.try_get("", "snapshot"))?;
-    Ok(Snapshot::parse(&text).ok_or_else(|| DbErr::Type(format!("{text:?} is not a pg_snapshot")))?)
+    Ok(committed)
 }
 
 /// Whether the event at a position was written at this time, and not longer than `retention` ago. Then all events after

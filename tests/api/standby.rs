@@ -1,11 +1,13 @@
 //! A hot standby of PostgreSQL, which lets itself be read until it is promoted.
 
 use axum::http::StatusCode;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
     command_line::{Server, refusal, run},
     databases::{Cluster, TestDatabase},
+    events::Stream,
     outages::{READY, UNWRITABLE, code, ready},
     support::{TestApp, until},
 };
@@ -19,6 +21,40 @@ async fn code_of(server: &Server, query: &str) -> Value {
 
 fn owned((status, text): (StatusCode, &str)) -> (StatusCode, String) {
     (status, text.to_owned())
+}
+
+/// A standby does not know which transactions run on the primary. What is committed after a subscription has begun comes
+/// all the same, also when its transaction began earlier.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_on_a_standby() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = TestApp::new(cluster.database()).await;
+    let Some(standby) = Cluster::standby_of(&primary.database) else { return };
+    let app = TestApp::new(standby.database()).await;
+    let event = |key: i64| format!("INSERT INTO event (kind, change, first_key) VALUES ('hero', 'DELETED', {key})");
+    let committed = async |number: i64| {
+        let all = format!("SELECT COUNT(*) FROM event WHERE first_key = {number}");
+        until(async || app.count(&all).await == 1).await;
+    };
+    let deleted = |key: i64| json!({"change": "DELETED", "id": format!("Hero:{key}")});
+    let first = primary.db.write.begin().await.expect("it begins");
+    first.execute_unprepared(&event(1)).await.expect("it writes");
+    let second = primary.db.write.begin().await.expect("it begins");
+    second.execute_unprepared(&event(2)).await.expect("it writes");
+    primary.execute(&event(3)).await;
+    committed(3).await;
+    let mut stream = Stream::open(&app.router, "subscription { heroChanged { cursor change id } }", json!({})).await;
+    second.commit().await.expect("it commits");
+    primary.execute(&event(4)).await;
+    committed(4).await;
+    let mut later = Stream::open(&app.router, "subscription { heroChanged { cursor change id } }", json!({})).await;
+    first.commit().await.expect("it commits");
+    primary.execute(&event(5)).await;
+    assert_eq!(stream.values(4).await, [deleted(1), deleted(2), deleted(4), deleted(5)]);
+    assert_eq!(later.values(2).await, [deleted(1), deleted(5)]);
+    drop((stream, later));
+    app.close().await;
+    primary.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
