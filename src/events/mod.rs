@@ -20,7 +20,7 @@ use tokio::{
 };
 
 pub use self::recent::Batch;
-use self::recent::{Next, Recent};
+use self::recent::{MAX_EVENTS, Next, Recent};
 use crate::{
     config::EventSettings,
     db::{Channel, DatabaseUrl, Db, StoreError},
@@ -41,6 +41,8 @@ const NOTIFY_INTERVAL: Duration = Duration::from_millis(10);
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a read of events may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client has to take an event, however many come meanwhile.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// How long to wait when the database does not answer.
 const BACKOFF: Duration = Duration::from_millis(500);
 
@@ -82,6 +84,10 @@ pub struct Listener {
     skipped: Option<Arc<Committed>>,
     /// Whether it has come to the latest events.
     is_live: bool,
+    /// When its client was given an event that it has not taken yet, and how many events had been read in all.
+    given: Option<(Instant, u64)>,
+    /// Whether its client took none while more events came than are kept.
+    is_slow: bool,
     events: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
 }
@@ -91,7 +97,7 @@ pub struct Listener {
 pub enum Interrupted {
     /// The events after its position are not kept any more.
     Gone,
-    /// So many events have come in the meantime that it is too slow.
+    /// So many events have come while its client took none.
     TooSlow,
     /// As many listen as may.
     TooMany,
@@ -170,6 +176,8 @@ impl Events {
             position: Position::default(),
             skipped: None,
             is_live: after.is_none(),
+            given: None,
+            is_slow: false,
             events,
             _permit: permit,
         };
@@ -342,6 +350,18 @@ impl Listener {
         position > self.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(position))
     }
 
+    /// Notes that its client is given an event.
+    pub fn gives(&mut self) {
+        self.given = Some((Instant::now(), *self.events.borrow()));
+    }
+
+    /// Notes that its client has taken what it was given.
+    pub fn has_given(&mut self) {
+        let Some((time, number)) = self.given.take() else { return };
+        let has_been_passed = *self.events.borrow() - number > MAX_EVENTS;
+        self.is_slow = has_been_passed && time.elapsed() >= SLOW_AFTER;
+    }
+
     /// Notes that it has all events of a batch.
     pub fn has_taken(&mut self, batch: &Batch) {
         self.position = self.position.max(batch.end);
@@ -367,10 +387,15 @@ impl Listener {
                         return Err(Interrupted::Gone);
                     }
                 }
-                Next::Older if self.is_live => return Err(Interrupted::TooSlow),
+                Next::Older if self.is_live && self.is_slow => return Err(Interrupted::TooSlow),
+                // Those that come at once, in a large transaction or after one that held them back, are read from the
+                // table at the pace of the client.
                 Next::Older => match event::after(&self.db(), self.position, MAX_BATCH).await {
                     Ok(events) if events.ready.is_empty() => return Err(Interrupted::Gone),
-                    Ok(events) => return Ok(Arc::new(Batch::alone(events.ready))),
+                    Ok(events) => {
+                        self.is_live = false;
+                        return Ok(Arc::new(Batch::alone(events.ready)));
+                    }
                     Err(error) => {
                         tracing::debug!(?error, "events cannot be read at the moment");
                         sleep(BACKOFF).await;

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::store::event::{Event, Position};
 
-/// The greatest number of events that are kept. A client that has so many still to take is too slow.
-const MAX_EVENTS: usize = 10_000;
+/// The greatest number of events that are kept.
+pub const MAX_EVENTS: u64 = 10_000;
 /// The greatest number of events in a batch: what is read for all of them is in memory at once.
 const MAX_BATCH: usize = 100;
 
@@ -68,7 +68,7 @@ impl Recent {
             self.batches.push_back(Arc::new(Batch { is_shared: true, ..Batch::alone(events) }));
         }
         while let Some(oldest) = self.batches.front()
-            && self.events - oldest.events.len() >= MAX_EVENTS
+            && (self.events - oldest.events.len()) as u64 >= MAX_EVENTS
         {
             self.events -= oldest.events.len();
             self.start = oldest.end;

@@ -206,9 +206,11 @@ impl Subscription {
     /// The answer that says why it cannot go on.
     pub async fn next(&mut self) -> Result<Option<Arc<Delivery>>, Answer> {
         let end = self.end;
+        self.listener.has_given();
         let next = async {
             loop {
                 if let Some(delivery) = self.take() {
+                    self.listener.gives();
                     return Ok(Some(delivery));
                 }
                 let batch = self.listener.next().await.map_err(ApiError::from)?;
