@@ -141,8 +141,8 @@ pub enum Command {
     },
     /// Ask a server whether it is ready; exit with 1 if not
     Health {
-        /// Address of the server; the one of --listen if absent
-        #[arg(value_name = "URL", value_parser = Setting(parsed::<Url>))]
+        /// Address of the server, such as http://localhost:8000; the one of --listen if absent
+        #[arg(value_name = "URL", value_parser = Setting(http_url))]
         url: Option<Url>,
     },
     /// Copy everything from another database into this one, which must be empty: all of it, or nothing
@@ -676,7 +676,7 @@ pub struct DatabaseSettings {
         env = "HERO_TEAMS_ACQUIRE_TIMEOUT",
         default_value = "5",
         value_name = "SECONDS",
-        value_parser = Setting(seconds)
+        value_parser = Setting(some_seconds)
     )]
     pub acquire_timeout: Duration,
     /// Seconds to wait for a commit after the deadline of its request; then its connection is given up
@@ -863,6 +863,11 @@ fn replica(text: &str) -> Result<PostgresUrl, String> {
         Ok(DatabaseUrl::Postgres(url)) if url.hosts.len() == 1 && !url.must_write => Ok(url),
         _ => Err("postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected, with one host".to_owned()),
     }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    let url = text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| "a URL such as http://localhost:8000 is expected".to_owned())
 }
 
 fn key_name(text: &str) -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! Requests to other servers, over HTTP/1.1. A server that fails in whatever way costs bounded time and memory.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use axum::body::Bytes;
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls_native_certs::load_native_certs;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     task::spawn_blocking,
     time::timeout,
 };
@@ -39,6 +39,24 @@ const MAX_HEAD: usize = 64 << 10;
 /// When there is no answer in time, or it has more than 1 MiB.
 pub async fn send(url: &Url, request: Request<Bytes>, time: Duration) -> anyhow::Result<Response<Bytes>> {
     timeout(time, send_in_any_time(url, request)).await.unwrap_or_else(|_| Err(no_answer(time)))
+}
+
+/// The same to a server on a socket file, whatever the host of the URL is.
+///
+/// # Errors
+///
+/// When there is no answer in time, or it has more than 1 MiB.
+pub async fn send_to_socket(
+    path: &Path,
+    url: &Url,
+    request: Request<Bytes>,
+    time: Duration,
+) -> anyhow::Result<Response<Bytes>> {
+    let sent = async {
+        let stream = UnixStream::connect(path).await.context("it cannot be connected to")?;
+        send_over(stream, url, request).await
+    };
+    timeout(time, sent).await.unwrap_or_else(|_| Err(no_answer(time)))
 }
 
 async fn send_in_any_time(url: &Url, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {

@@ -9,10 +9,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::{Context as _, bail, ensure};
+use httpdate::fmt_http_date;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
 use crate::{
     access::{self, ApiKeys},
     config::{
-        Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, SchemaCommand, TextField,
+        Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, Pooler, SchemaCommand, TextField,
         WrongSetting,
     },
     db::{self, DatabaseUrl, Db},
@@ -24,13 +32,6 @@ use crate::{
     serve::{check_health, ensure_current, serve},
     store::{self, Copied, CopySource, TextIndex, seed},
     telemetry::Telemetry,
-};
-use anyhow::{Context as _, bail, ensure};
-use httpdate::fmt_http_date;
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval, timeout},
 };
 
 /// The status where a setting is wrong.
@@ -113,8 +114,9 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
             telemetry.stop().await;
         }
         Some(Command::Migrate(settings)) => {
+            let indexes = settings.indexes(A::entities())?;
             close(migrated::<A>(&config.database).await?, &config).await?;
-            make::<A>(&config, &settings.indexes()).await?;
+            make::<A>(&config, &indexes).await?;
         }
         Some(Command::Seed) => {
             let has = |entity: &&Entity| A::entities().contains(entity);
@@ -244,6 +246,11 @@ async fn copy(db: &Db, from: CopySource, on_error: OnError, mut progress: Progre
     match copied.context("cannot copy")? {
         Copied::All { rows, skipped: 0 } => Ok(format!("{rows} rows copied\n")),
         Copied::All { rows, skipped } => Ok(format!("{rows} rows copied, {skipped} left out\n")),
+        Copied::Unknown { columns } => bail!(
+            "the source has columns that this schema does not have ({}), and nothing was copied; --on-error skip \
+             leaves them out",
+            columns.join(", ")
+        ),
         Copied::Wrong { rows } => {
             bail!("{rows} rows cannot be copied, and nothing was; --on-error skip leaves them out")
         }
@@ -294,7 +301,7 @@ async fn key(keys: &ApiKeys, command: &KeyCommand) -> anyhow::Result<String> {
         }
         KeyCommand::Revoke { id } => {
             let exists = keys.revoke(id).await.context("cannot revoke the API key")?;
-            ensure!(exists, "there is no API key with the id {id:?}; `hero-teams key list` lists them");
+            ensure!(exists, "there is no API key with the id {id:?}; the command `key list` lists them");
             Ok(format!("{id} is revoked\n"))
         }
     }
@@ -312,8 +319,14 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
 }
 
 async fn connect<A: Api>(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
-    if !settings.read_urls.is_empty() && matches!(settings.database_url, DatabaseUrl::Sqlite(_)) {
-        bail!(WrongSetting("--read-url needs PostgreSQL as the database".to_owned()));
+    if matches!(settings.database_url, DatabaseUrl::Sqlite(_)) {
+        let of_postgres = [
+            ("--read-url", !settings.read_urls.is_empty()),
+            ("--pooler transaction", settings.pooler == Pooler::Transaction),
+        ];
+        if let Some((flag, _)) = of_postgres.into_iter().find(|(_, is_given)| *is_given) {
+            bail!(WrongSetting(format!("{flag} needs PostgreSQL as the database")));
+        }
     }
     Db::connect(&settings.store(store::migrations::<A>(), telemetry)).await.context("cannot open the database")
 }
@@ -348,8 +361,8 @@ async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the allocator give back to the system what was freed a second ago. It does so by itself when a piece is freed,
-/// but a server that has answered everything frees none.
+/// Has mimalloc, the allocator of `src/main.rs`, give back to the system what was freed a second ago. It does so by
+/// itself when a piece is freed, but a server that has answered everything frees none.
 async fn give_memory_back() {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);

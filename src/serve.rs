@@ -90,8 +90,8 @@ const MAX_HEALTH: Duration = Duration::from_secs(10);
 ///
 /// When it is not, or does not answer.
 pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::Result<()> {
-    let mut url = match (url, listen) {
-        (Some(url), _) => url.clone(),
+    let (mut url, socket) = match (url, listen) {
+        (Some(url), _) => (url.clone(), None),
         (None, ListenAddress::Tcp(address)) => {
             let ip = match address.ip() {
                 // Any address of this machine is one of it.
@@ -99,15 +99,17 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
                 IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
                 ip => ip,
             };
-            format!("http://{}", SocketAddr::new(ip, address.port())).parse()?
+            (format!("http://{}", SocketAddr::new(ip, address.port())).parse()?, None)
         }
-        (None, ListenAddress::Unix(_)) => {
-            return Err(WrongSetting("a server on a socket file is asked by a URL".to_owned()).into());
-        }
+        (None, ListenAddress::Unix(path)) => ("http://localhost".parse()?, Some(path)),
     };
     url.set_path("/health/ready");
     let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
-    let answer = http_client::send(&url, request, MAX_HEALTH).await.context("the server does not answer")?;
+    let answer = match socket {
+        None => http_client::send(&url, request, MAX_HEALTH).await,
+        Some(path) => http_client::send_to_socket(path, &url, request, MAX_HEALTH).await,
+    };
+    let answer = answer.context("the server does not answer")?;
     let said = String::from_utf8_lossy(answer.body()).into_owned();
     ensure!(answer.status() == hyper::StatusCode::OK, "the server is not ready: {said}");
     Ok(())
@@ -140,7 +142,7 @@ async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
     ensure_current(db, " or leave out --no-migrate").await
 }
 
-/// Checks that all migrations are applied. Otherwise the message says what else can be done.
+/// Checks that all migrations are applied. The message says what to do, and this besides.
 ///
 /// # Errors
 ///
@@ -148,7 +150,7 @@ async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {
 pub async fn ensure_current(db: &Db, remedy: &str) -> anyhow::Result<()> {
     let pending = db.pending_migrations().await.context("cannot read the state of the migrations")?;
     let names = pending.join(", ");
-    ensure!(pending.is_empty(), "the database is outdated: run `hero-teams migrate`{remedy} (pending: {names})");
+    ensure!(pending.is_empty(), "the database is outdated: run the command `migrate`{remedy} (pending: {names})");
     Ok(())
 }
 

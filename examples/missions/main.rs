@@ -12,5 +12,6 @@ use hero_teams::config::Config;
 fn main() -> ExitCode {
     // It has tables of its own, so it has a file of its own.
     let command = Config::command().mut_arg("database_url", |url| url.default_value("sqlite://missions.db"));
-    hero_teams::run::<schema::Missions>(command.name("missions"))
+    let command = command.name("missions").about("A GraphQL server for heroes, teams and missions");
+    hero_teams::run::<schema::Missions>(command.mut_subcommand("seed", |seed| seed.hide(true)))
 }

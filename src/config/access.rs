@@ -128,7 +128,7 @@ pub struct AccessSettings {
     /// How long a key set, or the discovery document of an issuer, may take
     #[arg(skip = Duration::from_secs(5))]
     pub jwks_timeout: Duration,
-    /// Accept the API keys of the database, which `hero-teams key create` makes
+    /// Accept the API keys of the database, which the command `key create` makes
     #[arg(long, global = true, env = "HERO_TEAMS_API_KEYS", value_parser = Setting(flag))]
     pub api_keys: bool,
     /// Scopes of a request without a credential, with commas; none if another setting for access is given, otherwise

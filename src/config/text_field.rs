@@ -1,44 +1,14 @@
-//! A text field in a setting.
+//! The indexes of text fields.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use clap::Args;
 
-use super::{Setting, parsed};
+use super::{Setting, WrongSetting, parsed};
 use crate::{
-    schema::{Api as _, Column, Entity, HeroTeams, Kind},
+    schema::{Column, Entity, Kind},
     store::TextIndex,
 };
-
-/// A field of an entity that is text, such as `Hero.name`.
-#[derive(Clone, Copy, Debug)]
-pub struct TextField {
-    pub entity: &'static Entity,
-    pub column: &'static Column,
-}
-
-impl FromStr for TextField {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let fields = || {
-            HeroTeams::entities().iter().flat_map(|entity| {
-                let columns = entity.columns.iter().filter(|column| matches!(column.kind, Kind::Text { .. }));
-                columns.map(|column| Self { entity, column })
-            })
-        };
-        fields().find(|field| field.to_string() == text).ok_or_else(|| {
-            let names: Vec<_> = fields().map(|field| field.to_string()).collect();
-            format!("one of {} is expected", names.join(", "))
-        })
-    }
-}
-
-impl fmt::Display for TextField {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.entity.name, self.column.field)
-    }
-}
 
 /// The indexes that `migrate` makes besides those of the migrations.
 #[derive(Debug, Args)]
@@ -49,25 +19,59 @@ pub struct MigrateSettings {
                 repeatable",
         value_name = "FIELD",
         value_delimiter = ',',
-        value_parser = Setting(parsed::<TextField>)
+        value_parser = Setting(parsed::<String>)
     )]
-    pub lower_index: Vec<TextField>,
+    pub lower_index: Vec<String>,
     #[arg(
         long,
         help = "Text field whose filters contains and endsWith get an index, on PostgreSQL; one or several with \
                 commas, repeatable",
         value_name = "FIELD",
         value_delimiter = ',',
-        value_parser = Setting(parsed::<TextField>)
+        value_parser = Setting(parsed::<String>)
     )]
-    pub trigram_index: Vec<TextField>,
+    pub trigram_index: Vec<String>,
+}
+
+/// A field of an entity that is text.
+#[derive(Clone, Copy, Debug)]
+pub struct TextField {
+    pub entity: &'static Entity,
+    pub column: &'static Column,
 }
 
 impl MigrateSettings {
     /// The indexes that are asked for.
-    #[must_use]
-    pub fn indexes(&self) -> Vec<(TextIndex, TextField)> {
-        let lower = self.lower_index.iter().map(|field| (TextIndex::Lower, *field));
-        lower.chain(self.trigram_index.iter().map(|field| (TextIndex::Trigram, *field))).collect()
+    ///
+    /// # Errors
+    ///
+    /// When a name is not that of a text field of these entities.
+    pub fn indexes(&self, entities: &[&'static Entity]) -> Result<Vec<(TextIndex, TextField)>, WrongSetting> {
+        let lower = self.lower_index.iter().map(|name| (TextIndex::Lower, "--lower-index", name));
+        let trigram = self.trigram_index.iter().map(|name| (TextIndex::Trigram, "--trigram-index", name));
+        let index = |(index, flag, name): (TextIndex, &str, &String)| {
+            let field = TextField::all(entities).find(|field| field.to_string() == *name);
+            let field = field.ok_or_else(|| {
+                let names: Vec<_> = TextField::all(entities).map(|field| field.to_string()).collect();
+                WrongSetting(format!("{flag}: one of {} is expected", names.join(", ")))
+            });
+            Ok((index, field?))
+        };
+        lower.chain(trigram).map(index).collect()
+    }
+}
+
+impl TextField {
+    fn all(entities: &[&'static Entity]) -> impl Iterator<Item = Self> {
+        entities.iter().flat_map(|entity| {
+            let columns = entity.columns.iter().filter(|column| matches!(column.kind, Kind::Text { .. }));
+            columns.map(|column| Self { entity, column })
+        })
+    }
+}
+
+impl fmt::Display for TextField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.entity.name, self.column.field)
     }
 }

@@ -65,11 +65,11 @@ const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 ];
-/// Why a host is passed over that may only be read.
+/// Why a host is refused that may only be read.
 pub const CANNOT_BE_WRITTEN: &str =
     "the host may only be read, but target_session_attrs asks for one that can be written";
 /// How long one of several hosts has to answer.
-pub const MAX_HOST: Duration = Duration::from_secs(2);
+const MAX_HOST: Duration = Duration::from_secs(2);
 
 impl Connector {
     /// Connections to PostgreSQL.
@@ -195,27 +195,12 @@ impl Postgres {
     ///
     /// When there is none, or what was asked for is not in force.
     pub async fn open(&self) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
-        let number = self.hosts.len();
-        if number == 1 {
-            return self.open_host(0).await;
+        let (host, opened) =
+            first_host(self.hosts.len(), self.latest.load(Relaxed), |host| self.open_host(host)).await?;
+        if self.latest.swap(host, Relaxed) != host {
+            tracing::info!(host = host + 1, "connected to another one of the hosts of the database");
         }
-        let latest = self.latest.load(Relaxed);
-        let mut refusal = None;
-        for host in (0..number).map(|host| (latest + host) % number) {
-            match timeout(MAX_HOST, self.open_host(host)).await {
-                Ok(Ok(opened)) => {
-                    if self.latest.swap(host, Relaxed) != host {
-                        tracing::info!(host = host + 1, "connected to another one of the hosts of the database");
-                    }
-                    return Ok(opened);
-                }
-                Ok(Err(error @ sqlx::Error::Database(_))) => refusal = refusal.or(Some(error)),
-                Ok(Err(error)) => tracing::debug!(%error, host = host + 1, "a host of the database is passed over"),
-                Err(_) => tracing::debug!(host = host + 1, "a host of the database does not answer"),
-            }
-        }
-        let message = "none of the hosts answers and can be written";
-        Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, message).into()))
+        Ok(opened)
     }
 
     async fn open_host(&self, host: usize) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
@@ -278,4 +263,30 @@ impl Postgres {
 fn value<'a>(rows: &'a [PgRow], name: &str) -> Result<&'a str, sqlx::Error> {
     let row = rows.iter().find(|row| row.try_get::<&str, _>(2).is_ok_and(|found| found == name));
     row.map_or(Ok("not known"), |row| row.try_get(3))
+}
+
+/// What is opened at the first of so many hosts where that goes well, and the number of the host. `latest` comes first.
+///
+/// # Errors
+///
+/// When there is none: what a database has said, if one has.
+pub async fn first_host<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    number: usize,
+    latest: usize,
+    open: impl Fn(usize) -> F,
+) -> Result<(usize, T), sqlx::Error> {
+    if number == 1 {
+        return Ok((0, open(0).await?));
+    }
+    let mut refusal = None;
+    for host in (0..number).map(|host| (latest + host) % number) {
+        match timeout(MAX_HOST, open(host)).await {
+            Ok(Ok(opened)) => return Ok((host, opened)),
+            Ok(Err(error @ sqlx::Error::Database(_))) => refusal = refusal.or(Some(error)),
+            Ok(Err(error)) => tracing::debug!(%error, host = host + 1, "a host of the database is passed over"),
+            Err(_) => tracing::debug!(host = host + 1, "a host of the database does not answer"),
+        }
+    }
+    let message = "none of the hosts answers and can be written";
+    Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, message).into()))
 }

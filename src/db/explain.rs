@@ -36,7 +36,10 @@ impl Db {
         // What is prepared outlives the transaction, also one that has failed.
         txn.execute_unprepared("SAVEPOINT prepared").await?;
         let rows = txn.query_all_raw(explain).await;
-        txn.execute_unprepared(&format!("ROLLBACK TO SAVEPOINT prepared; DEALLOCATE {name}")).await?;
-        rows
+        let deallocated = format!("ROLLBACK TO SAVEPOINT prepared; DEALLOCATE {name}");
+        let deallocated = txn.execute_unprepared(&deallocated).await;
+        let rows = rows?;
+        deallocated?;
+        Ok(rows)
     }
 }

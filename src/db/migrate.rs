@@ -120,7 +120,7 @@ impl Found {
         }
         if self.migrations.is_empty() && self.tables.iter().any(|table| table != MIGRATIONS) {
             let tables = list(&self.tables);
-            let copy = "`hero-teams copy --from URL` takes over its rows";
+            let copy = "the command `copy --from URL` takes over its rows";
             return Err(format!("has tables that this program did not make ({tables}); {elsewhere}; {copy}"));
         }
         if self.pending(expected).is_empty()

@@ -32,13 +32,13 @@ pub use self::{
     connections::{Connections, Transaction},
     database::{Db, DbSettings},
     error::{SERIALIZATION_FAILURE, StoreError},
-    migrate::{Migrations, SCHEMA_COMPAT},
+    migrate::{MIGRATIONS, Migrations, SCHEMA_COMPAT},
     replica::Written,
     statement_meter::{Ran, Usage},
     url::{DatabaseUrl, PostgresUrl},
     write::{UnitOfWork, WriterTurn},
 };
 pub(crate) use self::{
-    connector::{CANNOT_BE_WRITTEN, MAX_HOST},
+    connector::{CANNOT_BE_WRITTEN, first_host},
     file::{Open, open_to_read},
 };

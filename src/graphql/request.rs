@@ -99,7 +99,7 @@ pub enum Outcome {
     Unauthenticated,
     /// A request that needs scopes which its credential does not have. It was not executed.
     Forbidden,
-    /// A request with a document that is not trusted, where only those are executed.
+    /// A request with a document that is not trusted, where only trusted documents are executed.
     NotTrusted,
     /// A mutation that came in a request that must only read.
     NotReadOnly,

@@ -212,22 +212,10 @@ impl<'a> Sink<'a> {
             }
             progress.add(rows.len() as u64);
         }
-        if let Self::Json { output, .. } = self {
+        if matches!(self, Self::Json { .. }) {
             // A record names only what comes before it, and these objects name each other.
             for relation in to_itself {
-                let mut links = reader(relation).1;
-                let mut after = i64::MIN;
-                loop {
-                    let rows = snapshot.rows(entity, filter, after, BATCH).await.context("cannot read the database")?;
-                    let Some(last) = rows.last() else { break };
-                    after = last.key();
-                    for row in &rows {
-                        while let Some(far) = next_of(&mut links, row.key()).await? {
-                            write_link(output, (entity, relation), relation.link.pair(row.key(), far))?;
-                            progress.add(1);
-                        }
-                    }
-                }
+                self.write_links(snapshot, (entity, relation), progress).await?;
             }
         }
         Ok(())
@@ -242,9 +230,12 @@ impl<'a> Sink<'a> {
         if let Self::Csv { output, .. } = self {
             output.write_record(ends(from, relation).iter().map(|(_, column, _)| column))?;
         }
+        // Those of which only one end is written could not be read again.
+        let filter = &self.export().filter;
+        let ends = (relation.to == from && !filter.is_empty()).then_some((from, filter));
         let mut after = [i64::MIN; 2];
         loop {
-            let links = snapshot.links(relation.link, relation.link.columns(), after, BATCH).await;
+            let links = snapshot.links(relation.link, relation.link.columns(), ends, after, BATCH).await;
             let links = links.context("cannot read the database")?;
             let Some(last) = links.last() else { return Ok(()) };
             after = *last;

@@ -111,10 +111,10 @@ impl Source {
         self.file.metadata()
     }
 
-    /// Its place among the tables of CSV files, which are read after those to which they refer.
-    pub fn rank(&self, entities: &'static [&'static Entity]) -> usize {
-        let Form::Csv(table) = self.form else { return 0 };
-        Table::all(entities).iter().position(|other| *other == table).map_or(0, |place| place + 1)
+    /// The place of the table of a CSV file, after those to which it refers. None for other files, which have several.
+    pub fn rank(&self, entities: &'static [&'static Entity]) -> Option<usize> {
+        let Form::Csv(table) = self.form else { return None };
+        Table::all(entities).iter().position(|other| *other == table)
     }
 
     /// Its records, from the first.

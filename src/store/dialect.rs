@@ -1,6 +1,5 @@
-//! How rows leave and enter the database, on SQLite and on PostgreSQL. Other differences of the two are where their
-//! statements are built: filters (`filter.rs`), pages and counts (`page.rs`), creations in one statement (`create.rs`),
-//! events (`event.rs`), indexes of text (`text_index.rs`) and copies (`copy`).
+//! How rows leave and enter the database, on SQLite and on PostgreSQL. `docs/architecture.md` says where else the two
+//! differ.
 //!
 //! *Out.* The rows of SQLite come as one JSON value, which SQLite builds and most of which goes into the JSON of the
 //! answer as it is (`row.rs`). On PostgreSQL `json_agg` takes several times the CPU of plain rows, so there rows stay

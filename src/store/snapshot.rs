@@ -53,7 +53,8 @@ impl Snapshot {
         Ok(dialect::rows(&self.0, entity, select, 0).await?)
     }
 
-    /// The first links after one of them, as pairs of two of their columns, in the order of these.
+    /// The first links after one of them, as pairs of two of their columns, in the order of these. With a filter both
+    /// ends are rows of an entity that match it.
     ///
     /// # Errors
     ///
@@ -62,6 +63,7 @@ impl Snapshot {
         &self,
         link: &Link,
         columns: [&DynIden; 2],
+        ends: Option<(&'static Entity, &Filter)>,
         after: [i64; 2],
         limit: u64,
     ) -> Result<Vec<[i64; 2]>, StoreError> {
@@ -74,9 +76,15 @@ impl Snapshot {
             .limit(limit);
         for column in columns {
             select.order_by(column.clone(), sea_orm::Order::Asc);
+            if let Some((entity, filter)) = ends {
+                let mut keys = Query::select();
+                keys.column(key(entity)).from(entity.table());
+                keys.cond_where(filter.condition(entity, self.0.get_database_backend()));
+                select.and_where(Expr::col(column.clone()).in_subquery(keys));
+            }
         }
         let rows = self.0.query_all(&select).await?;
-        // A row of SQLite has its values by the names of the columns, in the order of these.
+        // The values of a row of SQLite are sorted by the names of their columns.
         let [first, second] = columns.map(DynIden::inner);
         let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get("", &first)?, row.try_get("", &second)?]);
         Ok(rows.iter().map(pair).collect::<Result<_, _>>()?)
@@ -119,7 +127,7 @@ impl<'s> LinkReader<'s> {
                 None => {
                     let columns = [&self.link.near, &self.link.far];
                     let after = self.last.max([key.saturating_sub(1), i64::MAX]);
-                    let links = self.snapshot.links(self.link, columns, after, self.limit).await?;
+                    let links = self.snapshot.links(self.link, columns, None, after, self.limit).await?;
                     self.is_at_end = (links.len() as u64) < self.limit;
                     self.last = links.last().copied().unwrap_or(after);
                     self.links = links.into_iter();

@@ -148,10 +148,13 @@ impl OperationNames {
         let known = self.known(name);
         let Some(name) = name.filter(|_| known == OTHER) else { return known };
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if names.first.len() >= max && !names.has(name) {
-            return OTHER;
+        // It may have become known meanwhile.
+        if !names.has(name) {
+            if names.first.len() >= max {
+                return OTHER;
+            }
+            names.first.insert(name.to_owned());
         }
-        names.first.insert(name.to_owned());
         name
     }
 

@@ -72,9 +72,9 @@ impl Tracer {
     ///
     /// When a variable has a value that is not possible.
     pub fn start() -> Result<Option<Self>, WrongSetting> {
-        let endpoint = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or(variable("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let endpoint = first_of(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
         let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let Some(endpoint) = endpoint.filter(|_| !is_off) else { return Ok(None) };
+        let Some((name, endpoint)) = endpoint.filter(|_| !is_off) else { return Ok(None) };
         match variable("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
@@ -82,7 +82,7 @@ impl Tracer {
         }
         let url: Option<url::Url> = endpoint.parse().ok();
         if !url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-            return wrong("OTEL_EXPORTER_OTLP_ENDPOINT: a URL such as http://localhost:4318 is expected");
+            return wrong(format!("{name}: a URL such as http://localhost:4318 is expected"));
         }
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             if variable(name).is_some_and(|protocol| protocol != "http/protobuf") {
@@ -95,7 +95,7 @@ impl Tracer {
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler)
             .with_resource(resource())
-            .with_batch_exporter(exporter.map_err(|error| WrongSetting(format!("OTEL_EXPORTER_OTLP_*: {error}")))?)
+            .with_batch_exporter(exporter.map_err(|error| WrongSetting(format!("{name}: {error}")))?)
             .build();
         let spans = provider.tracer(SERVICE);
         Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new(), ratio }))
@@ -247,6 +247,11 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, WrongSetting> {
     Err(WrongSetting(message.into()))
 }
 
+/// The first of these variables that is not empty, with its value.
+fn first_of(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| Some((name, variable(name)?)))
+}
+
 /// The value of a variable, unless it is empty.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
@@ -285,12 +290,11 @@ fn sampler() -> Result<(Sampler, Option<f64>), WrongSetting> {
 
 /// How long a batch of spans may take to be sent.
 fn timeout() -> Result<Duration, WrongSetting> {
-    let milliseconds = variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or(variable("OTEL_EXPORTER_OTLP_TIMEOUT"));
-    let milliseconds = milliseconds.map_or(Ok(10_000), |milliseconds| milliseconds.parse());
-    let Ok(milliseconds) = milliseconds else {
-        return wrong("OTEL_EXPORTER_OTLP_TIMEOUT: milliseconds are expected");
-    };
-    Ok(Duration::from_millis(milliseconds))
+    let given = first_of(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
+    let Some((name, milliseconds)) = given else { return Ok(Duration::from_secs(10)) };
+    let milliseconds = milliseconds.parse();
+    milliseconds
+        .map_or_else(|_| wrong(format!("{name}: milliseconds are expected")), |time| Ok(Duration::from_millis(time)))
 }
 
 fn resource() -> Resource {

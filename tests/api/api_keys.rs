@@ -364,7 +364,7 @@ fn keys_by_the_command_line() {
 
     assert_eq!(stdout(&run(&["key", "revoke", id])), format!("{id} is revoked\n"));
     assert_eq!(stdout(&run(&["key", "revoke", id])), format!("{id} is revoked\n"));
-    let unknown = "error: there is no API key with the id \"x\"; `hero-teams key list` lists them";
+    let unknown = "error: there is no API key with the id \"x\"; the command `key list` lists them";
     assert_eq!(refusal(&run(&["key", "revoke", "x"])), unknown);
     for (arguments, expected) in [
         (&["--scopes", "read"][..], "the following required arguments were not provided:   --name <NAME>"),

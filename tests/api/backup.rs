@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::{
-    command_line::{Server, command, refusal, run, stdout},
+    command_line::{Server, command, refusal, run, stdout, wrong_setting},
     databases::TestDatabase,
     support::TestApp,
 };
@@ -78,6 +78,13 @@ async fn a_backup_is_whole_while_the_file_is_written() {
     let (address, server) = (server.address().to_owned(), Arc::into_inner(server).expect("nobody else has it"));
     assert_eq!(stdout(&run(folder, &["health", "--listen", &address])), "ready\n");
     server.stopped().await;
+    let socket = Server::spawn(command(folder, &["--listen", "unix:s"]));
+    assert_eq!(stdout(&run(folder, &["health", "--listen", "unix:s"])), "ready\n");
+    drop(socket);
+    let refused = refusal(&run(folder, &["health", "--listen", "unix:s"]));
+    assert!(refused.starts_with("error: the server does not answer: it cannot be connected to: "), "{refused}");
+    let wrong = wrong_setting(&run(folder, &["health", "ftp://localhost"]));
+    assert!(wrong.ends_with("a URL such as http://localhost:8000 is expected"), "{wrong}");
     let refused = refusal(&run(folder, &["health", &url]));
     assert!(refused.starts_with("error: the server does not answer: "), "{refused}");
 }

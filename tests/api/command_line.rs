@@ -304,7 +304,10 @@ fn what_cannot_be_done_ends_with_one_line() {
     drop(server);
 
     let refused = run(&["--no-migrate", "--listen", "127.0.0.1:0", "--database-url", "sqlite://new.db"]);
-    assert!(refused.starts_with("error: the database is outdated: run `hero-teams migrate` or leave out"), "{refused}");
+    assert!(
+        refused.starts_with("error: the database is outdated: run the command `migrate` or leave out"),
+        "{refused}"
+    );
     stdout(&super::command_line::run(folder.path(), &["migrate", "--database-url", "sqlite://new.db"]));
     drop(Server::start(folder.path(), &["--no-migrate", "--database-url", "sqlite://new.db"]));
 }

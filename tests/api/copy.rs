@@ -48,7 +48,7 @@ async fn the_file_of_the_tutorial() {
     let before = fs::read(folder.join("database.db")).expect("it is there");
     // A server that is told of it names the command.
     let refused = refusal(&run(folder, &["--database-url", "sqlite://database.db"]));
-    assert!(refused.contains("`hero-teams copy --from URL`"), "{refused}");
+    assert!(refused.contains("the command `copy --from URL`"), "{refused}");
     let mut targets = vec![format!("sqlite://{}", folder.join("new.db").display())];
     let postgres = TestDatabase::empty_postgres().await;
     targets.extend(postgres.as_ref().map(|database| database.url.clone()));
@@ -246,6 +246,44 @@ async fn a_column_that_may_be_null_and_does_not_exist_in_the_source() {
         assert_eq!(warnings(&copied), [json!({"message": warning, "table": "hero", "column": "age"})]);
         let hero = json!({"id": "Hero:4", "name": "age", "secretName": "S", "age": null, "teams": []});
         assert_eq!(rows(&target).await, json!({"heroes": [hero], "teams": []}));
+    }
+    if let Some(postgres) = postgres {
+        postgres.remove().await;
+    }
+}
+
+/// What the target has no place for is not left out without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_and_tables_that_are_not_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let tables = "CREATE TABLE hero (id INTEGER PRIMARY KEY, name TEXT, secret_name TEXT, age INTEGER, power TEXT);
+        INSERT INTO hero VALUES (4, 'N', 'S', 5, 'P');
+        CREATE TABLE more (id INTEGER)";
+    let mut sources = vec![sqlite(folder, "older.db", tables)];
+    let postgres = TestDatabase::empty_postgres().await;
+    if let Some(postgres) = &postgres {
+        execute(&postgres.url, tables).await;
+        sources.push(postgres.url.clone());
+    }
+    for (number, source) in sources.iter().enumerate() {
+        let target = format!("sqlite://{}", folder.join(format!("{number}.db")).display());
+        let from = ["--from", source, "--database-url", &target];
+        let stopped = copy(folder, &from);
+        assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+        let said = String::from_utf8(stopped.stderr).expect("it is text");
+        let refusal = "the source has columns that this schema does not have (hero.power), and nothing was copied; \
+                       --on-error skip leaves them out";
+        assert!(said.contains(refusal), "{said}");
+        let copied = copy(folder, &[&from[..], &["--on-error", "skip"]].concat());
+        assert_eq!(stdout(&copied), "1 rows copied\n");
+        assert_eq!(
+            warnings(&copied),
+            [
+                json!({"message": "the source has a table that is not copied", "table": "more"}),
+                json!({"message": "columns of the source are not copied", "columns": "hero.power"}),
+            ]
+        );
     }
     if let Some(postgres) = postgres {
         postgres.remove().await;

@@ -52,7 +52,8 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// What every command says of a file that it leaves as it is. Where there are rows to take over, it says how.
 fn assert_refused(folder: &Path, reason: &str) {
-    let copy = if reason.starts_with("has tables") { "; `hero-teams copy --from URL` takes over its rows" } else { "" };
+    let copy =
+        if reason.starts_with("has tables") { "; the command `copy --from URL` takes over its rows" } else { "" };
     let reason = &format!("{reason}{copy}");
     let before = contents(folder);
     for arguments in

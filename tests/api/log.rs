@@ -191,7 +191,8 @@ fn a_refusal_that_cannot_be_written_is_a_refusal() {
         (&["--nonsense"][..], 2),
         (&["--max-rows", "none"], 2),
         (&["migrate", "--database-url", "sqlite:///no/such/folder/x.db"], 1),
-        (&["--listen", "192.0.2.1:1"], 1),
+        (&["--listen", "192.0.2.1:1"], 2),
+        (&["--listen", "192.0.2.1:1", "--insecure"], 1),
     ] {
         for output in outputs {
             let status = command(folder.path(), arguments).stderr(output()).status();

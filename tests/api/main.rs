@@ -27,6 +27,7 @@ mod delete;
 mod documents;
 mod edge;
 mod events;
+mod example;
 mod faults;
 mod few_connections;
 mod files;

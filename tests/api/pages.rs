@@ -9,7 +9,7 @@
 //! - A block of `rust` that begins with `// PATH` is an excerpt of that file. A line `// …` in it stands for lines left out.
 //! - Links lead to files and headings that exist, and so do the names of files.
 //!
-//! `UPDATE_PAGES=1 cargo test --test api pages` writes the tables and the statements.
+//! `UPDATE_PAGES=1 cargo test --test api pages::` writes the tables and the statements.
 
 use std::{
     collections::HashSet,
@@ -130,7 +130,7 @@ impl Page {
     fn update(&self, text: String) {
         if std::env::var_os("UPDATE_PAGES").is_none() {
             let name = &self.name;
-            assert!(text == self.text, "{name} is out of date; run: UPDATE_PAGES=1 cargo test --test api pages");
+            assert!(text == self.text, "{name} is out of date; run: UPDATE_PAGES=1 cargo test --test api pages::");
         } else if text != self.text {
             fs::write(root().join(&self.name), text).expect("the page can be written");
         }

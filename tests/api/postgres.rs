@@ -14,7 +14,8 @@ const ELSEWHERE: &str =
     "it stays as it is; name another database, or another schema with options=-c%20search_path%3DNAME";
 
 fn assert_refused(database: &TestDatabase, reason: &str) {
-    let copy = if reason.starts_with("has tables") { "; `hero-teams copy --from URL` takes over its rows" } else { "" };
+    let copy =
+        if reason.starts_with("has tables") { "; the command `copy --from URL` takes over its rows" } else { "" };
     let reason = &format!("{reason}{copy}");
     for arguments in
         [&["--listen", "127.0.0.1:0"][..], &["--no-migrate", "--listen", "127.0.0.1:0"], &["migrate"], &["seed"]]

@@ -421,6 +421,11 @@ fn a_spreadsheet() {
         let refused = refusal(&on(folder, &url, &["import", name]));
         assert!(refused.starts_with(&format!("error: {said}")), "{refused}");
     }
+    // What comes before a record may be in a file of the other form.
+    write("t.csv", b"id,name,headquarters\n1,T,H\n");
+    write("h.jsonl", b"{\"type\":\"hero\",\"name\":\"J\",\"secretName\":\"S\",\"teams\":[1]}\n");
+    let mixed = on(folder, &url, &["import", "t.csv", "h.jsonl", "--what", "teams"]);
+    assert_eq!(stdout(&mixed), "2 records imported, 2 objects created\n");
     write("x.csv", b"name\n");
     let other = wrong_setting(&on(folder, &url, &["import", "x.txt"]));
     assert_eq!(other, "error: x.txt: a name with .jsonl or .csv at its end is expected");

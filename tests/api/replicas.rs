@@ -324,6 +324,8 @@ async fn what_the_log_says_of_replicas() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = run(folder.path(), &["--read-url", &standby.url]);
     assert_eq!(wrong_setting(&output), "error: --read-url needs PostgreSQL as the database");
+    let output = run(folder.path(), &["--pooler", "transaction"]);
+    assert_eq!(wrong_setting(&output), "error: --pooler transaction needs PostgreSQL as the database");
 }
 
 /// The primary is killed under writes, and its standby takes its place: what was answered is there.
@@ -427,8 +429,11 @@ async fn hosts_that_cannot_be_written() {
     };
     let [of_primary, of_standby] = folders;
     assert_eq!(stdout(&copy(&format!("/nowhere,{of_standby},{of_primary}"), "a.db")), "0 rows copied\n");
-    for hosts in [of_standby.clone(), format!("/nowhere,{of_standby}")] {
-        let said = refusal(&copy(&hosts, "b.db"));
-        assert!(said.starts_with("error: cannot copy: ") && said.contains("the host may only be read"), "{said}");
+    for (hosts, expected) in [
+        (of_standby.clone(), "the host may only be read, but target_session_attrs asks for one that can be written"),
+        (format!("/nowhere,{of_standby}"), "none of the hosts answers and can be written"),
+        (format!("{of_standby},/nowhere"), "none of the hosts answers and can be written"),
+    ] {
+        assert_eq!(refusal(&copy(&hosts, "b.db")), format!("error: cannot copy: {expected}"));
     }
 }

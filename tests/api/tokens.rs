@@ -841,19 +841,19 @@ async fn settings_that_say_too_little_or_too_much_are_refused() {
         ),
         (
             [&audience[..], &["--jwks", &nothing]].concat(),
-            format!("cannot read the keys of {nothing}: No such file or directory (os error 2)"),
+            format!("--jwks: cannot read the keys of {nothing}: No such file or directory (os error 2)"),
         ),
         (
             [&audience[..], &["--jwks", "/dev/zero"]].concat(),
-            "cannot read the keys of /dev/zero: it is not a file".to_owned(),
+            "--jwks: cannot read the keys of /dev/zero: it is not a file".to_owned(),
         ),
         (
             [&audience[..], &["--jwks", &huge]].concat(),
-            format!("cannot read the keys of {huge}: it has more than 1 MiB"),
+            format!("--jwks: cannot read the keys of {huge}: it has more than 1 MiB"),
         ),
         (
             [&audience[..], &["--jwks", &text]].concat(),
-            format!("cannot read the keys of {text}: it is no JSON Web Key Set"),
+            format!("--jwks: cannot read the keys of {text}: it is no JSON Web Key Set"),
         ),
     ] {
         let refused = Verifier::with(config(&flags).access).await.err().map(|error| format!("{error:#}"));

@@ -122,10 +122,9 @@ impl KeySource {
         });
         match &source.location {
             Location::File(path) => {
-                let set = source
-                    .load()
-                    .await
-                    .map_err(|error| WrongSetting(format!("cannot read the keys of {}: {error:#}", path.display())))?;
+                let set = source.load().await.map_err(|error| {
+                    WrongSetting(format!("--jwks: cannot read the keys of {}: {error:#}", path.display()))
+                })?;
                 source.state().fetch = Fetch::Running;
                 drop(Running { source: Arc::clone(&source), set: Some(set) });
             }

@@ -11,7 +11,7 @@ use crate::{
 
 const SUBSCRIPTION: &str = "The subscription root of the API: events of what was committed.
 
-A subscription receives each event once, in the order of the commits, which is the same on all servers. Events of what \
+A subscription receives each event once, in one order, which is the same on all servers. Events of what \
 was committed before it began are not received, unless `after` says where to go on. A client that reads too slowly is \
 told so with `SLOW_CONSUMER`, and none of the events in between is lost if it goes on after its last cursor. \
 Subscriptions are answered over WebSocket (`graphql-transport-ws`) and as `text/event-stream`.";

@@ -31,6 +31,8 @@ const MAX_FAULTS: u64 = 1_000;
 pub enum Copied {
     /// All rows but those that were skipped.
     All { rows: u64, skipped: u64 },
+    /// Nothing: the source has columns that this schema does not have.
+    Unknown { columns: Vec<String> },
     /// Nothing: so many rows are wrong.
     Wrong { rows: u64 },
     /// Nothing: the target has rows already.
@@ -65,7 +67,13 @@ async fn copy_in(
     skips: bool,
     progress: &mut Progress,
 ) -> Result<Copied, StoreError> {
-    let CopySource { wanted, tables, mut reads } = source;
+    let CopySource { wanted, tables, unknown, mut reads } = source;
+    if !unknown.is_empty() {
+        if !skips {
+            return Ok(Copied::Unknown { columns: unknown });
+        }
+        tracing::warn!(columns = unknown.join(", "), "columns of the source are not copied");
+    }
     // A target that has some API keys is as good as an empty one.
     for table in wanted.iter().filter(|table| table.name != ApiKeys.table_name()) {
         if has_rows(txn, &table.name).await? {

@@ -1,21 +1,25 @@
 //! Another database, read as it is at one moment, and never written to.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
+use entity::{event, import_batch};
 use futures_util::TryStreamExt as _;
 use rusqlite::types::ValueRef;
 use sea_orm::{
-    DbErr, RuntimeErr,
+    DbErr, EntityName as _, RuntimeErr,
     sqlx::{
         self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
         postgres::{PgConnectOptions, PgRow},
     },
 };
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::table::{Column, ColumnKind, MAX_KEY, Table};
 use crate::{
-    db::{CANNOT_BE_WRITTEN, DatabaseUrl, MAX_HOST, Open, PostgresUrl, StoreError, open_to_read},
+    db::{
+        CANNOT_BE_WRITTEN, DatabaseUrl, MIGRATIONS, Open, PostgresUrl, SCHEMA_COMPAT, StoreError, first_host,
+        open_to_read,
+    },
     schema::Entity,
 };
 
@@ -69,6 +73,8 @@ pub struct CopySource {
     pub(super) wanted: Vec<Table>,
     /// Those of them that exist, by the names that they have there.
     pub(super) tables: Vec<Table>,
+    /// Columns of these tables that are not ours, as `hero.power`.
+    pub(super) unknown: Vec<String>,
     pub(super) reads: mpsc::Receiver<Result<Read, StoreError>>,
 }
 
@@ -93,8 +99,10 @@ impl CopySource {
     fn begin(entities: &[&'static Entity], found: &[Found]) -> Result<(Self, Sender), String> {
         let wanted = super::tables(entities);
         let tables = existing(wanted.clone(), found)?;
+        warn_of_tables(&tables, found);
+        let unknown = unknown_columns(&tables, found);
         let (sender, reads) = mpsc::channel(AHEAD);
-        Ok((Self { wanted, tables, reads }, sender))
+        Ok((Self { wanted, tables, unknown, reads }, sender))
     }
 
     async fn open_sqlite(entities: &[&'static Entity], path: PathBuf) -> Result<Result<Self, String>, StoreError> {
@@ -132,12 +140,14 @@ impl CopySource {
         entities: &[&'static Entity],
         url: &PostgresUrl,
     ) -> Result<Result<Self, String>, StoreError> {
-        let mut connection = connect(url).await.map_err(of_postgres)?;
+        let opened = first_host(url.hosts.len(), 0, |host| connect_to(&url.hosts[host], url.must_write)).await;
+        let (_, mut connection) = opened.map_err(of_postgres)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         connection.execute(begin).await.map_err(of_postgres)?;
         let found = "SELECT relname::text, attname::text, format_type(atttypid, NULL) FROM pg_class
             JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-            WHERE relkind IN ('r', 'p') AND pg_table_is_visible(pg_class.oid)";
+            WHERE relkind IN ('r', 'p') AND NOT relispartition AND pg_table_is_visible(pg_class.oid)
+            AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))";
         let found = connection.fetch_all(found).await.map_err(of_postgres)?;
         let found = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
         let found = found.collect::<Result<Vec<Found>, _>>().map_err(of_postgres)?;
@@ -155,25 +165,11 @@ impl CopySource {
     }
 }
 
-/// A connection to the first host that answers, and can be written if the URL asks for that.
-async fn connect(url: &PostgresUrl) -> Result<PgConnection, sqlx::Error> {
-    if let [host] = &url.hosts[..] {
-        return connect_to(host, url.must_write).await;
-    }
-    let mut refusal = None;
-    for host in &url.hosts {
-        match timeout(MAX_HOST, connect_to(host, url.must_write)).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => refusal = Some(error),
-            Err(_) => {}
-        }
-    }
-    Err(refusal.unwrap_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "none of the hosts answers").into()))
-}
-
+/// A connection to a host, which can be written if it must be.
 async fn connect_to(host: &PgConnectOptions, must_write: bool) -> Result<PgConnection, sqlx::Error> {
     let mut connection = PgConnection::connect_with(&host.clone().disable_statement_logging()).await?;
-    if must_write && connection.fetch_one("SELECT pg_is_in_recovery()").await?.try_get(0)? {
+    let is_read_only = "SELECT current_setting('transaction_read_only') = 'on'";
+    if must_write && connection.fetch_one(is_read_only).await?.try_get(0)? {
         return Err(io::Error::other(CANNOT_BE_WRITTEN).into());
     }
     Ok(connection)
@@ -188,11 +184,7 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
         let Some(source) = found.iter().map(|(name, ..)| name).find(is_it) else { continue };
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in table.columns {
-            // SQLite does not tell capitals from small letters.
-            let is_it = |(of, name, ty): &&Found| {
-                let is_same = *name == column.name || (ty.is_none() && name.eq_ignore_ascii_case(&column.name));
-                of == source && is_same
-            };
+            let is_it = |found: &&Found| found.0 == *source && is_same_column(&column.name, found);
             let Some((.., ty)) = found.iter().find(is_it) else {
                 let Column { name, is_nullable, .. } = column;
                 if !is_nullable {
@@ -217,6 +209,33 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     }
     let has_some = tables.iter().any(|table| table.is_counted);
     if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
+}
+
+/// Whether two names of columns are the same. SQLite, whose columns come without a type, does not tell capitals from small
+/// letters.
+fn is_same_column(name: &str, (_, found, ty): &Found) -> bool {
+    name == found || (ty.is_none() && name.eq_ignore_ascii_case(found))
+}
+
+/// Warns of tables that are not copied, besides those that the server and SQLite keep for themselves.
+fn warn_of_tables(tables: &[Table], found: &[Found]) {
+    let own = [event::Entity.table_name(), import_batch::Entity.table_name(), SCHEMA_COMPAT, MIGRATIONS];
+    let is_known = |name: &str| {
+        own.contains(&name) || name.starts_with("sqlite_") || tables.iter().any(|table| table.source == name)
+    };
+    let names: BTreeSet<&str> = found.iter().map(|(table, ..)| &**table).filter(|name| !is_known(name)).collect();
+    for table in names {
+        tracing::warn!(table, "the source has a table that is not copied");
+    }
+}
+
+/// The columns of the tables to copy that are not copied.
+fn unknown_columns(tables: &[Table], found: &[Found]) -> Vec<String> {
+    let is_unknown = |(table, column): &(&Table, &Found)| {
+        column.0 == table.source && !table.columns.iter().any(|known| is_same_column(&known.name, column))
+    };
+    let columns = tables.iter().flat_map(|table| found.iter().map(move |column| (table, column)));
+    columns.filter(is_unknown).map(|(_, (table, column, _))| format!("{table}.{column}")).collect()
 }
 
 fn read_sqlite(connection: &Open, tables: &[Table], sender: &Sender) -> rusqlite::Result<()> {
