@@ -141,7 +141,7 @@ pub enum Command {
     },
     /// Ask a server whether it is ready; exit with 1 if not
     Health {
-        /// Address of the server, such as http://localhost:8000; the one of --listen if absent
+        /// Address of the server; the one of --listen if absent
         #[arg(value_name = "URL", value_parser = Setting(http_url))]
         url: Option<Url>,
     },

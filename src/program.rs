@@ -28,9 +28,9 @@ use crate::{
     log::{self, Log},
     progress::Progress,
     records::{self, Imported},
-    schema::{Api, Entity, HERO, TEAM},
+    schema::{Api, HERO, TEAM},
     serve::{check_health, ensure_current, serve},
-    store::{self, Copied, CopySource, TextIndex, seed},
+    store::{self, Copied, CopySource, TextIndex},
     telemetry::Telemetry,
 };
 
@@ -118,17 +118,7 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
             close(migrated::<A>(&config.database).await?, &config).await?;
             make::<A>(&config, &indexes).await?;
         }
-        Some(Command::Seed) => {
-            let has = |entity: &&Entity| A::entities().contains(entity);
-            ensure!(
-                [&HERO, &TEAM].iter().all(has),
-                "the tutorial's data are heroes and teams, which this API does not have"
-            );
-            let db = migrated::<A>(&config.database).await?;
-            let heroes = seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
-            close(db, &config).await?;
-            print(&format!("{heroes} heroes created\n"))?;
-        }
+        Some(Command::Seed) => print(&seed::<A>(&config).await?)?,
         Some(Command::Schema { command: None }) => print(&graphql::sdl::<A>())?,
         Some(Command::Schema { command: Some(SchemaCommand::Check { old }) }) => check_schema::<A>(old)?,
         Some(Command::Completions { shell }) => {
@@ -226,6 +216,18 @@ async fn unless_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> any
 
 fn record_reader<A: Api>() -> anyhow::Result<RecordReader> {
     RecordReader::new::<A>().map_err(anyhow::Error::msg)
+}
+
+/// Loads the data of the tutorial, and gives what it prints.
+async fn seed<A: Api>(config: &Config) -> anyhow::Result<String> {
+    ensure!(
+        [&HERO, &TEAM].iter().all(|entity| A::entities().contains(entity)),
+        "the tutorial's data are heroes and teams, which are not those of this API"
+    );
+    let db = migrated::<A>(&config.database).await?;
+    let heroes = store::seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
+    close(db, config).await?;
+    Ok(format!("{heroes} heroes created\n"))
 }
 
 /// Prints what has changed since another version of the schema.

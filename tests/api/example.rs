@@ -41,7 +41,7 @@ fn an_api_of_ones_own_has_all_commands() {
     let names = "Hero.name, Hero.secretName, Team.name, Team.headquarters, Mission.title";
     assert_eq!(unknown, format!("error: --lower-index: one of {names} is expected"));
     let refused = refusal(&run(&["seed"]));
-    assert_eq!(refused, "error: the tutorial's data are heroes and teams, which this API does not have");
+    assert_eq!(refused, "error: the tutorial's data are heroes and teams, which are not those of this API");
 
     // Its records go out of one database and into another, which is named by a file.
     let record = "{\"type\":\"mission\",\"id\":\"Mission:1\",\"title\":\"T\",\"year\":null}\n";
