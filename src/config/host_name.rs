@@ -42,5 +42,13 @@ impl FromStr for HostName {
 
 /// Whether it is an address, or a name that may exist in the domain name system.
 fn is_name(name: &str) -> bool {
-    name.starts_with('[') || name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()))
+    // Letters, digits and hyphens (RFC 952). Containers have names with underscores as well.
+    let is_label = |label: &str| {
+        let is_possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_possible)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.starts_with('[') || name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -154,7 +154,7 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
     Ok(Imported { created: writing.created, ..*imported })
 }
 
-/// The files in the order in which they are read: as they are named, but of CSV files those first to which others refer.
+/// The files in the order in which they are read: as they are named, but CSV files after those to which they refer.
 fn in_order(sources: Vec<Source>, entities: &'static [&'static Entity]) -> Vec<Source> {
     let is_csv: Vec<bool> = sources.iter().map(|source| source.rank(entities).is_some()).collect();
     let (mut csv, others): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.rank(entities).is_some());

@@ -1,5 +1,5 @@
-//! What the server tells those who watch it, besides the log. Of the other parts of the server it knows the settings and
-//! the HTTP client, which sends spans: each part notes here what it does.
+//! What the server tells those who watch it, besides the log. Each part notes here what it does. Of the other parts it
+//! knows only the settings and the HTTP client, which sends spans.
 
 mod exposition;
 mod metrics;

@@ -254,7 +254,8 @@ fn first_of(names: [&'static str; 2]) -> Option<(&'static str, String)> {
 
 /// The value of a variable, unless it is empty.
 fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    let value = env::var_os(name)?.to_string_lossy().trim().to_owned();
+    Some(value).filter(|value| !value.is_empty())
 }
 
 /// The sampler of the SDK, and the part of the traces beginning here for which it is asked, from 0 to 1; none for all

@@ -368,6 +368,8 @@ fn what_no_request_can_match_is_refused() {
         ("--allowed-host", "example.com..", name("heroes.example.com")),
         ("--allowed-host", ".example.com", name("heroes.example.com")),
         ("--allowed-host", "a b", name("heroes.example.com")),
+        ("--allowed-host", "1;2", name("heroes.example.com")),
+        ("--allowed-host", "a-.example.com", name("heroes.example.com")),
         ("--allowed-host", "fe80::1%eth0", name("heroes.example.com")),
         ("--allowed-host", "", name("heroes.example.com")),
         ("--allowed-host", ".", name("heroes.example.com")),

@@ -23,8 +23,8 @@ fn owned((status, text): (StatusCode, &str)) -> (StatusCode, String) {
     (status, text.to_owned())
 }
 
-/// A standby does not know which transactions run on the primary. What is committed after a subscription has begun comes
-/// all the same, also when its transaction began earlier.
+/// A standby does not know which transactions run on the primary. What is committed after a subscription has begun
+/// comes all the same, also when its transaction began earlier.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_on_a_standby() {
     let Some(cluster) = Cluster::new() else { return };

@@ -320,6 +320,8 @@ fn variables_that_are_not_possible_are_named() {
         ("OTEL_TRACES_SAMPLER_ARG", "7", "a number from 0 to 1 is expected"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none is expected"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "milliseconds are expected"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "bad", "a URL such as http://localhost:4318 is expected"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1", "milliseconds are expected"),
     ] {
         let said = wrong_setting(&run(&[(name, value)]));
         assert!(said.starts_with(&format!("error: {name}: {expected}")), "{said}");

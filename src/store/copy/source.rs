@@ -147,7 +147,8 @@ impl CopySource {
         let found = "SELECT relname::text, attname::text, format_type(atttypid, NULL) FROM pg_class
             JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
             WHERE relkind IN ('r', 'p') AND NOT relispartition AND pg_table_is_visible(pg_class.oid)
-            AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))";
+            AND relnamespace NOT IN
+            (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))";
         let found = connection.fetch_all(found).await.map_err(of_postgres)?;
         let found = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
         let found = found.collect::<Result<Vec<Found>, _>>().map_err(of_postgres)?;
@@ -211,8 +212,8 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
     if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
 }
 
-/// Whether two names of columns are the same. SQLite, whose columns come without a type, does not tell capitals from small
-/// letters.
+/// Whether two names of columns are the same. SQLite, whose columns come without a type, does not tell capitals from
+/// small letters.
 fn is_same_column(name: &str, (_, found, ty): &Found) -> bool {
     name == found || (ty.is_none() && name.eq_ignore_ascii_case(found))
 }
