@@ -81,6 +81,8 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Where a server says whether it is ready.
+const READY: &str = "/health/ready";
 /// How long a server may take to say whether it is ready.
 const MAX_HEALTH: Duration = Duration::from_secs(10);
 
@@ -103,7 +105,10 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
         }
         (None, ListenAddress::Unix(path)) => ("http://localhost".parse()?, Some(path)),
     };
-    url.set_path("/health/ready");
+    // A proxy may have the server below a path.
+    if !url.path().ends_with(READY) {
+        url.set_path(&format!("{}{READY}", url.path().trim_end_matches('/')));
+    }
     let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
     let answer = match socket {
         None => http_client::send(&url, request, MAX_HEALTH).await,

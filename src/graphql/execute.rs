@@ -69,7 +69,10 @@ impl Schema {
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
         let loaded = documents.trusted.load(&documents);
-        loaded.map_err(|fault| WrongSetting(format!("--documents: {fault:#}")))?;
+        loaded.map_err(|fault| match fault.downcast::<WrongSetting>() {
+            Ok(wrong) => wrong,
+            Err(fault) => WrongSetting(format!("--documents: {fault:#}")),
+        })?;
         Ok(Self {
             executor: Arc::new(move |request, is_subscription| {
                 let executor = executor.clone();

@@ -64,7 +64,10 @@ pub fn validate<'a>(reader: &'a RecordReader, settings: &'a ImportSettings) -> a
     let sources = settings.paths.iter().map(|path| Source::new(reader, path, settings.what.as_deref()));
     let mut sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     ensure_apart(&sources)?;
-    sources = in_order(sources, reader.entities());
+    // Files of CSV, of which each has one table, come after those to which they refer.
+    if sources.iter().all(|source| source.rank(reader.entities()).is_some()) {
+        sources.sort_by_key(|source| source.rank(reader.entities()));
+    }
     let mut imported = Imported::default();
     let mut checker = Checker::default();
     let mut hash = Sha256::new();
@@ -152,15 +155,6 @@ pub async fn import(db: &Db, files: &Checked<'_>) -> anyhow::Result<Imported> {
     writing.progress.finished();
     finish(db, file, all).await?;
     Ok(Imported { created: writing.created, ..*imported })
-}
-
-/// The files in the order in which they are read: as they are named, but CSV files after those to which they refer.
-fn in_order(sources: Vec<Source>, entities: &'static [&'static Entity]) -> Vec<Source> {
-    let is_csv: Vec<bool> = sources.iter().map(|source| source.rank(entities).is_some()).collect();
-    let (mut csv, others): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.rank(entities).is_some());
-    csv.sort_by_key(|source| source.rank(entities));
-    let (mut csv, mut others) = (csv.into_iter(), others.into_iter());
-    is_csv.into_iter().filter_map(|is_csv| if is_csv { csv.next() } else { others.next() }).collect()
 }
 
 /// Notes that files were imported to their end.

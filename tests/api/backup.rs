@@ -74,7 +74,11 @@ async fn a_backup_is_whole_while_the_file_is_written() {
 
     // The server is well, until it is gone.
     let url = format!("http://{}", server.address());
-    assert_eq!(stdout(&run(folder, &["health", &url])), "ready\n");
+    for path in ["", "/", "/health/ready", "?a=b"] {
+        assert_eq!(stdout(&run(folder, &["health", &format!("{url}{path}")])), "ready\n", "{path}");
+    }
+    let elsewhere = refusal(&run(folder, &["health", &format!("{url}/heroes/")]));
+    assert!(elsewhere.starts_with("error: the server is not ready"), "{elsewhere}");
     let (address, server) = (server.address().to_owned(), Arc::into_inner(server).expect("nobody else has it"));
     assert_eq!(stdout(&run(folder, &["health", "--listen", &address])), "ready\n");
     server.stopped().await;

@@ -64,7 +64,8 @@ pub fn wrong_setting(output: &Output) -> String {
 fn ended_with(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).expect("it is text");
-    let errors: Vec<_> = said.lines().filter(|line| !line.contains("INFO")).collect();
+    let is_log = |line: &str| ["INFO", "WARN"].iter().any(|level| line.contains(level));
+    let errors: Vec<_> = said.lines().filter(|line| !is_log(line)).collect();
     assert_eq!(errors.len(), 1, "{said}");
     errors[0].to_owned()
 }

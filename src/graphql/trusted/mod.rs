@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     access::Principal,
-    config::{DocumentSettings, DocumentsMode, GraphQlSettings},
+    config::{DocumentSettings, DocumentsMode, GraphQlSettings, WrongSetting},
     schema::Api,
     telemetry::Telemetry,
 };
@@ -109,7 +109,8 @@ impl TrustedDocuments {
         let (known, number, faults) = Known::read(&self.settings.documents, documents)?;
         ensure!(faults.is_empty(), "{}", faults.join("; "));
         let is_for_nothing = known.by_id.is_empty() && self.settings.mode != DocumentsMode::Off;
-        ensure!(!is_for_nothing, "--documents-mode needs --documents, with at least one document");
+        let needs = || WrongSetting("--documents-mode needs --documents, with at least one document".to_owned());
+        ensure!(!is_for_nothing, needs());
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(number)
     }

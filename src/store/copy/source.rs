@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
-use entity::{event, import_batch};
+use entity::{api_key, event, import_batch};
 use futures_util::TryStreamExt as _;
 use rusqlite::types::ValueRef;
 use sea_orm::{
@@ -113,8 +113,12 @@ impl CopySource {
             let connection = open_to_read(&path)?;
             connection.execute_batch("BEGIN")?;
             let found = {
+                // The columns of a virtual table are known to its module alone, which SQLite may be without here.
                 let mut found = connection.prepare(
-                    "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
+                    "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_xinfo(t.name) c
+                    WHERE t.type = 'table' AND t.sql NOT LIKE 'CREATE VIRTUAL %'
+                    UNION ALL SELECT name, '' FROM sqlite_schema
+                    WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL %'",
                 )?;
                 let found = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?, None)))?;
                 found.collect::<rusqlite::Result<Vec<Found>>>()?
@@ -142,7 +146,8 @@ impl CopySource {
     ) -> Result<Result<Self, String>, StoreError> {
         let opened = first_host(url.hosts.len(), 0, |host| connect_to(&url.hosts[host], url.must_write)).await;
         let (_, mut connection) = opened.map_err(of_postgres)?;
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        // Rows that a policy hides are an error, and are not left out.
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off";
         connection.execute(begin).await.map_err(of_postgres)?;
         let found = "SELECT relname::text, attname::text, format_type(atttypid, NULL) FROM pg_class
             JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
@@ -179,13 +184,17 @@ async fn connect_to(host: &PgConnectOptions, must_write: bool) -> Result<PgConne
 /// The tables that exist, with their columns that exist, or why they cannot be copied: a column that may not be null
 /// has to exist. The tutorial writes the names of its link tables in one word.
 fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
-    let mut tables = Vec::new();
+    let (mut tables, mut missing) = (Vec::new(), Vec::new());
     for mut table in wanted {
-        let is_it = |name: &&String| **name == table.name || **name == table.name.replace('_', "");
-        let Some(source) = found.iter().map(|(name, ..)| name).find(is_it) else { continue };
+        let names = [table.name.clone(), table.name.replace('_', "")];
+        let is_it = |(found, _, ty): &&Found| names.iter().any(|name| is_same_name(name, found, ty.as_deref()));
+        let Some((source, ..)) = found.iter().find(is_it) else {
+            missing.push(table.name);
+            continue;
+        };
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in table.columns {
-            let is_it = |found: &&Found| found.0 == *source && is_same_column(&column.name, found);
+            let is_it = |found: &&Found| found.0 == *source && is_same_name(&column.name, &found.1, found.2.as_deref());
             let Some((.., ty)) = found.iter().find(is_it) else {
                 let Column { name, is_nullable, .. } = column;
                 if !is_nullable {
@@ -208,13 +217,19 @@ fn existing(wanted: Vec<Table>, found: &[Found]) -> Result<Vec<Table>, String> {
         table.source.clone_from(source);
         tables.push(table);
     }
-    let has_some = tables.iter().any(|table| table.is_counted);
-    if has_some { Ok(tables) } else { Err("the database to copy has none of the tables".to_owned()) }
+    if !tables.iter().any(|table| table.is_counted) {
+        return Err("the database to copy has none of the tables".to_owned());
+    }
+    // One that was made before there were API keys has none.
+    for table in missing.iter().filter(|name| *name != api_key::Entity.table_name()) {
+        tracing::warn!(table, "the source has no such table");
+    }
+    Ok(tables)
 }
 
-/// Whether two names of columns are the same. SQLite, whose columns come without a type, does not tell capitals from
-/// small letters.
-fn is_same_column(name: &str, (_, found, ty): &Found) -> bool {
+/// Whether two names of tables or columns are the same. SQLite, whose columns come without a type, does not tell
+/// capitals from small letters.
+fn is_same_name(name: &str, found: &str, ty: Option<&str>) -> bool {
     name == found || (ty.is_none() && name.eq_ignore_ascii_case(found))
 }
 
@@ -233,7 +248,8 @@ fn warn_of_tables(tables: &[Table], found: &[Found]) {
 /// The columns of the tables to copy that are not copied.
 fn unknown_columns(tables: &[Table], found: &[Found]) -> Vec<String> {
     let is_unknown = |(table, column): &(&Table, &Found)| {
-        column.0 == table.source && !table.columns.iter().any(|known| is_same_column(&known.name, column))
+        let is_known = |known: &Column| is_same_name(&known.name, &column.1, column.2.as_deref());
+        column.0 == table.source && !table.columns.iter().any(is_known)
     };
     let columns = tables.iter().flat_map(|table| found.iter().map(move |column| (table, column)));
     columns.filter(is_unknown).map(|(_, (table, column, _))| format!("{table}.{column}")).collect()
