@@ -804,6 +804,12 @@ pub struct WrongSetting(pub String);
 
 impl Error for WrongSetting {}
 
+impl From<anyhow::Error> for WrongSetting {
+    fn from(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
 impl fmt::Display for WrongSetting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
@@ -18,7 +18,7 @@ use crate::{
     db::Db,
     events::Events,
     graphql::Schema,
-    http::{Parts, Sources, metrics_router, router},
+    http::{Parts, READY, Sources, metrics_router, router},
     http_client,
     schema::Api,
     server::{Lifetime, Listener, serve_until},
@@ -35,7 +35,8 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     let Config { serve: settings, graphql, access, events, database, telemetry, .. } = config;
     let address = &settings.listen;
     if !address.is_local() && !settings.insecure {
-        check_access(access, address)?;
+        let checked = check_access(access).with_context(|| format!("cannot listen on {address}"));
+        checked.map_err(WrongSetting::from)?;
     }
     if matches!(graphql.introspection(), Introspection::Authenticated) && !access.authenticates() {
         let message = "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
@@ -81,8 +82,6 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Where a server says whether it is ready.
-const READY: &str = "/health/ready";
 /// How long a server may take to say whether it is ready.
 const MAX_HEALTH: Duration = Duration::from_secs(10);
 
@@ -121,23 +120,20 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
 }
 
 /// Checks that a server which other machines can reach asks them who they are.
-fn check_access(access: &AccessSettings, address: &ListenAddress) -> Result<(), WrongSetting> {
-    let wrong = |message| Err(WrongSetting(format!("cannot listen on {address}: {message}")));
-    if !access.authenticates() {
-        return wrong(
-            "there is no authentication, so whoever reaches that address could read and write everything; set \
-             --api-keys, --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say \
-             --insecure"
-                .to_owned(),
-        );
-    }
-    match access.anonymous.iter().find(|scope| matches!(scope, Scope::Write | Scope::Admin)) {
-        Some(scope) => wrong(format!(
+fn check_access(access: &AccessSettings) -> anyhow::Result<()> {
+    ensure!(
+        access.authenticates(),
+        "there is no authentication, so whoever reaches that address could read and write everything; set --api-keys, \
+         --jwt-issuer, --jwks or --jwt-secret-file, listen on 127.0.0.1 or unix:PATH, or say --insecure"
+    );
+    let scope = access.anonymous.iter().find(|scope| matches!(scope, Scope::Write | Scope::Admin));
+    if let Some(scope) = scope {
+        bail!(
             "--anonymous has the scope {scope}, so whoever reaches that address could write; leave it out, listen on \
              127.0.0.1 or unix:PATH, or say --insecure"
-        )),
-        None => Ok(()),
+        );
     }
+    Ok(())
 }
 
 async fn prepare(db: &Db, settings: &ServeSettings) -> anyhow::Result<()> {

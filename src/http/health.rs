@@ -4,9 +4,12 @@ use axum::{Router, extract::State, http::StatusCode, routing};
 
 use crate::db::Db;
 
+/// Where a server says whether it is ready.
+pub const READY: &str = "/health/ready";
+
 /// `GET /health/live`: the process answers. `GET /health/ready`: the database can be read and written.
 pub fn router(db: Db) -> Router {
-    Router::new().route("/health/live", routing::get("live")).route("/health/ready", routing::get(ready)).with_state(db)
+    Router::new().route("/health/live", routing::get("live")).route(READY, routing::get(ready)).with_state(db)
 }
 
 /// Whether a path is one of these.

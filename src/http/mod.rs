@@ -24,6 +24,7 @@ mod websocket;
 
 pub use self::{
     body::{BodyError, BodyLimits, read_body},
+    health::READY,
     layers::with_layers,
     log::Measured,
     metrics::{Sources, router as metrics_router},

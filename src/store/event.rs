@@ -360,8 +360,8 @@ fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
 /// When the database does not answer.
 pub async fn committed(db: &Db) -> Result<Committed, StoreError> {
     let sql = match db.read.get_database_backend() {
-        // The rows of transactions have no `seq`. They are those that have events, because a standby does not know which
-        // transactions run: the list of them in `pg_current_snapshot()` is empty there.
+        // The rows of transactions have no `seq`. They are those that have events, because a standby does not know
+        // which transactions run: the list of them in `pg_current_snapshot()` is empty there.
         DbBackend::Postgres => format!(
             "(SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} \
              WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1) \

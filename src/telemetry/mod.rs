@@ -71,7 +71,7 @@ impl Telemetry {
         Ok(Self(Arc::new(Parts {
             names: OperationNames::default(),
             metrics: settings.metrics_listen.is_some().then(Metrics::default),
-            tracer: Tracer::start()?,
+            tracer: Tracer::start().map_err(WrongSetting::from)?,
             settings: settings.clone(),
         })))
     }

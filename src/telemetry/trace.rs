@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::{Context as _, bail, ensure};
 use axum::http::{HeaderMap, HeaderName};
 use opentelemetry::{
     Context, KeyValue, Value,
@@ -29,7 +30,6 @@ use opentelemetry_sdk::{
 use tokio::{runtime::Handle, time::Instant};
 
 use super::otlp::OtlpClient;
-use crate::config::WrongSetting;
 
 /// How long the end of the program waits for the last spans to be sent.
 const MAX_FLUSH: Duration = Duration::from_secs(2);
@@ -71,23 +71,23 @@ impl Tracer {
     /// # Errors
     ///
     /// When a variable has a value that is not possible.
-    pub fn start() -> Result<Option<Self>, WrongSetting> {
+    pub fn start() -> anyhow::Result<Option<Self>> {
         let endpoint = first_of(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
         let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let Some((name, endpoint)) = endpoint.filter(|_| !is_off) else { return Ok(None) };
         match variable("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
-            Some(_) => return wrong("OTEL_TRACES_EXPORTER: otlp or none is expected"),
+            Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
         }
         let url: Option<url::Url> = endpoint.parse().ok();
-        if !url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-            return wrong(format!("{name}: a URL such as http://localhost:4318 is expected"));
-        }
+        ensure!(
+            url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
+            "{name}: a URL such as http://localhost:4318 is expected"
+        );
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            if variable(name).is_some_and(|protocol| protocol != "http/protobuf") {
-                return wrong(format!("{name}: http/protobuf is expected, which collectors take at port 4318"));
-            }
+            let is_known = variable(name).is_none_or(|protocol| protocol == "http/protobuf");
+            ensure!(is_known, "{name}: http/protobuf is expected, which collectors take at port 4318");
         }
         let (sampler, ratio) = sampler()?;
         let client = OtlpClient::new(Handle::current(), timeout()?);
@@ -95,7 +95,7 @@ impl Tracer {
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler)
             .with_resource(resource())
-            .with_batch_exporter(exporter.map_err(|error| WrongSetting(format!("{name}: {error}")))?)
+            .with_batch_exporter(exporter.context(name)?)
             .build();
         let spans = provider.tracer(SERVICE);
         Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new(), ratio }))
@@ -243,10 +243,6 @@ pub fn began(start: Instant) -> SystemTime {
     SystemTime::now() - start.elapsed()
 }
 
-fn wrong<T>(message: impl Into<String>) -> Result<T, WrongSetting> {
-    Err(WrongSetting(message.into()))
-}
-
 /// The first of these variables that is not empty, with its value.
 fn first_of(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     names.into_iter().find_map(|name| Some((name, variable(name)?)))
@@ -262,14 +258,14 @@ fn variable(name: &str) -> Option<String> {
 /// of them.
 ///
 /// Most requests begin a trace that is not recorded. It is decided on before it has ids and a span, which take longer.
-fn sampler() -> Result<(Sampler, Option<f64>), WrongSetting> {
+fn sampler() -> anyhow::Result<(Sampler, Option<f64>)> {
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
-    let ratio = || {
+    let ratio = || -> anyhow::Result<f64> {
         let default = if name.is_some() { 1.0 } else { RATIO };
         let ratio = argument.as_deref().map_or(Ok(default), str::parse).ok();
         let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
-        ratio.ok_or_else(|| WrongSetting("OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1 is expected".to_owned()))
+        ratio.context("OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1 is expected")
     };
     let based_with = |ratio| (Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), Some(ratio));
     Ok(match name.as_deref() {
@@ -280,22 +276,19 @@ fn sampler() -> Result<(Sampler, Option<f64>), WrongSetting> {
         Some("parentbased_always_on") => based_with(1.0),
         Some("parentbased_always_off") => based_with(0.0),
         None | Some("parentbased_traceidratio") => based_with(ratio()?),
-        Some(_) => {
-            return wrong(
-                "OTEL_TRACES_SAMPLER: one of always_on, always_off, traceidratio, parentbased_always_on, \
-                 parentbased_always_off, parentbased_traceidratio is expected",
-            );
-        }
+        Some(_) => bail!(
+            "OTEL_TRACES_SAMPLER: one of always_on, always_off, traceidratio, parentbased_always_on, \
+             parentbased_always_off, parentbased_traceidratio is expected"
+        ),
     })
 }
 
 /// How long a batch of spans may take to be sent.
-fn timeout() -> Result<Duration, WrongSetting> {
+fn timeout() -> anyhow::Result<Duration> {
     let given = first_of(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
     let Some((name, milliseconds)) = given else { return Ok(Duration::from_secs(10)) };
-    let milliseconds = milliseconds.parse();
-    milliseconds
-        .map_or_else(|_| wrong(format!("{name}: milliseconds are expected")), |time| Ok(Duration::from_millis(time)))
+    let Ok(milliseconds) = milliseconds.parse() else { bail!("{name}: milliseconds are expected") };
+    Ok(Duration::from_millis(milliseconds))
 }
 
 fn resource() -> Resource {

@@ -421,7 +421,7 @@ fn without_poll(settings: &mut Settings) {
 const MANY: usize = 2_500;
 const MANY_UPDATES: &str = "INSERT INTO event (kind, change, first_key) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL \
     SELECT i + 1 FROM n WHERE i < 2500) SELECT 'hero', 'UPDATED', 9 FROM n";
-const IDS: &str = "subscription { heroChanged { cursor change id } }";
+pub const IDS: &str = "subscription { heroChanged { cursor change id } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_tell_the_same_in_the_same_order() {

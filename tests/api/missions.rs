@@ -280,6 +280,7 @@ missions_on_both_databases! {
         let related = "{ heroes { name teams { name } missions { title } mentors { name } pupils { name } }
             missions { title heroes { name } } teams { name heroes { name } } }";
         let before = app.data(related, json!({})).await;
+        let reader = RecordReader::new::<Missions>().expect("it is a schema");
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         // Files of one table each go together, and so do all tables in one file or in a folder.
@@ -291,7 +292,6 @@ missions_on_both_databases! {
             let mut paths = Vec::new();
             for (what, file) in files {
                 let settings = export(&["--what", what, "--format", format, "--output", &path(file)]);
-                let reader = RecordReader::new::<Missions>().expect("it is a schema");
                 records::export(&app.db, &reader, &settings).await.expect("it is written");
                 paths.push(path(file));
             }
@@ -301,7 +301,6 @@ missions_on_both_databases! {
             }
             let other = TestApp::of::<Missions>(TestDatabase::sqlite(), |_| ()).await;
             let paths: Vec<_> = paths.iter().map(String::as_str).collect();
-            let reader = RecordReader::new::<Missions>().expect("it is a schema");
             let settings = import(&paths);
             let checked = records::validate(&reader, &settings).expect("all records are right");
             records::import(&other.db, &checked).await.expect("they are written");
@@ -312,7 +311,6 @@ missions_on_both_databases! {
         let some = path("some.jsonl");
         let filter = r#"{"id": {"in": [1, 2, 3, 4, 5, 6, 7, 8]}}"#;
         let settings = export(&["--what", "heroes", "--where", filter, "--output", &some]);
-        let reader = RecordReader::new::<Missions>().expect("it is a schema");
         records::export(&app.db, &reader, &settings).await.expect("it is written");
         let lines = std::fs::read_to_string(&some).expect("it is written");
         let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();

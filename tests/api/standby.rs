@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     command_line::{Server, refusal, run},
     databases::{Cluster, TestDatabase},
-    events::Stream,
+    events::{IDS, Stream},
     outages::{READY, UNWRITABLE, code, ready},
     support::{TestApp, until},
 };
@@ -43,11 +43,11 @@ async fn a_subscription_on_a_standby() {
     second.execute_unprepared(&event(2)).await.expect("it writes");
     primary.execute(&event(3)).await;
     committed(3).await;
-    let mut stream = Stream::open(&app.router, "subscription { heroChanged { cursor change id } }", json!({})).await;
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
     second.commit().await.expect("it commits");
     primary.execute(&event(4)).await;
     committed(4).await;
-    let mut later = Stream::open(&app.router, "subscription { heroChanged { cursor change id } }", json!({})).await;
+    let mut later = Stream::open(&app.router, IDS, json!({})).await;
     first.commit().await.expect("it commits");
     primary.execute(&event(5)).await;
     assert_eq!(stream.values(4).await, [deleted(1), deleted(2), deleted(4), deleted(5)]);

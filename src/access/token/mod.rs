@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::{Context as _, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
 use quick_cache::sync::Cache;
@@ -88,13 +89,13 @@ impl Tokens {
     ///
     /// When a setting is missing, two contradict each other, or a file of one cannot be read.
     pub async fn new(settings: &AccessSettings, telemetry: &Telemetry) -> anyhow::Result<Option<Self>> {
-        ensure_consistent(settings)?;
+        ensure_consistent(settings).map_err(WrongSetting::from)?;
         if !settings.accepts_tokens() {
             return Ok(None);
         }
         crypto::install();
         let (keys, by_default) = match &settings.jwt_secret_file {
-            Some(file) => (Keys::Secret(Arc::new(secret(file)?)), &[Algorithm::HS256][..]),
+            Some(file) => (Keys::Secret(Arc::new(secret(file).map_err(WrongSetting::from)?)), &[Algorithm::HS256][..]),
             None => (Keys::Sources(KeySource::from_settings(settings, telemetry).await?), &BY_DEFAULT[..]),
         };
         let algorithms = Some(&settings.jwt_algorithms[..]).filter(|algorithms| !algorithms.is_empty());
@@ -252,21 +253,20 @@ fn claims_by(key: &Key, algorithm: Algorithm, token: &str) -> Result<Option<Valu
     }
 }
 
-fn secret(file: &Path) -> Result<KeySet, WrongSetting> {
+fn secret(file: &Path) -> anyhow::Result<KeySet> {
     let content = fetch::read(file);
-    let flag = format!("--jwt-secret-file {}", file.display());
-    let content = content.map_err(|error| WrongSetting(format!("cannot read {flag}: {error:#}")))?;
+    let content = content.with_context(|| format!("cannot read --jwt-secret-file {}", file.display()))?;
     let secret = content.strip_suffix(b"\n").map_or(&content[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
-    if secret.len() < MIN_SECRET {
-        let least = format!("at least {MIN_SECRET} bytes are needed");
-        return Err(WrongSetting(format!("the secret in {flag} is too short: {least}")));
-    }
+    ensure!(
+        secret.len() >= MIN_SECRET,
+        "the secret in --jwt-secret-file {} is too short: at least {MIN_SECRET} bytes are needed",
+        file.display()
+    );
     Ok(KeySet::of_secret(secret))
 }
 
 /// Checks that the settings say which tokens are accepted, and do not contradict each other.
-fn ensure_consistent(settings: &AccessSettings) -> Result<(), WrongSetting> {
-    let wrong = |message: String| Err(WrongSetting(message));
+fn ensure_consistent(settings: &AccessSettings) -> anyhow::Result<()> {
     if !settings.accepts_tokens() {
         let without_keys = [
             ("--jwt-audience", settings.jwt_audience.is_empty()),
@@ -274,30 +274,28 @@ fn ensure_consistent(settings: &AccessSettings) -> Result<(), WrongSetting> {
             ("--jwt-scope-map", settings.jwt_scope_map.is_empty()),
         ];
         for (name, is_empty) in without_keys {
-            if !is_empty {
-                return wrong(format!(
-                    "{name} needs keys that verify tokens: set --jwt-issuer, --jwks or --jwt-secret-file as well"
-                ));
-            }
+            ensure!(
+                is_empty,
+                "{name} needs keys that verify tokens: set --jwt-issuer, --jwks or --jwt-secret-file as well"
+            );
         }
         return Ok(());
     }
     let has_secret = settings.jwt_secret_file.is_some();
-    if has_secret && !settings.jwks.is_empty() {
-        let both = "--jwt-secret-file and --jwks exclude each other";
-        return wrong(format!("{both}: tokens are signed by a secret or by a key of a set"));
-    }
-    if settings.jwt_audience.is_empty() {
-        let reason = "without it tokens that the issuer has made for other servers would be accepted";
-        return wrong(format!("--jwt-audience is missing: {reason}"));
-    }
+    ensure!(
+        !has_secret || settings.jwks.is_empty(),
+        "--jwt-secret-file and --jwks exclude each other: tokens are signed by a secret or by a key of a set"
+    );
+    ensure!(
+        !settings.jwt_audience.is_empty(),
+        "--jwt-audience is missing: without it tokens that the issuer has made for other servers would be accepted"
+    );
     for algorithm in &settings.jwt_algorithms {
-        let fault = match (crypto::is_symmetric(*algorithm), has_secret) {
-            (true, false) => "needs --jwt-secret-file, and no key set",
-            (false, true) => "does not go with --jwt-secret-file, HS256 does",
-            _ => continue,
-        };
-        return wrong(format!("--jwt-algorithms: {algorithm:?} {fault}"));
+        match (crypto::is_symmetric(*algorithm), has_secret) {
+            (true, false) => bail!("--jwt-algorithms: {algorithm:?} needs --jwt-secret-file, and no key set"),
+            (false, true) => bail!("--jwt-algorithms: {algorithm:?} does not go with --jwt-secret-file, HS256 does"),
+            _ => {}
+        }
     }
     Ok(())
 }
