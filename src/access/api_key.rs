@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{LATEST, Principal, Scope, Scopes, Unauthenticated};
+use super::{Principal, Scope, Scopes, Unauthenticated, principal::LATEST};
 use crate::{
     db::{Db, StoreError},
     store::api_key,

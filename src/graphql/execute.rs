@@ -15,7 +15,8 @@ use super::{
     context::RequestContext,
     cost::{Cost, CostReport},
     definition::Definition,
-    document::{self, Document, Documents, Nulls, Operation, Requested, RootFields},
+    document::{self, Document, Nulls, Operation, RootFields},
+    documents::{Documents, Requested},
     error::{ApiError, Code, shortened, tell_written},
     introspection,
     loaders::Loaders,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     access::{Principal, Scope, Scopes},
-    config::{GraphQlSettings, Introspection, WrongSetting},
+    config::{GraphQlSettings, Introspection},
     db::{Db, Written},
     events::Events,
     schema::{Api, Entity},
@@ -68,11 +69,7 @@ impl Schema {
         let definition = Definition::new(sdl_of(&executor));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
-        let loaded = documents.trusted.load(&documents);
-        loaded.map_err(|fault| match fault.downcast::<WrongSetting>() {
-            Ok(wrong) => wrong,
-            Err(fault) => WrongSetting(format!("--documents: {fault:#}")),
-        })?;
+        documents.trusted.load(&documents.validator)?;
         Ok(Self {
             executor: Arc::new(move |request, is_subscription| {
                 let executor = executor.clone();
@@ -105,7 +102,7 @@ impl Schema {
 
     /// The bounds of a request.
     pub(super) fn bounds(&self, deadline: Instant) -> Arc<Bounds> {
-        Arc::new(Bounds::new(&self.documents.limits, deadline))
+        Arc::new(Bounds::new(&self.documents.validator.limits, deadline))
     }
 
     /// The database, until a deadline.
@@ -173,7 +170,7 @@ impl Schema {
 
     /// Reads the trusted documents again when they change. It never ends.
     pub async fn follow_documents(&self) {
-        self.documents.trusted.follow(&self.documents).await;
+        self.documents.trusted.follow(&self.documents.validator).await;
     }
 
     /// Brings the metrics of the cache of documents up to date.
@@ -231,7 +228,7 @@ impl Schema {
             Ok(prepared) => {
                 let cost = params.cost.map(|report| {
                     let rows = prepared.estimated_rows;
-                    let cost = Cost::new(&self.documents.limits, document.tokens(), &operation.shape, rows);
+                    let cost = Cost::new(&self.documents.validator.limits, document.tokens(), &operation.shape, rows);
                     (report, Box::new(cost))
                 });
                 let series = operation.series.clone();
@@ -272,8 +269,8 @@ impl Schema {
             return Err(denied);
         }
         let estimated_rows = document.estimated_rows(operation, &variables);
-        self.documents.check_rows(estimated_rows).map_err(|error| vec![error])?;
-        let nulls = document.nulls(schema, operation, &variables);
+        self.documents.validator.check_rows(estimated_rows).map_err(|error| vec![error])?;
+        let nulls = document.nulls(&self.definition, operation, &variables);
         if !nulls.conditions.is_empty() {
             return Err(nulls.conditions);
         }
@@ -328,7 +325,7 @@ impl Schema {
         variables: &Variables,
     ) -> Result<IndexMap<Name, Value>, ApiError> {
         let fields = introspection::introspect(&self.definition, document, operation, variables)?;
-        if introspection::bytes(&fields) > self.documents.limits.max_answer_bytes {
+        if introspection::bytes(&fields) > self.documents.validator.limits.max_answer_bytes {
             return Err(ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less"));
         }
         Ok(fields)
@@ -394,7 +391,7 @@ impl Schema {
         }
         let outcome = Outcome::Executed(fields.in_order(values));
         let usage = db.usage();
-        let cost = cost.map(|cost| Box::new(cost.executed(&self.documents.limits, &bounds, usage)));
+        let cost = cost.map(|cost| Box::new(cost.executed(&self.documents.validator.limits, &bounds, usage)));
         let (rows, bytes) = bounds.taken();
         let taken = Taken { rows, rows_estimated: estimated_rows, bytes };
         let written = db.written_by_request();

@@ -1,10 +1,12 @@
 //! What clients see: documents in, answers out. It translates, and holds no query.
 
 mod answer;
+mod check_documents;
 mod context;
 mod cost;
 mod definition;
 mod document;
+mod documents;
 mod error;
 mod execute;
 mod introspection;
@@ -20,6 +22,7 @@ mod types;
 mod variables;
 
 pub use self::{
+    check_documents::check_documents,
     cost::CostReport,
     document::DocumentId,
     error::{Code, code},
@@ -29,5 +32,4 @@ pub use self::{
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},
     schema_changes::{SchemaChange, Verdict, schema_changes},
     subscription::{Delivery, Subscription},
-    trusted::check_documents,
 };

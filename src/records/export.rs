@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use async_graphql::Value;
 
-use super::{Table, ends};
+use super::table::{Table, ends};
 use crate::{
     config::{ExportSettings, Format, WrongSetting},
     db::Db,

@@ -15,8 +15,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ends,
     source::{Line, MAX_FAULTS, Record, Source},
+    table::ends,
 };
 use crate::{
     config::{ImportMode, ImportSettings, OnError},

@@ -11,7 +11,7 @@ use async_graphql::{Name, Value, indexmap::IndexMap};
 use csv::StringRecord;
 use sha2::{Digest as _, Sha256};
 
-use super::{Table, ends};
+use super::table::{Table, ends};
 use crate::{
     config::WrongSetting,
     graphql::{RecordFault, RecordReader},

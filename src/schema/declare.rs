@@ -353,3 +353,14 @@ macro_rules! compared_by_address {
 }
 
 compared_by_address!(Entity.name, Column.field, Relation.field);
+
+/// The relations of some entities, with the entities that they start from: one for each link table.
+pub fn links(entities: &[&'static Entity]) -> impl Iterator<Item = (&'static Entity, &'static Relation)> {
+    let mut tables = Vec::new();
+    let relations = entities.iter().flat_map(|entity| entity.relations.iter().map(|relation| (*entity, relation)));
+    relations.filter(move |(_, relation)| {
+        let is_new = !tables.contains(&&relation.link.table);
+        tables.push(&relation.link.table);
+        is_new
+    })
+}

@@ -8,7 +8,7 @@ mod membership;
 mod team;
 
 pub use self::{
-    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, capitalized, with_article, words},
+    declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, capitalized, links, with_article, words},
     hero::HERO,
     team::TEAM,
 };
@@ -29,17 +29,6 @@ pub trait Api: Send + Sync + 'static {
     fn additive_migrations() -> &'static [&'static str] {
         &[]
     }
-}
-
-/// The relations of some entities, with the entities that they start from: one for each link table.
-pub fn links(entities: &[&'static Entity]) -> impl Iterator<Item = (&'static Entity, &'static Relation)> {
-    let mut tables = Vec::new();
-    let relations = entities.iter().flat_map(|entity| entity.relations.iter().map(|relation| (*entity, relation)));
-    relations.filter(move |(_, relation)| {
-        let is_new = !tables.contains(&&relation.link.table);
-        tables.push(&relation.link.table);
-        is_new
-    })
 }
 
 /// Heroes, teams, and the memberships that link them.

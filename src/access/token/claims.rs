@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    access::{LATEST, Principal, Scope, Scopes, Unauthenticated},
+    access::{Principal, Scope, Scopes, Unauthenticated, principal::LATEST},
     config::AccessSettings,
 };
 

@@ -10,11 +10,13 @@ use sea_orm::sqlx;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    super::{
-        connection::Connection,
-        error::{is_busy, is_without_room},
-    },
-    Pool, close, connection_error, no_answer,
+    acquire::Pool,
+    lease::close,
+    state::{connection_error, no_answer},
+};
+use crate::db::{
+    connection::Connection,
+    error::{is_busy, is_without_room},
 };
 
 /// The first and the longest pause before another try to open a connection that was refused.

@@ -1,16 +1,14 @@
 //! What a pool knows of its connections, and who waits for one.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io, sync::Arc};
 
-use sea_orm::{ConnAcquireErr, DbErr};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{
-    super::{
-        claim::{Claim, LongStatements, TextHash},
-        connection::Connection,
-    },
-    PooledConnection, connection_error, no_answer,
+use super::lease::PooledConnection;
+use crate::db::{
+    claim::{Claim, LongStatements, TextHash},
+    connection::Connection,
 };
 
 /// Which connections there are, and who waits for one.
@@ -136,4 +134,19 @@ impl State {
             None => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
         }
     }
+}
+
+/// What a failed connection is to SeaORM.
+pub fn connection_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
+}
+
+/// A connection that was not opened, or does not answer, in time.
+pub fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
+}
+
+/// The pool is closed.
+pub fn closed() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }

@@ -9,8 +9,10 @@ use apollo_compiler::{
     ast::{Definition, Document, FragmentDefinition, OperationDefinition, Selection},
 };
 
-use super::{Limits, ensure_within};
-use crate::graphql::error::ApiError;
+use crate::{
+    config::Limits,
+    graphql::error::{ApiError, Code},
+};
 
 /// The greatest number of operations in one document. Validation takes time for each pair of an operation and a
 /// fragment.
@@ -172,4 +174,17 @@ impl Measures<'_> {
     fn add_directives(&mut self, inner: &Self, own: usize) {
         self.directives = self.directives.saturating_add(inner.directives).saturating_add(own);
     }
+}
+
+/// Checks a measure of a document.
+///
+/// # Errors
+///
+/// `QUERY_TOO_COMPLEX` with the name of the limit, and the measured and the allowed value.
+pub fn ensure_within(what: &str, measured: usize, allowed: usize) -> Result<(), ApiError> {
+    if measured > allowed {
+        let message = format!("the {what} number {measured}; at most {allowed} are allowed");
+        return Err(ApiError::new(Code::QueryTooComplex, message));
+    }
+    Ok(())
 }

@@ -13,7 +13,6 @@ use apollo_compiler::{
 };
 use async_graphql::{Name, Pos, Value, Variables, indexmap::IndexMap};
 
-use super::{Document, Operation};
 use crate::graphql::{
     error::{ApiError, Code},
     variables::shown_path,
@@ -34,19 +33,19 @@ impl Nulls {
     pub fn of_argument(&self, offset: usize) -> Option<&ApiError> {
         self.arguments.get(&offset)
     }
-}
 
-impl Document {
     /// What is wrong with the variables of a request that are null.
     #[must_use]
-    pub fn nulls(&self, schema: &Schema, operation: &Operation, variables: &Variables) -> Nulls {
-        let mut nulls = Nulls::default();
+    pub fn new(
+        schema: &Schema,
+        document: &ExecutableDocument,
+        operation: &Node<executable::Operation>,
+        variables: &Variables,
+    ) -> Self {
+        let mut nulls = Self::default();
         let is_null = |name: &str| variables.get(name) == Some(&Value::Null);
-        if !operation.where_nothing_may_be_null.iter().any(|name| is_null(name)) {
-            return nulls;
-        }
         let mut conditions: IndexMap<Name, ApiError> = IndexMap::new();
-        visit(schema, &self.valid, &operation.definition, |usage| {
+        visit(schema, document, operation, |usage| {
             let Usage { variable, ty, path, offset, argument } = *usage;
             if !is_null(variable) {
                 return;

@@ -11,7 +11,7 @@ use async_graphql::{
 };
 use async_graphql_value::Value as ExecutableValue;
 
-use super::{Nulls, is_introspection};
+use super::nulls::Nulls;
 use crate::graphql::error::ApiError;
 
 /// The fields of the root.
@@ -122,4 +122,9 @@ fn is_skipped(directives: &[Positioned<Directive>], variables: &Variables) -> bo
             _ => false,
         }
     })
+}
+
+/// Whether a field of the root asks for the schema.
+pub fn is_introspection(field: &str) -> bool {
+    matches!(field, "__schema" | "__type")
 }

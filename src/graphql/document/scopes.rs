@@ -14,7 +14,7 @@ use apollo_compiler::{
 };
 use async_graphql::{Pos, Value, Variables, indexmap::IndexMap};
 
-use super::is_introspection;
+use super::root::is_introspection;
 use crate::{
     access::{Scope, Scopes},
     graphql::{

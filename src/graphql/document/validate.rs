@@ -10,15 +10,14 @@ use apollo_parser::{Lexer, TokenKind};
 use async_graphql::ServerError;
 
 use super::{
-    Limits,
     description::without_descriptions,
-    ensure_within, is_introspection,
-    measure::{Shape, measure},
+    measure::{Shape, ensure_within, measure},
+    root::is_introspection,
     suggestion::UnknownNames,
     validation_errors::ValidationErrors,
     values,
 };
-use crate::graphql::error::ApiError;
+use crate::{config::Limits, graphql::error::ApiError};
 
 /// Selections, lists and objects in each other, at most: as deep as the parser goes on the stack. Documents that are
 /// not too deep stay far below.

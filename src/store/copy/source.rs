@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::table::{Column, ColumnKind, MAX_KEY, Table};
+use super::table::{Column, ColumnKind, MAX_KEY, Raw, Table};
 use crate::{
     db::{
         CANNOT_BE_WRITTEN, DatabaseUrl, MIGRATIONS, Open, PostgresUrl, SCHEMA_COMPAT, StoreError, first_host,
@@ -31,16 +31,6 @@ const AHEAD: usize = 2;
 const TEXTS: [&str; 3] = ["text", "character varying", "character"];
 /// Its types of whole numbers.
 const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
-
-/// A value as it is found.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Raw {
-    Null,
-    Int(i64),
-    Text(String),
-    /// Of a type that no column has.
-    Other(&'static str),
-}
 
 /// What is read, in this order.
 #[derive(Debug)]
@@ -97,7 +87,7 @@ impl CopySource {
     }
 
     fn begin(entities: &[&'static Entity], found: &[Found]) -> Result<(Self, Sender), String> {
-        let wanted = super::tables(entities);
+        let wanted = Table::all(entities);
         let tables = existing(wanted.clone(), found)?;
         warn_of_tables(&tables, found);
         let unknown = unknown_columns(&tables, found);

@@ -3,14 +3,23 @@
 use entity::api_key;
 use sea_orm::{ColumnTrait as _, ColumnType, EntityName as _, IdenStatic as _, Iterable as _};
 
-use super::source::Raw;
 use crate::{
-    schema::{Entity, Kind, Link},
+    schema::{Entity, Kind, Link, links},
     store::Scalar,
 };
 
 /// The greatest key that is copied: a database gives new rows greater ones.
 pub const MAX_KEY: i64 = i64::MAX / 2;
+
+/// A value as it is found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raw {
+    Null,
+    Int(i64),
+    Text(String),
+    /// Of a type that no column has.
+    Other(&'static str),
+}
 
 /// A table of ours.
 #[derive(Clone, Debug)]
@@ -50,9 +59,16 @@ pub enum ColumnKind {
 }
 
 impl Table {
+    /// All of an API, those first to which others refer.
+    pub fn all(entities: &[&'static Entity]) -> Vec<Self> {
+        let objects = entities.iter().map(|entity| Self::of_entity(entity));
+        let links = links(entities).map(|(_, relation)| Self::of_link(relation.link));
+        objects.chain(links).chain([Self::of_api_keys()]).collect()
+    }
+
     /// The table of an entity.
     #[must_use]
-    pub fn of_entity(entity: &Entity) -> Self {
+    fn of_entity(entity: &Entity) -> Self {
         let column = |column: &crate::schema::Column| Column {
             name: column.name().to_owned(),
             kind: match column.kind {
@@ -69,7 +85,7 @@ impl Table {
 
     /// A link table.
     #[must_use]
-    pub fn of_link(link: &Link) -> Self {
+    fn of_link(link: &Link) -> Self {
         let column = |(name, table): (String, String)| Column {
             name,
             kind: ColumnKind::Reference { table },
@@ -83,7 +99,7 @@ impl Table {
 
     /// The API keys.
     #[must_use]
-    pub fn of_api_keys() -> Self {
+    fn of_api_keys() -> Self {
         let column = |column: api_key::Column| {
             let definition = column.def();
             let kind = match definition.get_column_type() {

@@ -1,0 +1,380 @@
+//! Whose turn it is to use a connection.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use sea_orm::{DbErr, sqlx};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{
+    lease::{MAX_RESET, PooledConnection, close},
+    state::{State, closed, connection_error, no_answer},
+};
+use crate::{
+    db::{
+        DbSettings,
+        cancel::Canceller,
+        claim::{Claim, LongStatements, TextHash},
+        connection::Connection,
+        connector::{Connector, Target},
+        error::is_without_room,
+    },
+    telemetry::{Metrics, PoolSeries},
+};
+
+/// How long a connection has to say that it still stands.
+const MAX_PING: Duration = Duration::from_secs(2);
+/// How often a database is asked for a sign of life that may take its time, and how long it has to give one.
+const LOOK_AFTER: Duration = Duration::from_secs(15);
+
+/// Connections that are opened when they are first needed, up to a number.
+///
+/// Whoever waits takes what comes first, a connection that comes back or one that has been opened, in the order in
+/// which they came. What opens connections is not in the hands of those who wait, so it goes on when they have gone.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) connector: Connector,
+    /// The greatest number of connections.
+    pub(super) size: usize,
+    /// Those of them that [`Claim::Further`] may have.
+    pub(super) max_further: usize,
+    pub(super) acquire_timeout: Duration,
+    pub(super) commit_timeout: Duration,
+    state: Mutex<State>,
+    /// Whoever closes the pool is told that a connection has come back.
+    came_back: Notify,
+    pub(super) canceller: Canceller,
+    long: Arc<LongStatements>,
+    name: Box<str>,
+    pub(super) target: Arc<Target>,
+    series: Option<PoolSeries>,
+    /// The other pool with connections to the same database.
+    pub(super) sibling: OnceLock<Weak<Pool>>,
+}
+
+impl Pool {
+    /// Opens the first connection. Of all that there may be, some are `reserved` for [`Claim::First`].
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached.
+    pub async fn open(
+        name: &str,
+        connector: Connector,
+        size: u32,
+        reserved: u32,
+        long: &Arc<LongStatements>,
+        settings: &DbSettings,
+    ) -> Result<Arc<Self>, DbErr> {
+        let pool = Self::new(name, connector, size, reserved, long, settings);
+        drop(pool.acquire(Claim::First, None, None).await?);
+        Ok(pool)
+    }
+
+    /// The same, without a connection yet.
+    pub fn new(
+        name: &str,
+        connector: Connector,
+        size: u32,
+        reserved: u32,
+        long: &Arc<LongStatements>,
+        settings: &DbSettings,
+    ) -> Arc<Self> {
+        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            target: Arc::new(connector.target()),
+            connector,
+            size: number(size),
+            max_further: number(size.saturating_sub(reserved)),
+            acquire_timeout: settings.acquire_timeout,
+            commit_timeout: settings.commit_timeout,
+            state: Mutex::default(),
+            came_back: Notify::new(),
+            canceller: Canceller::default(),
+            long: Arc::clone(long),
+            name: name.into(),
+            series: settings.telemetry.metrics().map(|metrics| metrics.pool(name)),
+            sibling: OnceLock::new(),
+        })
+    }
+
+    /// Has two pools share what PostgreSQL lets them have.
+    pub fn pair(one: &Arc<Self>, other: &Arc<Self>) {
+        // They are paired once.
+        let _ = (one.sibling.set(Arc::downgrade(other)), other.sibling.set(Arc::downgrade(one)));
+    }
+
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// The database, as those who watch know it.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// How long a connection is waited for.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
+    }
+
+    /// How long a commit is waited for past the deadline of its request.
+    pub fn commit_timeout(&self) -> Duration {
+        self.commit_timeout
+    }
+
+    /// Whether all that is in use was to come back by now.
+    pub fn is_overdue(&self) -> bool {
+        let state = self.state();
+        state.in_use() > 0 && state.due.is_some_and(|due| due < Instant::now())
+    }
+
+    /// Asks the database for a sign of life, over a connection that is no part of the pool. Where there is no room for
+    /// another one, that is a sign as well.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time.
+    pub async fn probe(&self, time: Duration) -> Result<(), DbErr> {
+        let probe = async {
+            let mut connection = Connection::open(&self.connector, 0).await?;
+            connection.ping().await?;
+            connection.close().await
+        };
+        match timeout(time, probe).await.unwrap_or_else(|_| Err(no_answer())) {
+            Err(error) if !is_without_room(&error) => Err(connection_error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the database gives no sign of life any more.
+    pub async fn until_silent(&self) -> DbErr {
+        loop {
+            sleep(LOOK_AFTER).await;
+            if let Err(error) = self.probe(LOOK_AFTER).await {
+                return error;
+            }
+        }
+    }
+
+    /// A connection that is free and was used a moment ago, if there is one. It is to come back when it is due.
+    pub fn try_acquire(self: &Arc<Self>, claim: Claim, due: Option<Instant>) -> Option<PooledConnection> {
+        let now = Instant::now();
+        let mut lease = self.take(claim, due, |connection| connection.is_fresh(now))?;
+        lease.connection.as_mut()?.taken = now;
+        if let Some(series) = &self.series {
+            series.waits.observe(0.0);
+        }
+        Some(lease)
+    }
+
+    /// A connection that stands, for a statement when that is known. It waits until there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time, or the database cannot be reached.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        claim: Claim,
+        sql: Option<&str>,
+        due: Option<Instant>,
+    ) -> Result<PooledConnection, DbErr> {
+        let start = Instant::now();
+        let deadline = start + self.acquire_timeout;
+        let statement = sql.map(|sql| self.long.hash(sql));
+        loop {
+            let mut lease = match self.take(claim, due, |_| true) {
+                Some(lease) => lease,
+                None => self.wait(claim, statement, due, deadline).await?,
+            };
+            let connection = lease.connection()?;
+            let now = Instant::now();
+            if connection.is_old(now) {
+                lease.discard();
+            } else if connection.is_fresh(now)
+                || matches!(timeout_at(deadline.min(now + MAX_PING), connection.ping()).await, Ok(Ok(())))
+            {
+                connection.taken = Instant::now();
+                if let Some(series) = &self.series {
+                    series.waits.observe((connection.taken - start).as_secs_f64());
+                }
+                return Ok(lease);
+            } else {
+                lease.outdate();
+            }
+        }
+    }
+
+    /// Brings its metrics up to date.
+    pub fn tell_state(&self, metrics: &Metrics) {
+        let state = self.state();
+        let pending = state.waiting.len() + state.waiting_further.len();
+        metrics.set_pool(&self.name, state.in_use(), state.idle.len(), pending);
+    }
+
+    /// Waits for what is running, then closes all connections for good.
+    ///
+    /// # Errors
+    ///
+    /// When a connection cannot be closed.
+    pub async fn close(&self) -> Result<(), DbErr> {
+        let idle = loop {
+            let mut came_back = std::pin::pin!(self.came_back.notified());
+            came_back.as_mut().enable();
+            {
+                let mut state = self.state();
+                state.is_closed = true;
+                if state.open == state.idle.len() {
+                    state.open = 0;
+                    break std::mem::take(&mut state.idle);
+                }
+            }
+            came_back.await;
+        };
+        for connection in idle {
+            match connection.close().await {
+                // The other side has closed it already.
+                Err(sqlx::Error::Io(_)) => {}
+                closed => closed.map_err(connection_error)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        claim: Claim,
+        due: Option<Instant>,
+        is_wanted: impl FnOnce(&Connection) -> bool,
+    ) -> Option<PooledConnection> {
+        let mut state = self.state();
+        // While a connection is idle, those who wait are there for `Claim::Further` and may not have it.
+        if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
+            return None;
+        }
+        let connection = state.idle.pop_if(|connection| is_wanted(connection))?;
+        state.took(claim, due);
+        Some(PooledConnection { pool: Arc::clone(self), claim, connection: Some(connection) })
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        claim: Claim,
+        statement: Option<TextHash>,
+        due: Option<Instant>,
+        deadline: Instant,
+    ) -> Result<PooledConnection, DbErr> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.is_closed {
+                return Err(closed());
+            }
+            state.wait(claim, statement, due, sender);
+            self.serve(&mut state);
+        }
+        if let Ok(given) = timeout_at(deadline, receiver).await {
+            return given.unwrap_or_else(|_| Err(closed()));
+        }
+        if let Some(series) = &self.series {
+            series.timeouts.inc();
+        }
+        Err(self.state().why_there_is_none())
+    }
+
+    /// Gives what is idle to those who wait, and opens connections for those who get none.
+    pub(super) fn serve(self: &Arc<Self>, state: &mut State) {
+        while !state.idle.is_empty()
+            && let Some((claim, waiter)) = state.next(self.max_further, &self.long)
+        {
+            let lease = PooledConnection { pool: Arc::clone(self), claim, connection: state.idle.pop() };
+            match waiter.sender.send(Ok(lease)) {
+                Ok(()) => state.took(claim, waiter.due),
+                // It does not wait any more. What is dropped here must not lock the pool again.
+                Err(unsent) => state.idle.extend(unsent.ok().and_then(|mut lease| lease.connection.take())),
+            }
+        }
+        while state.opening < state.wanted(self.max_further)
+            && state.open < self.size
+            && !state.holds_back
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.open += 1;
+            state.opening += 1;
+            runtime.spawn(Arc::clone(self).grow());
+        }
+        if state.is_closed {
+            self.came_back.notify_waiters();
+        }
+    }
+
+    /// Puts a connection back that was in use.
+    pub(super) fn put_back(self: &Arc<Self>, connection: Connection, claim: Claim) {
+        let mut state = self.state();
+        state.release(claim);
+        let outdated = state.put_back(connection);
+        self.serve(&mut state);
+        drop(state);
+        outdated.into_iter().for_each(close);
+    }
+
+    /// Takes a connection out of the pool that was in use.
+    pub(super) fn remove(self: &Arc<Self>, claim: Claim) {
+        let mut state = self.state();
+        state.release(claim);
+        state.open -= 1;
+        self.serve(&mut state);
+    }
+
+    /// Takes a connection out of the pool that was in use, and all that were opened before it. What has happened to one
+    /// has often happened to all of them, and new ones are cheap.
+    pub(super) fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
+        let mut outdated = Vec::new();
+        {
+            let mut state = self.state();
+            if connection.generation() == state.generation {
+                state.generation += 1;
+                outdated = std::mem::take(&mut state.idle);
+                state.open -= outdated.len();
+            }
+        }
+        self.remove(claim);
+        outdated.push(connection);
+        outdated.into_iter().for_each(close);
+    }
+
+    /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.
+    pub(super) async fn reset(self: Arc<Self>, mut connection: Connection, claim: Claim) {
+        if connection.is_stuck() {
+            self.remove(claim);
+            return close(connection);
+        }
+        match timeout(MAX_RESET, connection.reset(&self.connector, &self.canceller)).await {
+            Ok(Ok(())) => self.put_back(connection, claim),
+            Ok(Err(error)) => {
+                // The program ends, and its threads before this; or one has panicked, which the log has.
+                if matches!(error, sqlx::Error::WorkerCrashed) {
+                    tracing::debug!(%error, "a connection is given up");
+                } else {
+                    tracing::warn!(%error, "a connection is given up");
+                }
+                self.outdate(connection, claim);
+            }
+            Err(_) => {
+                tracing::warn!("a statement cannot be interrupted; its connection is given up");
+                self.remove(claim);
+                close(connection);
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reads what was committed, in its order, while somebody listens.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::recent::{Next, Recent};
+use crate::{
+    db::{Channel, Db, StoreError},
+    store::event::{self, Committed, Position},
+};
+
+/// The greatest number of events that are read at once.
+const MAX_READ: u32 = 1_000;
+/// The pause between two reads, so that a busy database is not asked for each event.
+const PAUSE: Duration = Duration::from_millis(2);
+/// When to look again for events that wait for an earlier transaction to end: at first, and at the longest.
+const HELD: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+/// How long a read of events may take.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait when the database does not answer.
+pub const BACKOFF: Duration = Duration::from_millis(500);
+
+/// What reads the events of one database.
+#[derive(Debug)]
+pub struct Reader {
+    db: Db,
+    /// Where other servers tell of events.
+    channel: Option<Channel>,
+    poll: Duration,
+    state: Mutex<State>,
+    /// How many have asked what is committed.
+    asked: AtomicU64,
+    wanted: Notify,
+    /// What was committed when so many had asked, or a moment later.
+    committed: watch::Sender<(u64, Arc<Committed>)>,
+    /// How many events have been read in all.
+    events: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recent: Recent,
+    listeners: usize,
+    /// Whether a task reads.
+    is_read: bool,
+}
+
+impl Reader {
+    /// One that does not read yet. It looks for events of other servers when it is told of them in the channel, and
+    /// after a time.
+    pub fn new(db: &Db, channel: Option<Channel>, poll: Duration) -> Self {
+        Self {
+            db: db.uncounted(),
+            channel,
+            poll,
+            state: Mutex::default(),
+            asked: AtomicU64::new(0),
+            wanted: Notify::new(),
+            committed: watch::Sender::default(),
+            events: watch::Sender::default(),
+        }
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.state().listeners
+    }
+
+    /// The database, for one read.
+    pub fn db(&self) -> Db {
+        self.db.for_request(Instant::now() + READ_TIMEOUT)
+    }
+
+    /// How many events have been read in all, as it grows.
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
+    }
+
+    /// The events that are kept after a position.
+    pub fn after(&self, position: Position) -> Next {
+        self.state().recent.after(position)
+    }
+
+    /// What is committed now.
+    pub async fn committed(&self) -> Arc<Committed> {
+        let number = self.asked.fetch_add(1, SeqCst) + 1;
+        self.wanted.notify_one();
+        let mut answers = self.committed.subscribe();
+        let answer = answers.wait_for(|(answered, _)| *answered >= number).await;
+        // The sender is a part of this.
+        answer.map(|answer| Arc::clone(&answer.1)).unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one who listens, and sees to it that events are read.
+    pub fn begin(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.listeners += 1;
+        if !state.is_read {
+            state.is_read = true;
+            tokio::spawn(Arc::clone(self).read_while_wanted());
+        }
+    }
+
+    /// Counts one less who listens.
+    pub fn end(&self) {
+        self.state().listeners -= 1;
+        self.wanted.notify_one();
+    }
+
+    /// Reads events until nobody listens.
+    async fn read_while_wanted(self: Arc<Self>) {
+        let heard = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        if let Some(channel) = self.channel.clone() {
+            let heard = Arc::clone(&heard);
+            tasks.spawn(async move { channel.listen(heard).await });
+        }
+        let mut commits = self.db.commits();
+        let mut has_begun = false;
+        let mut held_for = HELD[0];
+        let mut is_read = true;
+        loop {
+            if self.has_nobody() {
+                return;
+            }
+            commits.mark_unchanged();
+            let wait = match self.read_once(&mut has_begun).await {
+                // There is more.
+                Ok(Some(true)) => continue,
+                Ok(Some(false)) => {
+                    held_for = HELD[1].min(held_for * 2);
+                    held_for
+                }
+                Ok(None) => {
+                    is_read = true;
+                    held_for = HELD[0];
+                    self.poll
+                }
+                Err(error) => {
+                    // Once, until they can be read again.
+                    if std::mem::take(&mut is_read) {
+                        tracing::warn!(%error, "events cannot be read at the moment");
+                    }
+                    BACKOFF
+                }
+            };
+            sleep(PAUSE).await;
+            tokio::select! {
+                () = sleep(wait) => {}
+                Ok(()) = commits.changed() => {}
+                () = heard.notified() => {}
+                () = self.wanted.notified() => {}
+            }
+        }
+    }
+
+    /// Whether nobody listens. Then nobody reads either.
+    fn has_nobody(&self) -> bool {
+        let mut state = self.state();
+        if state.listeners == 0 {
+            state.is_read = false;
+            if let Some(metrics) = self.db.telemetry().metrics() {
+                metrics.event_backlog.set(0);
+            }
+            state.recent = Recent::default();
+        }
+        state.listeners == 0
+    }
+
+    /// Reads what comes after the latest event. Gives whether there is more, or none when nothing waits.
+    async fn read_once(&self, has_begun: &mut bool) -> Result<Option<bool>, StoreError> {
+        let number = self.asked.load(SeqCst);
+        let db = self.db();
+        if !*has_begun || number > self.committed.borrow().0 {
+            let committed = event::committed(&db).await?;
+            if !*has_begun {
+                self.state().recent = Recent::new(committed.end);
+                *has_begun = true;
+            }
+            self.committed.send_replace((number, committed.into()));
+        }
+        let last = self.state().recent.end();
+        let events = event::after(&db, last, MAX_READ).await?;
+        let is_cut = events.is_cut;
+        self.tell(&events);
+        let is_held = events.held > 0;
+        let count = events.ready.len() as u64;
+        self.state().recent.extend(events.ready);
+        if count > 0 {
+            self.events.send_modify(|events| *events += count);
+        }
+        Ok(if is_cut && count > 0 { Some(true) } else { is_held.then_some(false) })
+    }
+
+    /// Tells those who watch of events that were read.
+    fn tell(&self, events: &event::Events) {
+        let Some(metrics) = self.db.telemetry().metrics() else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        for event in &events.ready {
+            let age = now.saturating_sub(u64::try_from(event.at).unwrap_or_default());
+            metrics.note_event(&event.table, u32::try_from(age).unwrap_or(u32::MAX));
+        }
+        metrics.event_backlog.set(i64::try_from(events.held).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,60 @@
+//! The names of operations, of which a bounded number is told apart.
+
+use std::{
+    collections::HashSet,
+    sync::{PoisonError, RwLock},
+};
+
+/// The operation name of an operation that has none.
+const ANONYMOUS: &str = "none";
+/// The operation name of all operations beyond the bound.
+const OTHER: &str = "other";
+
+/// The names of operations that are told apart.
+#[derive(Debug, Default)]
+pub struct OperationNames(RwLock<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// The names of operations of trusted documents.
+    trusted: HashSet<String>,
+    /// The first others that came, up to a bound.
+    first: HashSet<String>,
+}
+
+impl OperationNames {
+    /// The name that is told. One that is new is told from now on, if there is room.
+    pub fn note<'a>(&self, name: Option<&'a str>, max: usize) -> &'a str {
+        let known = self.known(name);
+        let Some(name) = name.filter(|_| known == OTHER) else { return known };
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // It may have become known meanwhile.
+        if !names.has(name) {
+            if names.first.len() >= max {
+                return OTHER;
+            }
+            names.first.insert(name.to_owned());
+        }
+        name
+    }
+
+    /// Has a name told, which takes no room of the others.
+    pub fn trust(&self, name: &str) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        names.first.remove(name);
+        names.trusted.insert(name.to_owned());
+    }
+
+    /// The name that is told now.
+    pub fn known<'a>(&self, name: Option<&'a str>) -> &'a str {
+        let Some(name) = name else { return ANONYMOUS };
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if names.has(name) { name } else { OTHER }
+    }
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.trusted.contains(name) || self.first.contains(name)
+    }
+}
