@@ -3,8 +3,8 @@
 use std::{convert::Infallible, future::pending, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use axum::body::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
 use hyper::{
     Request, Response,
     client::conn::http1,

@@ -7,11 +7,12 @@
 use std::{
     io::{self, ErrorKind, IsTerminal, Write, stderr},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use parking_lot::{Condvar, Mutex};
 use tracing::field::Field;
 use tracing_subscriber::{
     EnvFilter,
@@ -119,13 +120,13 @@ impl Drop for Log {
     fn drop(&mut self) {
         let Self(lines) = self;
         let is_waiting = |waiting: &mut Waiting| !(waiting.is_idle && waiting.text.is_empty());
-        drop(lines.changed.wait_timeout_while(lines.waiting(), MAX_FLUSH, is_waiting));
+        lines.changed.wait_while_for(&mut lines.waiting.lock(), is_waiting, MAX_FLUSH);
     }
 }
 
 impl Lines {
     fn push(&self, line: &[u8]) {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         if waiting.text.len() + line.len() > MAX_WAITING {
             waiting.lost += 1;
             return;
@@ -137,19 +138,15 @@ impl Lines {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for lines, and takes them. Those that were lost in the meantime came after them.
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         lines.clear();
         lines.shrink_to(KEPT);
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         while waiting.text.is_empty() {
             waiting.is_idle = true;
             self.changed.notify_all();
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut waiting);
         }
         waiting.is_idle = false;
         mem::swap(&mut waiting.text, lines);

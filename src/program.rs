@@ -20,10 +20,10 @@ use tokio::{
 use crate::{
     access::{self, ApiKeys},
     config::{
-        Command, Config, DatabaseSettings, DocumentsCommand, KeyCommand, OnError, Pooler, SchemaCommand, TextField,
-        WrongSetting,
+        Command, Config, DatabaseSettings, DatabaseUrl, DocumentsCommand, ImportSettings, KeyCommand, OnError, Pooler,
+        SchemaCommand, Switch, TextField, WrongSetting,
     },
-    db::{self, DatabaseUrl, Db},
+    db::{self, Db, DbSettings},
     graphql::{self, RecordReader, Verdict},
     log::{self, Log},
     progress::Progress,
@@ -40,7 +40,7 @@ const WRONG_SETTING: u8 = 2;
 const SEE_HELP: &str = " (see --help)";
 /// The status of an import that has left out records.
 const SOME_REJECTED: u8 = 2;
-/// What the allocator gets from the system as a piece of its own.
+/// The number of bytes from which on mimalloc maps an allocation by itself.
 const LARGE: usize = 1024 * 1024;
 
 /// The signal that ends a program which writes beyond the largest size of a file (`ulimit -f`), unless it is handled.
@@ -103,19 +103,21 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
     // A file that may not grow is an error then, as a full disk is.
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
     config.read_files()?;
-    let mut code = ExitCode::SUCCESS;
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
             let db = connect::<A>(&config.database, Telemetry::new(&config.telemetry)?).await?;
             let telemetry = db.telemetry().clone();
-            serve::<A>(db.clone(), &config).await?;
-            close(db, &config).await?;
+            let serving = async |db: &Db| Box::pin(serve::<A>(db.clone(), &config)).await;
+            let served = closing(db, &config, serving).await;
             telemetry.stop().await;
+            served?;
         }
         Some(Command::Migrate(settings)) => {
-            let indexes = settings.indexes(A::entities())?;
-            close(migrated::<A>(&config.database).await?, &config).await?;
+            let [lower, trigram] = settings.fields(A::entities())?;
+            let lower = lower.into_iter().map(|field| (TextIndex::Lower, field));
+            let indexes: Vec<_> = lower.chain(trigram.into_iter().map(|field| (TextIndex::Trigram, field))).collect();
+            closing(migrated::<A>(&config.database).await?, &config, async |_| Ok(())).await?;
             make::<A>(&config, &indexes).await?;
         }
         Some(Command::Seed) => print(&seed::<A>(&config).await?)?,
@@ -141,44 +143,25 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
             let source = CopySource::open(A::entities(), from).await.context("cannot copy")?;
             let source = source.map_err(|fault| anyhow::anyhow!("cannot copy: {fault}"))?;
             let db = migrated::<A>(&patient(&config.database)).await?;
-            let said = copy(&db, source, *on_error, Progress::new(progress.show, None)).await;
-            close(db, &config).await?;
-            print(&said?)?;
+            let progress = Progress::new(progress.show, None);
+            print(&closing(db, &config, async |db| copy(db, source, *on_error, progress).await).await?)?;
         }
         Some(Command::Export(settings)) => {
             let db = existing::<A>(&patient(&config.database)).await?;
-            let records = unless_stopped(records::export(&db, &record_reader::<A>()?, settings)).await;
-            close(db, &config).await?;
-            let records = records?;
+            let reader = record_reader::<A>()?;
+            let export = async |db: &Db| unless_stopped(records::export(db, &reader, settings)).await;
+            let records = closing(db, &config, export).await?;
             if *settings.output != *"-" {
                 print(&format!("{records} records written to {}\n", settings.output.display()))?;
             }
         }
-        Some(Command::Import(settings)) => {
-            let reader = record_reader::<A>()?;
-            let checked = records::validate(&reader, settings)?;
-            let imported = if settings.dry_run {
-                checked.imported
-            } else {
-                let db = migrated::<A>(&patient(&config.database)).await?;
-                let imported = records::import(&db, &checked).await;
-                close(db, &config).await?;
-                imported?
-            };
-            let Imported { records, created, rejected } = imported;
-            let outcome = if settings.dry_run {
-                format!("{records} records checked")
-            } else {
-                format!("{} records imported, {created} objects created", records - rejected)
-            };
-            let rejects = if rejected > 0 { format!(", {rejected} records left out") } else { String::new() };
-            print(&format!("{outcome}{rejects}\n"))?;
-            if rejected > 0 {
-                code = ExitCode::from(SOME_REJECTED);
-            }
-        }
+        Some(Command::Import(settings)) => return import::<A>(&config, settings).await,
         Some(Command::Documents(DocumentsCommand::Check { paths, against })) => {
-            let (number, faults) = graphql::check_documents::<A>(paths, against.as_ref(), &config.graphql)?;
+            let sdl = match against {
+                Some(path) => read(path)?,
+                None => graphql::sdl::<A>(),
+            };
+            let (number, faults) = graphql::check_documents(paths, sdl, &config.graphql)?;
             for fault in &faults {
                 print(&format!("{fault}\n"))?;
             }
@@ -187,12 +170,35 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
         }
         Some(Command::Key(command)) => {
             let db = migrated::<A>(&config.database).await?;
-            let said = key(&ApiKeys::new(&db), command).await?;
-            close(db, &config).await?;
-            print(&said)?;
+            print(&closing(db, &config, async |db| key(&ApiKeys::new(db), command).await).await?)?;
         }
     }
-    Ok(code)
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Imports records, says what came of them, and gives the status of the program.
+async fn import<A: Api>(config: &Config, settings: &ImportSettings) -> anyhow::Result<ExitCode> {
+    let reader = record_reader::<A>()?;
+    let checked = records::validate(&reader, settings)?;
+    let (imported, outcome) = if settings.dry_run {
+        let outcome = format!("{} records checked", checked.imported.records);
+        (checked.imported, outcome)
+    } else {
+        let db = migrated::<A>(&patient(&config.database)).await?;
+        let imported = closing(db, config, async |db| records::import(db, &checked).await).await?;
+        let Imported { records, created, rejected } = imported;
+        (imported, format!("{} records imported, {created} objects created", records - rejected))
+    };
+    if imported.rejected == 0 {
+        print(&format!("{outcome}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&format!("{outcome}, {} records left out\n", imported.rejected))?;
+    Ok(SOME_REJECTED.into())
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Does what a command is for, unless the program is told to end before. What has not come to its end is dropped then,
@@ -225,15 +231,15 @@ async fn seed<A: Api>(config: &Config) -> anyhow::Result<String> {
         "the tutorial's data are heroes and teams, which are not those of this API"
     );
     let db = migrated::<A>(&config.database).await?;
-    let heroes = store::seed::tutorial(&db).await.context("cannot load the tutorial's data")?;
-    close(db, config).await?;
+    let heroes =
+        closing(db, config, async |db| store::seed::tutorial(db).await.context("cannot load the tutorial's data"));
+    let heroes = heroes.await?;
     Ok(format!("{heroes} heroes created\n"))
 }
 
 /// Prints what has changed since another version of the schema.
 fn check_schema<A: Api>(old: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(old).with_context(|| format!("cannot read {}", old.display()))?;
-    let changes = graphql::schema_changes(&text, &graphql::sdl::<A>()).map_err(anyhow::Error::msg)?;
+    let changes = graphql::schema_changes(&read(old)?, &graphql::sdl::<A>()).map_err(anyhow::Error::msg)?;
     for change in &changes {
         print(&format!("{change}\n"))?;
     }
@@ -269,12 +275,15 @@ async fn make<A: Api>(config: &Config, indexes: &[(TextIndex, TextField)]) -> an
         return Ok(());
     }
     let db = existing::<A>(&patient(&config.database)).await?;
-    for (index, field) in indexes {
-        let is_new = index.create(&db, field.entity, field.column).await;
-        let is_new = is_new.with_context(|| format!("cannot make the {index} index of {field}"))?;
-        print(&format!("{index} index of {field}: {}\n", if is_new { "made" } else { "exists" }))?;
-    }
-    close(db, config).await
+    let make = async |db: &Db| {
+        for (index, field) in indexes {
+            let is_new = index.create(db, field.entity, field.column).await;
+            let is_new = is_new.with_context(|| format!("cannot make the {index} index of {field}"))?;
+            print(&format!("{index} index of {field}: {}\n", if is_new { "made" } else { "exists" }))?;
+        }
+        Ok(())
+    };
+    closing(db, config, make).await
 }
 
 /// Does what a command about API keys says, and gives what it prints.
@@ -325,12 +334,29 @@ async fn connect<A: Api>(settings: &DatabaseSettings, telemetry: Telemetry) -> a
         let of_postgres = [
             ("--read-url", !settings.read_urls.is_empty()),
             ("--pooler transaction", settings.pooler == Pooler::Transaction),
+            ("--no-prepared-statements", settings.no_prepared_statements),
         ];
         if let Some((flag, _)) = of_postgres.into_iter().find(|(_, is_given)| *is_given) {
             bail!(WrongSetting(format!("{flag} needs PostgreSQL as the database")));
         }
     }
-    Db::connect(&settings.store(store::migrations::<A>(), telemetry)).await.context("cannot open the database")
+    let settings = DbSettings {
+        migrations: store::migrations::<A>(),
+        telemetry,
+        url: settings.database_url.clone(),
+        read_connections: settings.read_connections,
+        write_connections: settings.write_connections,
+        acquire_timeout: settings.acquire_timeout,
+        commit_timeout: settings.commit_timeout,
+        statement_timeout: settings.statement_timeout,
+        slow_statement: settings.slow_statement,
+        events: settings.events == Switch::On,
+        replicas: settings.read_urls.clone(),
+        max_replica_lag: settings.max_replica_lag,
+        is_pooled: settings.pooler == Pooler::Transaction,
+        prepared_statements: !settings.no_prepared_statements,
+    };
+    Db::connect(&settings).await.context("cannot open the database")
 }
 
 /// The settings of a command that moves records: its statements take as long as they take.
@@ -354,13 +380,18 @@ async fn migrated<A: Api>(settings: &DatabaseSettings) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-async fn close(db: Db, config: &Config) -> anyhow::Result<()> {
+/// Does what a command is for, and closes the database after it. Where both fail, the error is that of the command.
+async fn closing<T>(db: Db, config: &Config, work: impl AsyncFnOnce(&Db) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let result = work(&db).await;
     // A statement that nobody waits for any more must not keep the program from ending.
-    if let Ok(closed) = timeout(config.serve.shutdown_timeout, db.close()).await {
-        return closed.context("cannot close the database");
+    let closed = timeout(config.serve.shutdown_timeout, db.close()).await;
+    let value = result?;
+    if let Ok(closed) = closed {
+        closed.context("cannot close the database")?;
+    } else {
+        tracing::warn!("statements that were still running have been cut off");
     }
-    tracing::warn!("statements that were still running have been cut off");
-    Ok(())
+    Ok(value)
 }
 
 /// Has mimalloc, the allocator of `src/main.rs`, give back to the system what was freed a second ago. It does so by

@@ -13,14 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::{
-    access::{Access, Scope},
-    config::{AccessSettings, Config, Introspection, ListenAddress, ServeSettings, WrongSetting},
+    access::Access,
+    config::{AccessSettings, Config, DatabaseUrl, Introspection, ListenAddress, ServeSettings, WrongSetting},
     db::Db,
     events::Events,
     graphql::Schema,
     http::{Parts, READY, Sources, metrics_router, router},
     http_client,
-    schema::Api,
+    schema::{Api, Scope},
     server::{Lifetime, Listener, serve_until},
     telemetry::Telemetry,
 };
@@ -43,10 +43,13 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
                        --jwt-secret-file";
         return Err(WrongSetting(message.to_owned()).into());
     }
-    // They come first: a server that cannot listen, or is told what cannot be, changes nothing.
+    if matches!(database.database_url, DatabaseUrl::Sqlite(_)) && events.events_url.is_some() {
+        return Err(WrongSetting("--events-url needs PostgreSQL as the database".to_owned()).into());
+    }
+    // Before the migrations: a wrong setting, or an address that is taken, changes nothing.
     let access = Access::new(access, &db).await?;
-    let happening = Events::new(&db, &database.database_url, events);
-    let schema = Schema::new::<A>(db.clone(), graphql)?.with_events(happening.clone());
+    let event_log = Events::new(&db, &database.database_url, events);
+    let schema = Schema::new::<A>(db.clone(), graphql)?.with_events(event_log.clone());
     let listener = Listener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let metrics = match &telemetry.metrics_listen {
         Some(address) => {
@@ -78,7 +81,7 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
         served = serving => served.context("cannot serve"),
         served = watching => served.context("cannot serve metrics"),
         () = documents.follow_documents() => Ok(()),
-        () = happening.tell(), if happening.are_written() => Ok(()),
+        () = event_log.tell(), if event_log.are_written() => Ok(()),
     }
 }
 
@@ -108,7 +111,7 @@ pub async fn check_health(url: Option<&Url>, listen: &ListenAddress) -> anyhow::
     if !url.path().ends_with(READY) {
         url.set_path(&format!("{}{READY}", url.path().trim_end_matches('/')));
     }
-    let request = hyper::Request::get("/").body(axum::body::Bytes::new())?;
+    let request = hyper::Request::get("/").body(hyper::body::Bytes::new())?;
     let answer = match socket {
         None => http_client::send(&url, request, MAX_HEALTH).await,
         Some(path) => http_client::send_to_socket(path, &url, request, MAX_HEALTH).await,

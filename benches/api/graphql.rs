@@ -1,11 +1,7 @@
 //! The server's side: a request is executed as the endpoint does it, and the answer serialized.
 
 use hero_teams::{
-    access::{Principal, Scopes},
-    config::GraphQlSettings,
-    db::Db,
-    graphql::Schema,
-    schema::HeroTeams,
+    access::Principal, config::GraphQlSettings, db::Db, graphql::Schema, schema::HeroTeams, schema::Scopes,
 };
 use serde_json::{Value, json};
 

@@ -9,11 +9,11 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use clap::Parser as _;
 use criterion::{Criterion, Throughput};
 use hero_teams::{
-    access::{Access, ApiKeys, Scopes},
+    access::{Access, ApiKeys},
     config::Config,
     graphql::Schema,
     http,
-    schema::HeroTeams,
+    schema::{HeroTeams, Scopes},
     server::{Lifetime, Listener, serve_until},
     telemetry::Telemetry,
 };

@@ -14,10 +14,10 @@ use std::{hint::black_box, time::Duration};
 
 use gungraun::{library_benchmark, library_benchmark_group};
 use hero_teams::{
-    access::{Principal, Scopes},
+    access::Principal,
     config::GraphQlSettings,
     graphql::{Params, Schema},
-    schema::HeroTeams,
+    schema::{HeroTeams, Scopes},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -42,7 +42,12 @@ impl Server {
     fn answer(&self) -> Vec<u8> {
         let deadline = Instant::now() + Duration::from_mins(1);
         let principal = Principal::anonymous(Scopes::ALL);
-        let answer = self.schema.execute(Params::new(self.query), &principal, false, deadline);
+        let answer = self.schema.execute(
+            Params { query: Some(self.query.into()), ..Params::default() },
+            &principal,
+            false,
+            deadline,
+        );
         self.runtime.block_on(async { answer.await.to_json() })
     }
 }

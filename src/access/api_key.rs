@@ -6,12 +6,13 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use entity::api_key::Model;
+use parking_lot::{Mutex, RwLock};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -22,9 +23,10 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Principal, Scope, Scopes, Unauthenticated, principal::LATEST};
+use super::{Principal, Unauthenticated, principal::LATEST};
 use crate::{
     db::{Db, StoreError},
+    schema::{Scope, Scopes},
     store::api_key,
 };
 
@@ -221,7 +223,7 @@ impl ApiKeys {
         }
         let now = Instant::now();
         {
-            let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut noted = self.shared.noted.lock();
             match noted.get_mut(id) {
                 Some(at) if now.saturating_duration_since(*at) < api_key::USE_INTERVAL => return,
                 Some(at) => *at = now,
@@ -240,7 +242,7 @@ impl ApiKeys {
 
 impl Shared {
     fn known(&self) -> Option<Arc<Known>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.read().clone()
     }
 
     /// Reads the keys, in a task of its own: others wait for it as well, so it goes on when its client has gone. Gives
@@ -258,7 +260,7 @@ impl Shared {
                 }
             };
             let known = Arc::new(Known { at, keys: rows.into_iter().filter_map(KnownKey::of_row).collect() });
-            *shared.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
+            *shared.known.write() = Some(Arc::clone(&known));
             let pause = (at.elapsed() * PAUSE_FACTOR).clamp(MIN_PAUSE, MAX_PAUSE);
             *turn = Turn { next: Instant::now() + pause, has_failed: false };
             Some(known)

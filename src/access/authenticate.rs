@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{ApiKeys, Credential, Principal, Scopes, Tokens, Unauthenticated};
+use super::{ApiKeys, Credential, Principal, Tokens, Unauthenticated};
 use crate::{
     config::AccessSettings,
     db::{Db, StoreError},
+    schema::Scopes,
     telemetry::Telemetry,
 };
 

@@ -4,7 +4,6 @@ mod api_key;
 mod authenticate;
 mod credential;
 mod principal;
-mod scope;
 mod token;
 
 pub use self::{
@@ -12,6 +11,5 @@ pub use self::{
     authenticate::Access,
     credential::Credential,
     principal::{Principal, Unauthenticated},
-    scope::{Scope, Scopes},
     token::Tokens,
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Scope, Scopes};
+use crate::schema::{Scope, Scopes};
 
 /// The last second of the year 9999, since 1970. Times after it cannot be printed, and are in milliseconds most likely.
 pub(super) const LATEST: Duration = Duration::from_secs(253_402_300_799);

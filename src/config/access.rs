@@ -6,8 +6,8 @@ use clap::Args;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::{Setting, flag, parsed, seconds, some_seconds};
-use crate::access::{Scope, Scopes};
+use super::setting::{Setting, flag, http_url, parsed, seconds, some_seconds};
+use crate::schema::{Scope, Scopes};
 
 /// Who may do what. Without any of these settings everybody may do everything.
 #[derive(Clone, Debug, Args)]
@@ -191,7 +191,7 @@ impl FromStr for Issuer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match http_url(text) {
+        match without_password(text) {
             Some(url) if url.query().is_none() && url.fragment().is_none() => Ok(Self(text.to_owned())),
             _ => Err("the URL of an issuer is expected, such as https://login.example.com/realms/heroes".to_owned()),
         }
@@ -213,7 +213,7 @@ impl FromStr for KeySetSource {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || "https://HOST/PATH or the path of a file is expected".to_owned();
         if text.contains("://") {
-            http_url(text).map(Self::Url).ok_or_else(expected)
+            without_password(text).map(Self::Url).ok_or_else(expected)
         } else if text.is_empty() {
             Err(expected())
         } else {
@@ -222,11 +222,9 @@ impl FromStr for KeySetSource {
     }
 }
 
-/// A URL with a host and without a password, of the scheme http or https.
-fn http_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-    (is_http && url.username().is_empty() && url.password().is_none()).then_some(url)
+/// A URL without a password.
+fn without_password(text: &str) -> Option<Url> {
+    http_url(text).filter(|url| url.username().is_empty() && url.password().is_none())
 }
 
 fn text(text: &str) -> Result<String, String> {

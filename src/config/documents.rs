@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Setting, flag, one_of, parsed};
+use super::setting::{Setting, flag, one_of, parsed};
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "GraphQL")]

@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{Setting, parsed, seconds, some_number, some_seconds};
-use crate::db::DatabaseUrl;
+use super::{
+    database_url::PostgresUrl,
+    setting::{Setting, parsed, seconds, some_number, some_seconds},
+};
 
 /// Whether something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,9 +29,9 @@ pub struct EventSettings {
         env = "HERO_TEAMS_EVENTS_URL",
         hide_env_values = true,
         value_name = "URL",
-        value_parser = Setting(postgres)
+        value_parser = Setting(parsed::<PostgresUrl>)
     )]
-    pub events_url: Option<DatabaseUrl>,
+    pub events_url: Option<PostgresUrl>,
     /// File with the value of --events-url
     #[arg(
         long,
@@ -120,9 +122,4 @@ pub struct EventSettings {
         value_parser = Setting(seconds)
     )]
     pub max_subscription_time: Duration,
-}
-
-pub(super) fn postgres(text: &str) -> Result<DatabaseUrl, String> {
-    let url = text.parse::<DatabaseUrl>().ok().filter(|url| matches!(url, DatabaseUrl::Postgres(_)));
-    url.ok_or_else(|| "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected".to_owned())
 }

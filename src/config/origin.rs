@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::http::HeaderValue;
+use hyper::header::HeaderValue;
 use url::Url;
 
 /// A site of the setting `--cors-origin`, as browsers send it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Setting, batch, one_of, parsed};
+use super::setting::{Setting, batch, one_of, parsed};
 
 /// What becomes of what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ListenAddress, Setting, flag, number, parsed, seconds};
+use super::{
+    listen_address::ListenAddress,
+    setting::{Setting, flag, number, parsed, seconds},
+};
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]

@@ -4,11 +4,8 @@ use std::fmt;
 
 use clap::Args;
 
-use super::{Setting, WrongSetting, parsed};
-use crate::{
-    schema::{Column, Entity, Kind},
-    store::TextIndex,
-};
+use super::setting::{Setting, WrongSetting, parsed};
+use crate::schema::{Column, Entity, Kind};
 
 /// The indexes that `migrate` makes besides those of the migrations.
 #[derive(Debug, Args)]
@@ -41,23 +38,21 @@ pub struct TextField {
 }
 
 impl MigrateSettings {
-    /// The indexes that are asked for.
+    /// The fields of these entities that `--lower-index` names, and those of `--trigram-index`.
     ///
     /// # Errors
     ///
-    /// When a name is not that of a text field of these entities.
-    pub fn indexes(&self, entities: &[&'static Entity]) -> Result<Vec<(TextIndex, TextField)>, WrongSetting> {
-        let lower = self.lower_index.iter().map(|name| (TextIndex::Lower, "--lower-index", name));
-        let trigram = self.trigram_index.iter().map(|name| (TextIndex::Trigram, "--trigram-index", name));
-        let index = |(index, flag, name): (TextIndex, &str, &String)| {
+    /// When a name is not that of a text field.
+    pub fn fields(&self, entities: &[&'static Entity]) -> Result<[Vec<TextField>; 2], WrongSetting> {
+        let field = |flag: &str, name: &String| {
             let field = TextField::all(entities).find(|field| field.to_string() == *name);
-            let field = field.ok_or_else(|| {
+            field.ok_or_else(|| {
                 let names: Vec<_> = TextField::all(entities).map(|field| field.to_string()).collect();
                 WrongSetting(format!("{flag}: one of {} is expected", names.join(", ")))
-            });
-            Ok((index, field?))
+            })
         };
-        lower.chain(trigram).map(index).collect()
+        let fields = |flag, names: &[String]| names.iter().map(|name| field(flag, name)).collect::<Result<_, _>>();
+        Ok([fields("--lower-index", &self.lower_index)?, fields("--trigram-index", &self.trigram_index)?])
     }
 }
 

@@ -9,8 +9,11 @@ use rusqlite::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{DatabaseUrl, Open, migrate::MIGRATIONS, open_to_read, url::SqliteUrl};
-use crate::output::Output;
+use super::{Open, migrations::MIGRATIONS, open_to_read};
+use crate::{
+    config::{DatabaseUrl, SqliteUrl},
+    output::Output,
+};
 
 /// Writes a backup of a SQLite database to a file that does not exist, checks it, and gives its size in bytes. What is
 /// committed when it begins is in it. Servers go on reading and writing meanwhile.

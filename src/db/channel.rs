@@ -4,6 +4,7 @@
 //! its own, after the commits, and for many of them at once. It carries nothing: whoever hears it looks for events.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,21 +13,25 @@ use std::{
 };
 
 use sea_orm::sqlx::{
-    AssertSqlSafe, Executor as _, PgPool,
-    postgres::{PgListener, PgPoolOptions},
+    self, AssertSqlSafe, Executor as _, PgPool,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
-use super::{DatabaseUrl, connector::named};
+use super::{connector::named, pool::no_answer};
+use crate::config::PostgresUrl;
 
 /// The name of the channel.
 const CHANNEL: &str = "hero_teams";
 /// How long to wait before the next attempt when PostgreSQL does not answer.
 const BACKOFF: Duration = Duration::from_secs(1);
-/// How long to wait for a connection.
-const MAX_CONNECT: Duration = Duration::from_secs(5);
-/// One connection to listen, and one to notify.
-const CONNECTIONS: u32 = 2;
+/// How long to wait for a connection, and for an answer of one.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// After how long a connection on which nothing is heard is asked whether it stands.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// The channel of the servers on one database.
 #[derive(Clone, Debug)]
@@ -34,27 +39,24 @@ pub struct Channel(Arc<Hosts>);
 
 #[derive(Debug)]
 struct Hosts {
+    /// The connections that notify.
     pools: Vec<PgPool>,
     /// The host that is talked to. One that can only be read has no channels.
     current: AtomicUsize,
 }
 
 impl Channel {
-    /// The channel of the servers on this database; none on SQLite. Connections are opened when they are needed.
+    /// The channel of the servers on this database. Connections are opened when they are needed.
     #[must_use]
-    pub fn new(url: &DatabaseUrl) -> Option<Self> {
-        let DatabaseUrl::Postgres(url) = url else { return None };
-        let pool = |host| {
-            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(MAX_CONNECT);
-            pool.connect_lazy_with(named(host))
-        };
-        Some(Self(Arc::new(Hosts { pools: url.hosts.iter().map(pool).collect(), current: AtomicUsize::new(0) })))
+    pub fn new(url: &PostgresUrl) -> Self {
+        let pools = url.hosts.iter().map(|host| pool(named(host))).collect();
+        Self(Arc::new(Hosts { pools, current: AtomicUsize::new(0) }))
     }
 
     /// Tells all servers. One that is not reached finds out by itself a moment later.
     pub async fn notify(&self) {
         let (pool, current) = self.0.current();
-        if let Err(error) = pool.execute(AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).await {
+        if let Err(error) = notify(pool).await {
             tracing::debug!(%error, "other servers could not be told of events");
             self.0.pass_over(current);
             sleep(BACKOFF).await;
@@ -65,10 +67,9 @@ impl Channel {
     pub async fn listen(&self, heard: Arc<Notify>) {
         loop {
             let (pool, current) = self.0.current();
-            if let Err(error) = hear(pool, &heard).await {
-                tracing::debug!(%error, "the notifications of other servers are not heard at the moment");
-                self.0.pass_over(current);
-            }
+            let Err(error) = hear(pool.connect_options(), &heard).await;
+            tracing::debug!(%error, "the notifications of other servers are not heard at the moment");
+            self.0.pass_over(current);
             sleep(BACKOFF).await;
         }
     }
@@ -88,13 +89,35 @@ impl Hosts {
     }
 }
 
-async fn hear(pool: &PgPool, heard: &Notify) -> Result<(), sea_orm::sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+fn pool(options: PgConnectOptions) -> PgPool {
+    // While one is replaced by another, there are two.
+    PgPoolOptions::new().max_connections(2).acquire_timeout(MAX_WAIT).connect_lazy_with(options)
+}
+
+async fn notify(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let notify = connection.execute(AssertSqlSafe(format!("NOTIFY {CHANNEL}")));
+    if let Ok(notified) = timeout(MAX_WAIT, notify).await {
+        return notified.map(drop);
+    }
+    // The pool would wait for its answer.
+    drop(connection.detach());
+    Err(no_answer())
+}
+
+async fn hear(options: Arc<PgConnectOptions>, heard: &Notify) -> Result<Infallible, sqlx::Error> {
+    // The library waits for the answer of a connection that it gives up, so the next one comes from another pool.
+    let mut listener = PgListener::connect_with(&pool(PgConnectOptions::clone(&options))).await?;
+    timeout(MAX_WAIT, listener.listen(CHANNEL)).await.unwrap_or_else(|_| Err(no_answer()))?;
     heard.notify_one();
     loop {
-        // None when the connection was lost and another one has been opened.
-        listener.try_recv().await?;
-        heard.notify_one();
+        // A line that was lost without a word looks like one on which nobody speaks.
+        if let Ok(received) = timeout(QUIET, listener.try_recv()).await {
+            // None when the connection was lost and another one has been opened.
+            received?;
+            heard.notify_one();
+        } else {
+            timeout(MAX_WAIT, listener.execute("SELECT 1")).await.unwrap_or_else(|_| Err(no_answer()))?;
+        }
     }
 }

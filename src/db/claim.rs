@@ -6,12 +6,11 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +54,7 @@ impl LongStatements {
 
     /// The same, of the hash of the text.
     pub fn has_hash(&self, hash: TextHash) -> bool {
-        self.number.load(Relaxed) > 0 && self.times().get(&hash).is_some_and(|times| *times >= TIMES)
+        self.number.load(Relaxed) > 0 && self.times.lock().get(&hash).is_some_and(|times| *times >= TIMES)
     }
 
     /// Remembers how long a statement took.
@@ -65,7 +64,7 @@ impl LongStatements {
             return;
         }
         let hash = self.hash(sql);
-        let mut all = self.times();
+        let mut all = self.times.lock();
         if is_long {
             if all.len() >= MAX_REMEMBERED {
                 all.clear();
@@ -76,10 +75,6 @@ impl LongStatements {
             all.remove(&hash);
         }
         self.number.store(all.len(), Relaxed);
-    }
-
-    fn times(&self) -> MutexGuard<'_, HashMap<TextHash, u8>> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,6 +99,6 @@ mod tests {
         for number in 0..=2 * MAX_REMEMBERED {
             statements.note(&format!("SELECT {number}"), LONG);
         }
-        assert!(statements.times().len() <= MAX_REMEMBERED);
+        assert!(statements.times.lock().len() <= MAX_REMEMBERED);
     }
 }

@@ -20,7 +20,7 @@ use tracing::{
 
 use super::{
     cancel::Canceller,
-    connector::{Connector, Postgres, Process},
+    connector::{Connector, Isolation, Postgres, Process},
     error::{is_lost, is_not_supported, is_outdated, unanswered_commit},
     sqlite::{RunOn, Sqlite},
 };
@@ -67,15 +67,6 @@ struct PostgresSession {
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
 /// How long after its last use a connection is asked whether it still stands.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
-
-/// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    Serializable,
-    ReadCommitted,
-    /// Reads what was committed when it began, for as long as it takes, and writes nothing.
-    RepeatableRead,
-}
 
 impl Connection {
     /// Opens a connection, which is given up when its generation is no longer the latest one.

@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{
     claim::Claim,
-    connection::Isolation,
     connector::Connector,
+    connector::Isolation,
     error::{is_of_replica, unanswered_commit, unanswered_if_lost},
     pool::{Pool, PooledConnection},
     replica::Replica,

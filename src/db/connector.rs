@@ -18,7 +18,8 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::{DbSettings, connection::Isolation, file::File, url::PostgresUrl};
+use super::{DbSettings, file::File};
+use crate::config::PostgresUrl;
 
 /// How connections are opened.
 #[derive(Clone, Debug)]
@@ -70,6 +71,15 @@ pub const CANNOT_BE_WRITTEN: &str =
     "the host may only be read, but target_session_attrs asks for one that can be written";
 /// How long one of several hosts has to answer.
 const MAX_HOST: Duration = Duration::from_secs(2);
+
+/// The isolation level of a transaction. SQLite has one writer, so its transactions are always serializable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    Serializable,
+    ReadCommitted,
+    /// Reads what was committed when it began, for as long as it takes, and writes nothing.
+    RepeatableRead,
+}
 
 impl Connector {
     /// Connections to PostgreSQL.

@@ -1,10 +1,7 @@
 //! [`Db`]: the pools of connections, the replicas, and what all requests share. Each request has a handle of its own,
 //! with its deadline and the statements that it has run.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::{
@@ -13,10 +10,10 @@ use tokio::{
 };
 
 use super::{
-    Connections, DatabaseUrl, Migrations, PostgresUrl, Ran, StoreError, Transaction, Usage, Written,
-    catalog::Catalog,
-    connection::Isolation,
+    Connections, DbSettings, Migrations, Ran, StoreError, Transaction, Usage, Written,
+    catalog::{Catalog, Indexes, read_indexes},
     connector::Connector,
+    connector::Isolation,
     file::File,
     pool::Pool,
     pooler,
@@ -26,39 +23,7 @@ use super::{
     sqlite_options,
     statement_meter::StatementMeter,
 };
-use crate::telemetry::Telemetry;
-
-/// How to reach the database.
-#[derive(Clone, Debug)]
-pub struct DbSettings {
-    /// The migrations that make the tables.
-    pub migrations: Migrations,
-    pub url: DatabaseUrl,
-    /// The maximum number of connections that read.
-    pub read_connections: u32,
-    /// The maximum number of connections that write. SQLite always has one.
-    pub write_connections: u32,
-    /// How long a request waits for a connection that is free.
-    pub acquire_timeout: Duration,
-    /// How long a commit is waited for past the deadline of its request, before its connection is given up.
-    pub commit_timeout: Duration,
-    /// How long a statement may take on PostgreSQL before it is cancelled. Zero for no end.
-    pub statement_timeout: Duration,
-    /// How long a statement may take before it is warned of. Zero for as long as it likes.
-    pub slow_statement: Duration,
-    /// Whether writes write their events, in the same transaction, if the migrations make the table for them.
-    pub events: bool,
-    /// Replicas of PostgreSQL that answer queries. With SQLite they are not used.
-    pub replicas: Vec<PostgresUrl>,
-    /// How far a replica may be behind before it is not asked.
-    pub max_replica_lag: Duration,
-    /// Whether a pooler is between the server and PostgreSQL, which gives each transaction another session.
-    pub is_pooled: bool,
-    /// Whether statements stay prepared on PostgreSQL.
-    pub prepared_statements: bool,
-    /// What is told of statements, connections and transactions.
-    pub telemetry: Telemetry,
-}
+use crate::{config::DatabaseUrl, telemetry::Telemetry};
 
 /// The database: connections that read, and connections that write.
 ///
@@ -90,7 +55,7 @@ pub(super) struct Shared {
     pub(super) migrations: Migrations,
     events: bool,
     replicas: Option<Replicas>,
-    pub(super) catalog: Catalog,
+    catalog: Catalog,
     telemetry: Telemetry,
     /// The number of writes that have been committed through this handle and its clones.
     committed: watch::Sender<u64>,
@@ -217,6 +182,26 @@ impl Db {
     #[must_use]
     pub fn uncounted(&self) -> Self {
         self.with(self.meter().uncounted())
+    }
+
+    /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than `max`
+    /// ([`Catalog::table_rows`]). It is 0 where nothing is known.
+    pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
+        self.shared.catalog.table_rows(&self.uncounted().read, table, key, max).await
+    }
+
+    /// The indexes of the tables, as they were in the last minute. There are none where nothing is known.
+    pub async fn indexes(&self) -> Arc<Indexes> {
+        self.shared.catalog.indexes(&self.uncounted().read).await
+    }
+
+    /// The indexes of the tables, as they are now.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn read_indexes(&self) -> Result<Arc<Indexes>, DbErr> {
+        read_indexes(&self.read).await
     }
 
     /// What has been asked of the database through this handle and its clones.

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use tokio::task::JoinError;
 
-use super::sqlite;
+use super::sqlite_error::code;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl StoreError {
         else {
             return false;
         };
-        sqlite::code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY)
+        code(cause) == Some(SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 
     /// Its kind, in one word, for those who watch.
@@ -131,8 +131,8 @@ impl From<DbErr> for StoreError {
             return Self::Database(error);
         };
         match &**cause {
-            cause if sqlite::code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
-            cause if sqlite::code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
+            cause if code(cause) == Some(SQLITE_INTERRUPT) => Self::Timeout,
+            cause if code(cause).is_some_and(is_sqlite_unavailable) => Self::Unavailable(error),
             // The statement was planned for tables that have been changed since. Nothing of it was done.
             cause if is_stale(cause) => Self::Conflict(STALE),
             cause if is_without_room(cause) => Self::Busy(error),
@@ -166,7 +166,7 @@ impl From<DbErr> for StoreError {
 
 /// Whether SQLite has met a lock that somebody else has.
 pub fn is_busy(error: &sqlx::Error) -> bool {
-    sqlite::code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+    code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 /// The same, of an error of SeaORM.
@@ -213,7 +213,7 @@ pub fn response_code(error: &DbErr, backend: DbBackend) -> Option<String> {
     match &**cause {
         sqlx::Error::AnyDriverError(cause) if cause.is::<DeadlineExceeded>() => Some(code_of_cancelled(backend)),
         cause if is_lost(cause) && sql_state(cause).is_none() => Some("08006".to_owned()),
-        cause => sqlite::code(cause).map(|code| code.to_string()).or_else(|| sql_state(cause).map(str::to_owned)),
+        cause => code(cause).map(|code| code.to_string()).or_else(|| sql_state(cause).map(str::to_owned)),
     }
 }
 

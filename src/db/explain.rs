@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement, Value, sea_query::Values};
 
-use super::{Db, StoreError, connection::Isolation, sqlite::RunOn, statement_meter::Ran};
+use super::{Db, StoreError, connector::Isolation, sqlite::RunOn, statement_meter::Ran};
 
 impl Db {
     /// The plan of a statement that has run, as the database explains it, without running it again: a line for each of

@@ -9,12 +9,13 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{
     Connection, ErrorCode, MAIN_DB, OpenFlags,
@@ -26,9 +27,9 @@ use tokio::task::spawn_blocking;
 
 use super::{
     StoreError,
-    migrate::{Found, MIGRATIONS, MIN_PROGRAM, Migrations, SCHEMA_COMPAT, TABLES_OF_SQLITE},
-    url::{Mode, SqliteUrl},
+    migrations::{Found, MIGRATIONS, MIN_PROGRAM, Migrations, SCHEMA_COMPAT, TABLES_OF_SQLITE},
 };
+use crate::config::{Mode, SqliteUrl};
 
 /// The file that all connections of a database are to.
 #[derive(Debug)]
@@ -210,7 +211,7 @@ impl File {
 
     /// Opens a connection, to read alone when more is not possible.
     pub fn open(self: &Arc<Self>) -> rusqlite::Result<Open> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         self.ensure_in_place(&state)?;
         let content = Content::from_path(&self.path);
         let (connection, access) = self.opened(self.mode == Mode::Create && state.id.is_none())?;
@@ -293,10 +294,6 @@ impl File {
         path.push(end);
         path.into()
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Open {
@@ -339,7 +336,7 @@ impl Deref for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.file.state().connections -= 1;
+        self.file.state.lock().connections -= 1;
         if self.ensure_in_place().is_err() {
             // The last connection would remove the write-ahead log by its name, which may be that of another file now.
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");

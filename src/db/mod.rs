@@ -13,16 +13,18 @@ mod error;
 mod explain;
 mod file;
 mod migrate;
+mod migrations;
 mod pool;
 mod pooler;
 mod queue;
 mod readiness;
 mod replica;
+mod settings;
 mod sqlite;
+mod sqlite_error;
 mod sqlite_options;
 mod statement_meter;
 mod summary;
-mod url;
 mod write;
 
 pub use self::{
@@ -30,12 +32,12 @@ pub use self::{
     catalog::Indexes,
     channel::Channel,
     connections::{Connections, Transaction},
-    database::{Db, DbSettings},
+    database::Db,
     error::{SERIALIZATION_FAILURE, StoreError},
-    migrate::{MIGRATIONS, Migrations, SCHEMA_COMPAT},
+    migrations::{MIGRATIONS, Migrations, SCHEMA_COMPAT},
     replica::Written,
+    settings::DbSettings,
     statement_meter::{Ran, Usage},
-    url::{DatabaseUrl, PostgresUrl},
     write::{UnitOfWork, WriterTurn},
 };
 pub(crate) use self::{

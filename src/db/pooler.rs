@@ -6,7 +6,7 @@ use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, PgConne
 use tokio::time::timeout;
 
 use super::{
-    connection::Isolation,
+    connector::Isolation,
     connector::{Connector, Postgres},
     error::{is_not_supported, is_outdated},
 };

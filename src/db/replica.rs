@@ -9,13 +9,14 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 use sea_orm::{
     ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement,
     sqlx::{self, Executor as _, PgConnection, Row as _},
@@ -325,7 +326,7 @@ impl Progress {
     /// Notes what the primary has come to by now.
     fn note(&self, xmax: u64, max_lag: Duration) {
         let now = Instant::now();
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         if seen.back().is_none_or(|(_, latest)| xmax > *latest) {
             seen.push_back((now, xmax));
         }
@@ -337,7 +338,7 @@ impl Progress {
 
     /// How old the first is of what somebody does not have who has come to this number.
     fn lag(&self, xmax: u64) -> Duration {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.0.lock();
         let missing = seen.iter().find(|(_, number)| *number > xmax);
         missing.map_or(Duration::ZERO, |(time, _)| time.elapsed())
     }

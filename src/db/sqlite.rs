@@ -10,8 +10,6 @@
 
 use std::{
     collections::HashSet,
-    error::Error,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -20,18 +18,13 @@ use std::{
 };
 
 use rusqlite::{
-    ErrorCode, Row, Statement, ToSql,
-    ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE},
-    params_from_iter,
+    ErrorCode, Row, Statement, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 use sea_orm::{
     ExecResult, ProxyExecResult, ProxyRow, QueryResult, Value,
     sea_query::Values,
-    sqlx::{
-        self,
-        error::{BoxDynError, DatabaseError, ErrorKind},
-    },
+    sqlx::{self, error::BoxDynError},
 };
 use tokio::{
     sync::oneshot,
@@ -42,6 +35,7 @@ use tokio::{
 use super::{
     error::time_is_over,
     file::{BUSY_TIMEOUT, File, Open},
+    sqlite_error::SqliteError,
 };
 
 /// A connection to SQLite. When it is dropped, what still runs in it is interrupted.
@@ -357,62 +351,4 @@ fn may_take_longer(error: &rusqlite::Error) -> bool {
 /// An error of SQLite as SQLx has those of other databases, which is the one that SeaORM knows.
 fn error(cause: rusqlite::Error) -> sqlx::Error {
     sqlx::Error::Database(Box::new(SqliteError::from(cause)))
-}
-
-/// SQLite's extended result code, when the error is one of SQLite.
-pub fn code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.try_downcast_ref::<SqliteError>()?.code
-}
-
-/// What SQLite says. It has no SQLSTATE.
-#[derive(Debug)]
-struct SqliteError {
-    message: String,
-    code: Option<i32>,
-}
-
-impl From<rusqlite::Error> for SqliteError {
-    fn from(cause: rusqlite::Error) -> Self {
-        let code = cause.sqlite_error().map(|error| error.extended_code);
-        let message = match cause {
-            // Without the statement, which the log has when it is asked for.
-            rusqlite::Error::SqlInputError { msg, .. } => msg,
-            cause => cause.to_string(),
-        };
-        Self { message, code }
-    }
-}
-
-impl fmt::Display for SqliteError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl Error for SqliteError {}
-
-impl DatabaseError for SqliteError {
-    fn message(&self) -> &str {
-        &self.message
-    }
-
-    fn kind(&self) -> ErrorKind {
-        match self.code {
-            Some(SQLITE_CONSTRAINT_FOREIGNKEY) => ErrorKind::ForeignKeyViolation,
-            Some(SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE) => ErrorKind::UniqueViolation,
-            _ => ErrorKind::Other,
-        }
-    }
-
-    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-        self
-    }
 }

@@ -5,12 +5,13 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value, sea_query::ArrayType};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -315,7 +316,7 @@ impl StatementMeter {
     }
 
     fn keep(&self, new: Ran) {
-        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ran = self.ran.lock();
         let has_room = ran.len() < MAX_RAN;
         let same = ran.iter().position(|other| other.sql == new.sql);
         match same.or((!has_room).then_some(MAX_RAN - 1)) {
@@ -330,7 +331,7 @@ impl StatementMeter {
 
     /// What has run, the text that took the longest first.
     pub fn ran(&self) -> Vec<Ran> {
-        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut ran = self.ran.lock().clone();
         ran.sort_by_key(|ran| std::cmp::Reverse(ran.time));
         ran
     }

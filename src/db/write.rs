@@ -16,9 +16,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{
-    Db, StoreError, Transaction, connection::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn,
-};
+use super::{Db, StoreError, Transaction, connector::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn};
 use crate::telemetry::{KeyValue, carried};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.

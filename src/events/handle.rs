@@ -12,8 +12,8 @@ use super::{
     reader::{READ_TIMEOUT, Reader},
 };
 use crate::{
-    config::EventSettings,
-    db::{Channel, DatabaseUrl, Db},
+    config::{DatabaseUrl, EventSettings},
+    db::{Channel, Db},
     store::event::{self, Position},
 };
 
@@ -39,7 +39,11 @@ impl Events {
     /// The events of a database. `url` is where to listen for other servers, unless there is a pooler.
     #[must_use]
     pub fn new(db: &Db, url: &DatabaseUrl, settings: &EventSettings) -> Self {
-        let channel = settings.events_url.as_ref().or(db.keeps_sessions().then_some(url)).and_then(Channel::new);
+        let url = match url {
+            DatabaseUrl::Postgres(url) if db.keeps_sessions() => Some(url),
+            _ => None,
+        };
+        let channel = settings.events_url.as_ref().or(url).map(Channel::new);
         Self(Arc::new(Shared {
             db: db.uncounted(),
             reader: Arc::new(Reader::new(db, channel.clone(), settings.events_poll)),
@@ -64,21 +68,8 @@ impl Events {
     /// Tells other servers of what is committed here, and deletes what is too old. It never ends.
     pub async fn tell(&self) {
         let Shared { db, channel, retention, .. } = &*self.0;
-        let mut commits = db.commits();
-        let mut purges = interval(PURGE_INTERVAL);
-        purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = purges.tick() => purge(db, *retention).await,
-                // The database outlives its events.
-                Ok(()) = commits.changed(), if channel.is_some() => {
-                    if let Some(channel) = channel {
-                        channel.notify().await;
-                        sleep(NOTIFY_INTERVAL).await;
-                    }
-                }
-            }
-        }
+        // Each goes on while the other waits.
+        tokio::join!(tell_servers(db, channel.as_ref()), purge_all(db, *retention));
     }
 
     /// Listens to what is committed from now on, or to what comes after the event at a position that was written at a
@@ -97,6 +88,25 @@ impl Events {
         })?;
         let after = after.map(|(position, at)| After { position, at, retention: *retention });
         Listener::open(reader, after, permit, time).await
+    }
+}
+
+async fn tell_servers(db: &Db, channel: Option<&Channel>) {
+    let Some(channel) = channel else { return };
+    let mut commits = db.commits();
+    // The database outlives its events.
+    while commits.changed().await.is_ok() {
+        channel.notify().await;
+        sleep(NOTIFY_INTERVAL).await;
+    }
+}
+
+async fn purge_all(db: &Db, retention: Duration) {
+    let mut purges = interval(PURGE_INTERVAL);
+    purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        purges.tick().await;
+        purge(db, retention).await;
     }
 }
 

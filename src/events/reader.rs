@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -74,7 +75,7 @@ impl Reader {
 
     /// How many listen.
     pub fn listeners(&self) -> usize {
-        self.state().listeners
+        self.state.lock().listeners
     }
 
     /// The database, for one read.
@@ -89,7 +90,7 @@ impl Reader {
 
     /// The events that are kept after a position.
     pub fn after(&self, position: Position) -> Next {
-        self.state().recent.after(position)
+        self.state.lock().recent.after(position)
     }
 
     /// What is committed now.
@@ -102,13 +103,9 @@ impl Reader {
         answer.map(|answer| Arc::clone(&answer.1)).unwrap_or_default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts one who listens, and sees to it that events are read.
     pub fn begin(self: &Arc<Self>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.listeners += 1;
         if !state.is_read {
             state.is_read = true;
@@ -118,7 +115,7 @@ impl Reader {
 
     /// Counts one less who listens.
     pub fn end(&self) {
-        self.state().listeners -= 1;
+        self.state.lock().listeners -= 1;
         self.wanted.notify_one();
     }
 
@@ -171,7 +168,7 @@ impl Reader {
 
     /// Whether nobody listens. Then nobody reads either.
     fn has_nobody(&self) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.listeners == 0 {
             state.is_read = false;
             if let Some(metrics) = self.db.telemetry().metrics() {
@@ -189,18 +186,18 @@ impl Reader {
         if !*has_begun || number > self.committed.borrow().0 {
             let committed = event::committed(&db).await?;
             if !*has_begun {
-                self.state().recent = Recent::new(committed.end);
+                self.state.lock().recent = Recent::new(committed.end);
                 *has_begun = true;
             }
             self.committed.send_replace((number, committed.into()));
         }
-        let last = self.state().recent.end();
+        let last = self.state.lock().recent.end();
         let events = event::after(&db, last, MAX_READ).await?;
         let is_cut = events.is_cut;
         self.tell(&events);
         let is_held = events.held > 0;
         let count = events.ready.len() as u64;
-        self.state().recent.extend(events.ready);
+        self.state.lock().recent.extend(events.ready);
         if count > 0 {
             self.events.send_modify(|events| *events += count);
         }

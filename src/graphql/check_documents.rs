@@ -2,26 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context as _;
+use super::{definition::Definition, document::Validator, trusted::Known};
+use crate::{config::GraphQlSettings, telemetry::Telemetry};
 
-use super::{definition::Definition, document::Validator, execute::sdl, trusted::Known};
-use crate::{config::GraphQlSettings, schema::Api, telemetry::Telemetry};
-
-/// Checks the documents in files against the schema of an API, or against another one in the schema definition
-/// language. Gives their number, and their faults.
+/// Checks the documents in files against a schema in the schema definition language. Gives their number, and their
+/// faults.
 ///
 /// # Errors
 ///
-/// When a file cannot be read.
-pub fn check_documents<A: Api>(
+/// When a file cannot be read, or the schema is not valid.
+pub fn check_documents(
     paths: &[PathBuf],
-    against: Option<&PathBuf>,
+    sdl: String,
     settings: &GraphQlSettings,
 ) -> anyhow::Result<(usize, Vec<String>)> {
-    let sdl = match against {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-        None => sdl::<A>(),
-    };
     let definition = Definition::new(sdl);
     let definition = definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?;
     let validator = Validator::new(Arc::new(definition), settings, Telemetry::default());

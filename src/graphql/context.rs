@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use async_graphql::ContextBase;
+use async_graphql::{Context, ContextBase};
 
 use super::{
-    answer::{Bounds, Occasion},
+    answer::Bounds,
     document::Nulls,
+    error::{ApiError, Code},
     loaders::Loaders,
+    types::Arguments,
+    watch::Occasion,
 };
-use crate::{access::Scopes, db::Db, schema::Entity};
+use crate::{db::Db, schema::Entity, schema::Scopes};
 
 /// What the fields of a request are answered with.
 #[derive(Debug)]
@@ -35,5 +38,20 @@ impl RequestContext {
     pub fn from_context<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Self {
         // `Schema::execute` puts it into each request.
         ctx.data_unchecked()
+    }
+
+    /// The arguments of the field that is answered.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_USER_INPUT` when a variable is null where nothing may be.
+    pub fn arguments(ctx: &Context<'_>) -> Result<Arguments, ApiError> {
+        let nulls = &Self::from_context(ctx).nulls;
+        let mut values = ctx.item.node.arguments.iter().map(|(_, value)| value.pos.column);
+        if let Some(null) = values.find_map(|offset| nulls.of_argument(offset)) {
+            return Err(null.clone());
+        }
+        let arguments = ctx.field().arguments();
+        arguments.map(Arguments).map_err(|error| ApiError::new(Code::BadUserInput, error.message))
     }
 }

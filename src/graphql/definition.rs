@@ -10,7 +10,7 @@ use apollo_compiler::{
 };
 
 use super::types::REQUIRES_SCOPES;
-use crate::access::{Scope, Scopes};
+use crate::schema::{Scope, Scopes};
 
 pub const TYPE: &str = "__Type";
 

@@ -2,10 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 
-use crate::{
-    access::{Principal, Scope},
-    db::StoreError,
-};
+use crate::{access::Principal, db::StoreError, schema::Scope};
 
 /// The codes in `extensions.code`. docs/api.md lists them for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,4 +228,17 @@ impl From<StoreError> for ApiError {
             }
         }
     }
+}
+
+/// A path as one would write it in code: `input.teams.create[0].name`.
+pub fn shown_path(path: &[Value]) -> String {
+    let mut shown = String::new();
+    for segment in path {
+        match segment {
+            Value::String(name) if shown.is_empty() => shown += name,
+            Value::String(name) => shown = shown + "." + name,
+            index => shown = format!("{shown}[{index}]"),
+        }
+    }
+    shown
 }

@@ -11,7 +11,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Bounds, MutationRoot, Occasion, QueryRoot, SubscriptionRoot, settle},
+    answer::{Bounds, MutationRoot, QueryRoot, SubscriptionRoot, settle},
     context::RequestContext,
     cost::{Cost, CostReport},
     definition::Definition,
@@ -24,13 +24,14 @@ use super::{
     request::{Answer, Outcome, Params, RequestedOperation, Timing},
     subscription::Feeds,
     types, variables,
+    watch::Occasion,
 };
 use crate::{
-    access::{Principal, Scope, Scopes},
+    access::Principal,
     config::{GraphQlSettings, Introspection},
     db::{Db, Written},
     events::Events,
-    schema::{Api, Entity},
+    schema::{Api, Entity, Scope, Scopes},
     telemetry::{OperationSeries, Taken},
 };
 
@@ -195,7 +196,7 @@ impl Schema {
         self.checked(start, params, principal, is_read_only).map_err(|mut answer| {
             answer.timing.check = start.elapsed();
             let series = match &answer.operation {
-                Some(operation) => telemetry.series(operation.ty, operation.name.as_deref()),
+                Some(operation) => telemetry.series(document::type_name(operation.ty), operation.name.as_deref()),
                 None => telemetry.unknown_series(name.as_deref()),
             };
             self.note(series.as_ref(), &answer);

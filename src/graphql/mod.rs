@@ -20,6 +20,7 @@ mod subscription;
 mod trusted;
 mod types;
 mod variables;
+mod watch;
 
 pub use self::{
     check_documents::check_documents,

@@ -1,13 +1,12 @@
 //! What is told of operations to those who watch: metrics, spans, and reports of slow ones.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tracing::Instrument as _;
 
 use super::{
+    document::type_name,
     document::without_literals,
     error::code,
     execute::{CheckedRequest, Schema},
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     db::{Db, Ran},
-    telemetry::{self, Ended, KeyValue, OperationSeries, Parent, Span, SpanKind, began, type_name},
+    telemetry::{self, Ended, KeyValue, OperationSeries, Parent, Span, SpanKind, began},
 };
 
 /// A check that took longer than this has a span of its own.
@@ -41,7 +40,7 @@ impl Schema {
         };
         series.note(outcome, answer.timing.check + answer.timing.execution);
         if let (Outcome::Executed(_), Some(operation)) = (&answer.outcome, &answer.operation) {
-            metrics.note_taken(operation.ty, answer.taken, answer.usage.statements);
+            metrics.note_taken(type_name(operation.ty), answer.taken, answer.usage.statements);
         }
         answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
     }
@@ -167,7 +166,7 @@ pub fn attributes(requested: &RequestedOperation) -> Vec<KeyValue> {
 impl Explained {
     /// Whether it is time for another plan. Then it is noted as logged.
     fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let is_due = last.is_none_or(|last| last.elapsed() >= EXPLAIN_AFTER);
         if is_due {
             *last = Some(Instant::now());

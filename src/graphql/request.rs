@@ -148,18 +148,6 @@ impl Params {
         }
         after.into_iter().map(|written| written.parse().map_err(|()| wrong())).collect()
     }
-
-    /// The parameters with this document alone.
-    pub fn new(query: impl Into<String>) -> Self {
-        Self { query: Some(query.into()), ..Self::default() }
-    }
-
-    /// The parameters with these variables.
-    #[must_use]
-    pub fn variables(self, variables: Value) -> Self {
-        let variables = if let Value::Object(variables) = variables { Some(variables) } else { None };
-        Self { variables, ..self }
-    }
 }
 
 impl Answer {

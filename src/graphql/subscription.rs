@@ -8,30 +8,32 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use async_graphql::{Name, ServerError, Value, parser::types::OperationType};
+use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    answer::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
+    document::type_name,
     error::{ApiError, Code, code},
     execute::{CheckedRequest, Execution, Schema, finished},
     loaders::count,
     observe::attributes,
     request::{Answer, Outcome, Timing},
     types::ArgumentPath,
+    watch::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
 };
 use crate::{
-    access::Scopes,
     events::{Batch, Interrupted, Listener},
+    schema::Scopes,
     store::event::Position,
-    telemetry::{Counted, Parent, Span, SpanContext, SpanKind, type_name},
+    telemetry::{Counted, Parent, Span, SpanContext, SpanKind},
 };
 
 /// The greatest number of bytes of answers that a feed keeps for subscriptions that come to them later, and the
@@ -155,7 +157,7 @@ impl Schema {
         let db = self.db_for_request(deadline);
         let occasion = Occasion::Opening(Arc::clone(&opened));
         let responses = self.responses(request.prepared.execution.clone(), &db, occasion, self.bounds(deadline)).await;
-        let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opened = opened.lock().take();
         let Some((watch, after)) = opened else {
             let errors = responses.into_iter().flat_map(|response| response.errors).collect::<Vec<_>>();
             if errors.is_empty() {
@@ -186,7 +188,7 @@ impl Schema {
             variables: serde_json::to_string(&variables).unwrap_or_default(),
             scopes: *scopes,
         };
-        let mut feeds = self.feeds.lock();
+        let mut feeds = self.feeds.0.lock();
         if let Some(feed) = feeds.get(&key).and_then(Weak::upgrade) {
             return feed;
         }
@@ -250,7 +252,7 @@ impl Feed {
             return self.execute(batch).await;
         }
         let answers = {
-            let mut answered = self.answered();
+            let mut answered = self.answered.lock();
             if let Some(answered) = answered.iter().find(|answered| Arc::ptr_eq(&answered.batch, batch)) {
                 Arc::clone(&answered.answers)
             } else {
@@ -264,13 +266,9 @@ impl Feed {
         answers
     }
 
-    fn answered(&self) -> MutexGuard<'_, VecDeque<Answered>> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Forgets the oldest answers when there are too many.
     fn forget(&self) {
-        let mut answered = self.answered();
+        let mut answered = self.answered.lock();
         let bytes = |answered: &Answered| {
             answered
                 .answers
@@ -363,15 +361,11 @@ impl Feed {
     }
 }
 
-impl Feeds {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Weak<Feed>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Feeds {}
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let mut feeds = self.schema.feeds.lock();
+        let mut feeds = self.schema.feeds.0.lock();
         // Another one may have taken its place.
         if feeds.get(&self.key).is_some_and(|feed| feed.strong_count() == 0) {
             feeds.remove(&self.key);

@@ -13,7 +13,7 @@ use async_graphql_value::Value as ExecutableValue;
 
 use super::{
     document::Operation,
-    error::{ApiError, Code, abbreviated, quoted},
+    error::{ApiError, Code, abbreviated, quoted, shown_path},
     types::bounded,
 };
 
@@ -58,19 +58,6 @@ pub fn coerce_value(schema: &Schema, name: &str, ty: &Type, value: &mut Value) -
     let mut coercion = Coercion { schema, sigil: "", path: vec![Value::from(name)], faults: Vec::new() };
     coercion.value(ty, value);
     if coercion.faults.is_empty() { Ok(()) } else { Err(bounded(coercion.faults)) }
-}
-
-/// A path as one would write it in code: `input.teams.create[0].name`.
-pub fn shown_path(path: &[Value]) -> String {
-    let mut shown = String::new();
-    for segment in path {
-        match segment {
-            Value::String(name) if shown.is_empty() => shown += name,
-            Value::String(name) => shown = shown + "." + name,
-            index => shown = format!("{shown}[{index}]"),
-        }
-    }
-    shown
 }
 
 struct Coercion<'s> {

@@ -8,7 +8,7 @@ use axum::http::{
 };
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{endpoint::WRITTEN, layers::X_REQUEST_ID};
+use super::headers::{WRITTEN, X_REQUEST_ID};
 use crate::config::Origin;
 
 /// How long a browser may remember what it was told about another site's requests.

@@ -16,13 +16,13 @@ use super::{
     coding::{self, Coding},
     credential::{CHALLENGE, INSUFFICIENT_SCOPE, authenticate, credential},
     event_stream,
+    headers::{AFTER, WRITTEN},
     log::Measured,
     media_type::{MediaType, is_json},
     params::{self, Parsed},
     refusal::{refusal, unavailable},
     server_timing::{self, SERVER_TIMING, server_timing},
     session::Session,
-    websocket,
 };
 use crate::{
     access::{Access, Credential, Principal},
@@ -46,12 +46,6 @@ const MAX_CLIENT_NAME: usize = 100;
 /// What a client is told when as many requests as may be are being worked on.
 pub const TOO_MANY: &str = "the server has as many requests as it can work on; try again in a moment";
 
-/// The headers with which a client reads what it has written: the answer to a mutation names the transaction in the
-/// first one, and the client sends that back in the second one with its next queries. They are answered by a replica
-/// that has the transaction, or by the primary ([`Written`](crate::db::Written)).
-pub const WRITTEN: HeaderName = HeaderName::from_static("x-hero-teams-written");
-const AFTER: HeaderName = HeaderName::from_static("x-hero-teams-after");
-
 /// What the endpoint works with.
 pub struct Endpoint {
     pub schema: Schema,
@@ -74,15 +68,12 @@ pub struct Endpoint {
     pub telemetry: Telemetry,
 }
 
-/// `GET /graphql`: a query, a subscription as a stream of events, or the beginning of a WebSocket.
+/// `GET /graphql`: a query, or a subscription as a stream of events.
 ///
 /// # Errors
 ///
 /// The answer to a request that is not one of GraphQL, or not allowed.
 pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
-    if websocket::is_wanted(request.headers()) {
-        return Box::pin(websocket::open(State(endpoint), request)).await;
-    }
     let headers = request.headers();
     let media_type = MediaType::accepted(headers).ok_or_else(not_acceptable)?;
     let client = endpoint.client(media_type, headers, request.extensions()).await?;
@@ -167,6 +158,8 @@ struct Client<'a> {
     principal: Principal,
     /// Whether it is told how long its request took.
     is_timed: bool,
+    /// Whether it is told what its request costs.
+    cost: Option<CostReport>,
 }
 
 impl Client<'_> {
@@ -213,7 +206,15 @@ impl Endpoint {
         let credential = credential(&self.access, headers).map_err(refused)?;
         let principal = authenticate(&self.access, credential, self.request_timeout).await.map_err(refused)?;
         let is_timed = server_timing::is_wanted(headers, extensions.get(), &principal);
-        Ok(Client { credential, principal, is_timed })
+        let mut client = Client { credential, principal, is_timed, cost: None };
+        if let Some(value) = headers.get(COST) {
+            client.cost = CostReport::named(value.to_str().unwrap_or_default());
+            if client.cost.is_none() {
+                let message = "the header GraphQL-Cost is `report` or `validate`";
+                return Err(client.noted(self, self::refused(media_type, StatusCode::BAD_REQUEST, message)));
+            }
+        }
+        Ok(client)
     }
 
     /// The name that a client gives itself, shortened, where the log has it.
@@ -234,15 +235,7 @@ impl Endpoint {
         headers: &HeaderMap,
         is_read_only: bool,
     ) -> Response {
-        let cost = match headers.get(COST).map(|value| CostReport::named(value.to_str().unwrap_or_default())) {
-            None => None,
-            Some(Some(cost)) => Some(cost),
-            Some(None) => {
-                let message = "the header GraphQL-Cost is `report` or `validate`";
-                return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message));
-            }
-        };
-        let params = Params { after: after(headers), cost, client: self.client_name(headers), ..params };
+        let params = Params { after: after(headers), cost: client.cost, client: self.client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(|request| request.is_subscription());
         // Whoever asks for events takes them as they come, or not at all.
@@ -314,7 +307,7 @@ impl Endpoint {
             // What was written before in the batch is read also where replicas do not have it yet.
             let written = answers.iter().rev().find_map(|answer| answer.written);
             let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
-            let params = Params { after, client: name.clone(), ..params };
+            let params = Params { after, cost: client.cost, client: name.clone(), ..params };
             answers.push(self.schema.execute(params, &client.principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);

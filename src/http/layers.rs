@@ -40,6 +40,7 @@ use super::{
     coding,
     cors::cors,
     credential::has_credential,
+    headers::X_REQUEST_ID,
     health,
     host::Hosts,
     log::{Asked, Measured},
@@ -53,8 +54,6 @@ use crate::{
     telemetry::{Span, Telemetry},
 };
 
-/// What tells a request from all others, in its answer and in the log.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The greatest number of characters of an id that a client gives its request.
 const MAX_REQUEST_ID: usize = 128;
 /// Bytes from which on an answer is worth compressing.

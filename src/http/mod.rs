@@ -7,6 +7,7 @@ mod cors;
 mod credential;
 mod endpoint;
 mod event_stream;
+mod headers;
 mod health;
 mod host;
 mod layers;

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing};
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -44,7 +49,7 @@ fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<
         access,
         body: BodyLimits::new(serve),
         request_timeout: serve.request_timeout,
-        permits: Semaphore::new(serve.max_requests),
+        permits: Semaphore::new(serve.max_requests.min(Semaphore::MAX_PERMITS)),
         max_batch: graphql.max_batch,
         sockets: Arc::new(Semaphore::new(events.max_sockets.min(Semaphore::MAX_PERMITS))),
         events: events.clone(),
@@ -53,10 +58,19 @@ fn routes(Parts { db, schema, access, serve, graphql, events, lifetime }: Parts<
         write_timeout: serve.write_timeout,
         telemetry: db.telemetry().clone(),
     };
-    let graphql_route = routing::get(endpoint::get).post(endpoint::post).connect(websocket::open);
+    let graphql_route = routing::get(get).post(endpoint::post).connect(websocket::open);
     let mut router = Router::new().route("/graphql", graphql_route);
     if graphql.introspection() != Introspection::None {
         router = router.route("/schema.graphql", routing::get(endpoint::sdl));
     }
     router.with_state(Arc::new(endpoint)).merge(health::router(db)).merge(playground::router())
+}
+
+/// `GET /graphql`: a query, a subscription as a stream of events, or the beginning of a WebSocket.
+async fn get(state: State<Arc<Endpoint>>, request: Request) -> Result<Response, Response> {
+    if websocket::is_wanted(request.headers()) {
+        Box::pin(websocket::open(state, request)).await
+    } else {
+        endpoint::get(state, request).await
+    }
 }

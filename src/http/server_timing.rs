@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 
-use crate::{
-    access::{Principal, Scope},
-    graphql::Answer,
-    server::Peer,
-};
+use crate::{access::Principal, graphql::Answer, schema::Scope, server::Peer};
 
 /// Whether the client wants to know the times.
 const WANTED: HeaderName = HeaderName::from_static("x-hero-teams-timing");

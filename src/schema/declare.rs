@@ -15,7 +15,7 @@ use sea_orm::{
     sea_query::{TableName, TableRef},
 };
 
-use crate::access::{Scope, Scopes};
+use super::{Scope, Scopes};
 
 /// A table of SeaORM, by its entity.
 pub trait DbTable: Sync {

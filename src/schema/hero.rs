@@ -2,8 +2,8 @@
 
 use entity::hero;
 
+use super::Scope;
 use super::{Column, Entity, Relation, TEAM, membership::TEAMS_OF_HERO};
-use crate::access::Scope;
 
 /// Heroes.
 pub static HERO: Entity = Entity {

@@ -5,11 +5,13 @@
 mod declare;
 mod hero;
 mod membership;
+mod scope;
 mod team;
 
 pub use self::{
     declare::{Column, DbColumn, DbTable, Entity, Kind, Link, Relation, capitalized, links, with_article, words},
     hero::HERO,
+    scope::{Scope, Scopes},
     team::TEAM,
 };
 use migration::ADDITIVE;

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +20,7 @@ use hyper::{
     rt::Executor,
 };
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::{
     sync::watch,
@@ -251,21 +252,17 @@ struct Limit {
 }
 
 impl Limit {
-    fn end(&self) -> MutexGuard<'_, Instant> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives the request whose task this is called in as much time again.
     fn extend() {
         // On HTTP/1 there is none.
-        let _ = LIMIT.try_with(|limit| *limit.end() = Instant::now() + limit.time.max(MIN_EVENT_TIME));
+        let _ = LIMIT.try_with(|limit| *limit.end.lock() = Instant::now() + limit.time.max(MIN_EVENT_TIME));
     }
 
     async fn keep(&self, stream: impl Future) {
         let mut stream = pin!(stream);
         loop {
-            let end = *self.end();
-            if timeout_at(end, &mut stream).await.is_ok() || *self.end() <= end {
+            let end = *self.end.lock();
+            if timeout_at(end, &mut stream).await.is_ok() || *self.end.lock() <= end {
                 return;
             }
         }

@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::parser::types::OperationType;
-
 use super::{
-    metrics::{Metrics, OperationSeries, type_name},
+    metrics::{Metrics, OperationSeries},
     operation_names::OperationNames,
     trace::{Span, Tracer},
 };
@@ -80,10 +78,10 @@ impl Telemetry {
         self.0.names.trust(name);
     }
 
-    /// What is measured of an operation of a valid document.
+    /// What is measured of an operation of a type (`query`, `mutation` or `subscription`) of a valid document.
     #[must_use]
-    pub fn series(&self, ty: OperationType, name: Option<&str>) -> Option<OperationSeries> {
-        Some(self.metrics()?.operation(type_name(ty), self.operation_name(name)))
+    pub fn series(&self, ty: &'static str, name: Option<&str>) -> Option<OperationSeries> {
+        Some(self.metrics()?.operation(ty, self.operation_name(name)))
     }
 
     /// What is measured of an operation that comes with this name, before its document is known to be valid.

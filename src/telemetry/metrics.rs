@@ -3,15 +3,10 @@
 //! A label has few values whatever clients send: each is from a list that the program has, except for the names of
 //! operations, which are bounded by a setting.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::{PoisonError, RwLock, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, sync::atomic::AtomicU64, time::Duration};
 
-use async_graphql::parser::types::OperationType;
-use axum::http::StatusCode;
+use hyper::StatusCode;
+use parking_lot::RwLock;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -25,6 +20,9 @@ use prometheus_client::{
 };
 
 use super::process::Process;
+
+/// The types of operations, as documents have them.
+const OPERATION_TYPES: [&str; 3] = ["query", "mutation", "subscription"];
 
 /// Seconds of requests and operations (semantic conventions of OpenTelemetry, `http.server.request.duration`).
 const REQUEST_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -105,7 +103,7 @@ impl<L: EncodeLabelSet + Clone + std::hash::Hash + Eq> Latest<L> {
     fn observe(&self, all: &Histograms<L>, is_it: impl Fn(&L) -> bool, labels: impl FnOnce() -> L, time: Duration) {
         let seconds = time.as_secs_f64();
         {
-            let latest = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let latest = self.0.read();
             if let Some((_, series)) = latest.iter().find(|(labels, _)| is_it(labels)) {
                 return series.observe(seconds);
             }
@@ -113,7 +111,7 @@ impl<L: EncodeLabelSet + Clone + std::hash::Hash + Eq> Latest<L> {
         let labels = labels();
         let series = all.get_or_create_owned(&labels);
         series.observe(seconds);
-        let mut latest = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.write();
         if latest.len() < MAX_LATEST && !latest.iter().any(|(other, _)| *other == labels) {
             latest.push((labels, series));
         }
@@ -246,9 +244,8 @@ impl Default for Metrics {
             let estimated = of("graphql_server_rows_estimated", "Rows of an operation, as estimated before", ROWS);
             let bytes = of("graphql_server_answer_bytes", "Bytes of the answer of an operation", BYTES);
             let statements = of("graphql_server_statements", "SQL statements of an operation", STATEMENTS);
-            // In the order of their numbers.
-            [OperationType::Query, OperationType::Mutation, OperationType::Subscription].map(|ty| {
-                let labels = [("graphql_operation_type", type_name(ty))];
+            OPERATION_TYPES.map(|ty| {
+                let labels = [("graphql_operation_type", ty)];
                 TakenSeries {
                     rows: rows.get_or_create_owned(&labels),
                     rows_estimated: estimated.get_or_create_owned(&labels),
@@ -376,10 +373,12 @@ impl Metrics {
         OperationSeries { ok: of("ok"), partial: of("partial"), refused: of("refused") }
     }
 
-    /// Notes what an operation has taken, and the number of its statements.
-    pub fn note_taken(&self, ty: OperationType, taken: Taken, statements: u32) {
+    /// Notes what an operation of a type (`query`, `mutation` or `subscription`) has taken, and the number of its
+    /// statements.
+    pub fn note_taken(&self, ty: &str, taken: Taken, statements: u32) {
         let Taken { rows, rows_estimated, bytes } = taken;
-        let series = &self.taken[ty as usize];
+        let series = self.taken.iter().zip(OPERATION_TYPES).find(|(_, other)| *other == ty);
+        let Some((series, _)) = series else { return };
         series.rows.observe(float(rows as u64));
         series.rows_estimated.observe(float(rows_estimated));
         series.bytes.observe(float(bytes as u64));
@@ -538,16 +537,6 @@ impl OperationSeries {
             Outcome::Refused => &self.refused,
         };
         series.observe(time.as_secs_f64());
-    }
-}
-
-/// The type of an operation, as documents have it.
-#[must_use]
-pub const fn type_name(ty: OperationType) -> &'static str {
-    match ty {
-        OperationType::Query => "query",
-        OperationType::Mutation => "mutation",
-        OperationType::Subscription => "subscription",
     }
 }
 

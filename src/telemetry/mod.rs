@@ -17,6 +17,6 @@ pub use opentelemetry::{
 pub use self::{
     exposition::exposition,
     handle::Telemetry,
-    metrics::{Counted, Metrics, OperationSeries, Outcome, PoolSeries, Taken, type_name},
+    metrics::{Counted, Metrics, OperationSeries, Outcome, PoolSeries, Taken},
     trace::{Ended, Parent, Span, Tracer, began, carried},
 };

@@ -1,9 +1,8 @@
 //! The names of operations, of which a bounded number is told apart.
 
-use std::{
-    collections::HashSet,
-    sync::{PoisonError, RwLock},
-};
+use std::collections::HashSet;
+
+use parking_lot::RwLock;
 
 /// The operation name of an operation that has none.
 const ANONYMOUS: &str = "none";
@@ -27,7 +26,7 @@ impl OperationNames {
     pub fn note<'a>(&self, name: Option<&'a str>, max: usize) -> &'a str {
         let known = self.known(name);
         let Some(name) = name.filter(|_| known == OTHER) else { return known };
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.0.write();
         // It may have become known meanwhile.
         if !names.has(name) {
             if names.first.len() >= max {
@@ -40,7 +39,7 @@ impl OperationNames {
 
     /// Has a name told, which takes no room of the others.
     pub fn trust(&self, name: &str) {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.0.write();
         names.first.remove(name);
         names.trusted.insert(name.to_owned());
     }
@@ -48,7 +47,7 @@ impl OperationNames {
     /// The name that is told now.
     pub fn known<'a>(&self, name: Option<&'a str>) -> &'a str {
         let Some(name) = name else { return ANONYMOUS };
-        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let names = self.0.read();
         if names.has(name) { name } else { OTHER }
     }
 }

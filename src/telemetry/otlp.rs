@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use axum::body::Bytes;
+use hyper::body::Bytes;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use sea_orm::prelude::async_trait::async_trait;
 use tokio::runtime::Handle;

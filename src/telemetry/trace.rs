@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use axum::http::{HeaderMap, HeaderName};
+use hyper::{HeaderMap, header::HeaderName};
 use opentelemetry::{
     Context, KeyValue, Value,
     context::{FutureExt as _, WithContext},
@@ -30,6 +30,7 @@ use opentelemetry_sdk::{
 use tokio::{runtime::Handle, time::Instant};
 
 use super::otlp::OtlpClient;
+use crate::config::http_url;
 
 /// How long the end of the program waits for the last spans to be sent.
 const MAX_FLUSH: Duration = Duration::from_secs(2);
@@ -80,11 +81,7 @@ impl Tracer {
             Some("none") => return Ok(None),
             Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
         }
-        let url: Option<url::Url> = endpoint.parse().ok();
-        ensure!(
-            url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
-            "{name}: a URL such as http://localhost:4318 is expected"
-        );
+        ensure!(http_url(&endpoint).is_some(), "{name}: a URL such as http://localhost:4318 is expected");
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             let is_known = variable(name).is_none_or(|protocol| protocol == "http/protobuf");
             ensure!(is_known, "{name}: http/protobuf is expected, which collectors take at port 4318");

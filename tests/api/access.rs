@@ -15,8 +15,9 @@ use axum::{
 };
 use fastrand::Rng;
 use hero_teams::{
-    access::{ApiKeys, Scope, Scopes},
+    access::ApiKeys,
     config::Introspection,
+    schema::{Scope, Scopes},
     store::seed,
 };
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use hero_teams::{
-    access::{ApiKeys, Scope, Scopes, Unauthenticated},
+    access::{ApiKeys, Unauthenticated},
     db::Db,
+    schema::{Scope, Scopes},
     store,
 };
 use sea_orm::ConnectionTrait as _;

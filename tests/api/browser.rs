@@ -6,10 +6,7 @@ use std::{
 };
 
 use axum::{Router, response::Html, routing::get};
-use hero_teams::{
-    access::{ApiKeys, Scope},
-    config::Introspection,
-};
+use hero_teams::{access::ApiKeys, config::Introspection, schema::Scope};
 use serde_json::{Value, json};
 
 use crate::{

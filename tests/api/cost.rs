@@ -10,9 +10,12 @@ use tower::ServiceExt as _;
 use crate::support::{TestApp, json_body, on_both_databases};
 
 async fn ask(app: &TestApp, report: &str, query: &str, variables: Value) -> (StatusCode, Value) {
-    let body = json!({"query": query, "variables": variables}).to_string();
+    send(app, report, &json!({"query": query, "variables": variables})).await
+}
+
+async fn send(app: &TestApp, report: &str, body: &Value) -> (StatusCode, Value) {
     let request = Request::post("/graphql").header(CONTENT_TYPE, "application/json").header("graphql-cost", report);
-    let request = request.body(Body::from(body)).expect("it is a request");
+    let request = request.body(Body::from(body.to_string())).expect("it is a request");
     let response = app.router.clone().oneshot(request).await.expect("the router answers");
     (response.status(), json_body(response).await)
 }
@@ -52,6 +55,16 @@ on_both_databases! {
         let (_, answer) = ask(app, "validate", create, json!({})).await;
         assert_eq!((app.seen(), &answer["data"]), (0, &json!(null)));
         assert_eq!(app.counts().await, [1, 1, 1]);
+
+        let batch = json!([{"query": create}, {"query": query, "variables": {"n": 5}}]);
+        let (_, answers) = send(app, "validate", &batch).await;
+        assert_eq!((app.seen(), &answers[0]["data"], &answers[1]["data"]), (0, &json!(null), &json!(null)));
+        assert_eq!(answers[1]["extensions"]["cost"]["estimatedRows"], measure(5 * 11 + 1, u64::MAX));
+        assert_eq!(app.counts().await, [1, 1, 1]);
+        let (_, answers) = send(app, "report", &batch).await;
+        assert_eq!(answers[1]["extensions"]["cost"]["statements"], json!(3));
+        assert_eq!(app.counts().await, [2, 2, 2]);
+        assert_eq!(send(app, "all", &batch).await.0, StatusCode::BAD_REQUEST);
 
         // What is wrong is said as ever, and no other word is known.
         let (_, answer) = ask(app, "report", "{ nothing }", json!({})).await;

@@ -4,10 +4,9 @@ use std::sync::LazyLock;
 
 use entity::{hero, team};
 use hero_teams::{
-    access::Scope,
     config::GraphQlSettings,
     graphql::Schema,
-    schema::{Api, Column, Entity, HERO, Link, Migrator, Relation, TEAM},
+    schema::{Api, Column, Entity, HERO, Link, Migrator, Relation, Scope, TEAM},
 };
 use migration::{
     CreateApiKey, MigratorTrait, async_trait,

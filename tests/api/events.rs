@@ -11,6 +11,7 @@ use axum::{
     },
 };
 use hero_teams::{
+    config::PostgresUrl,
     schema::HeroTeams,
     store::{
         self,
@@ -29,6 +30,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     databases::{TestDatabase, execute},
+    line::Line,
     support::{Settings, TestApp, on_both_databases, until},
 };
 
@@ -393,7 +395,10 @@ struct Servers {
 
 impl Servers {
     async fn start(number: usize, change: impl Fn(&mut Settings)) -> Option<Self> {
-        let database = TestDatabase::postgres().await?;
+        Some(Self::on(TestDatabase::postgres().await?, number, change).await)
+    }
+
+    async fn on(database: TestDatabase, number: usize, change: impl Fn(&mut Settings)) -> Self {
         let (mut apps, mut telling) = (Vec::new(), JoinSet::new());
         for _ in 0..number {
             let app = TestApp::with(database.again(), &change).await;
@@ -401,7 +406,7 @@ impl Servers {
             telling.spawn(async move { events.tell().await });
             apps.push(app);
         }
-        Some(Self { apps, database, _telling: telling })
+        Self { apps, database, _telling: telling }
     }
 
     async fn stop(self) {
@@ -462,6 +467,30 @@ async fn a_listener_whose_connection_ends() {
         execute(&servers.database.url, &end).await;
         write(&servers.apps[0], &format!(r#"createHero(input: {{name: "{number}", secretName: "a"}})"#)).await;
         assert_eq!(stream.value().await, json!({"change": "CREATED", "id": format!("Hero:{number}")}));
+    }
+    drop(stream);
+    servers.stop().await;
+}
+
+/// A network that loses a connection without a word: the connections that tell and that listen are replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_which_nothing_is_heard() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let mut over_line = database.again();
+    let Some(line) = Line::on(&mut over_line).await else { return database.remove().await };
+    let url: PostgresUrl = over_line.url.parse().expect("a URL");
+    let servers = Servers::on(database, 2, |settings| {
+        without_poll(settings);
+        settings.events.events_url = Some(url.clone());
+    });
+    let servers = servers.await;
+    let mut stream = Stream::open(&servers.apps[1].router, IDS, json!({})).await;
+    for number in 1..=4 {
+        write(&servers.apps[0], r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        assert_eq!(stream.value().await, json!({"change": "CREATED", "id": format!("Hero:{number}")}));
+        if number == 2 {
+            line.rules.swallow_calls();
+        }
     }
     drop(stream);
     servers.stop().await;

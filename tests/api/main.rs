@@ -31,6 +31,7 @@ mod example;
 mod faults;
 mod few_connections;
 mod files;
+mod floors;
 mod graphql_over_http;
 mod http;
 mod input;

@@ -10,8 +10,9 @@ use std::{
 
 use axum::{body::Body, http::Request};
 use hero_teams::{
-    access::{ApiKeys, Scopes},
+    access::ApiKeys,
     config::TelemetrySettings,
+    schema::Scopes,
     telemetry::{Telemetry, exposition},
 };
 use serde_json::{Value, json};

@@ -47,9 +47,8 @@ async fn watched_app(primary: &TestDatabase, replicas: &[&str], max_lag: Duratio
     .await
 }
 
-fn postgres(url: &str) -> hero_teams::db::PostgresUrl {
-    let Ok(hero_teams::db::DatabaseUrl::Postgres(url)) = url.parse() else { panic!("{url}") };
-    url
+fn postgres(url: &str) -> hero_teams::config::PostgresUrl {
+    url.parse().expect("it is a URL")
 }
 
 fn soon() -> Instant {

@@ -14,9 +14,10 @@ use axum::{
     http::{Request, StatusCode, header::AUTHORIZATION},
 };
 use hero_teams::{
-    access::{Access, Credential, Principal, Scope, Scopes, Unauthenticated},
+    access::{Access, Credential, Principal, Unauthenticated},
     config::AccessSettings,
     db::Db,
+    schema::{Scope, Scopes},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;

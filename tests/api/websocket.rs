@@ -8,7 +8,7 @@ use axum::http::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use graphql_ws_client::{Client, Connection, graphql::GraphqlOperation};
-use hero_teams::access::{ApiKeys, Scope};
+use hero_teams::{access::ApiKeys, schema::Scope};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, client::conn::http2, ext::Protocol};
 use hyper_util::rt::{TokioExecutor, TokioIo};

@@ -9,8 +9,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    access::{Principal, Scope, Scopes, Unauthenticated, principal::LATEST},
+    access::{Principal, Unauthenticated, principal::LATEST},
     config::AccessSettings,
+    schema::{Scope, Scopes},
 };
 
 /// What claims must be, and what they give.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::ensure;
-use axum::body::Bytes;
+use hyper::body::Bytes;
 use hyper::{Request, StatusCode, header::ACCEPT};
 use url::Url;
 

@@ -1,14 +1,10 @@
 //! Where keys come from, and their renewal.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use axum::body::Bytes;
+use hyper::body::Bytes;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::{
     sync::watch,
@@ -125,7 +121,7 @@ impl KeySource {
                 let set = source.load().await.map_err(|error| {
                     WrongSetting(format!("--jwks: cannot read the keys of {}: {error:#}", path.display()))
                 })?;
-                source.state().fetch = Fetch::Running;
+                source.state.lock().fetch = Fetch::Running;
                 drop(Running { source: Arc::clone(&source), set: Some(set) });
             }
             Location::Url(url) | Location::Discovery { document: url, .. } => {
@@ -135,7 +131,7 @@ impl KeySource {
                         "keys come over plain HTTP: whoever is in between can make tokens of their own"
                     );
                 }
-                source.begin(&mut source.state());
+                source.begin(&mut source.state.lock());
             }
         }
         Ok(source)
@@ -143,13 +139,13 @@ impl KeySource {
 
     /// The time since the set was fetched.
     pub fn age(&self) -> Option<Duration> {
-        self.state().set.as_ref().map(|(_, since)| since.elapsed())
+        self.state.lock().set.as_ref().map(|(_, since)| since.elapsed())
     }
 
     /// The keys that may be used now. None if they have never been fetched, or not for too long. They are renewed in
     /// the background when it is time.
     pub fn current(self: &Arc<Self>) -> Option<Arc<KeySet>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let age = state.set.as_ref().map(|(_, since)| since.elapsed());
         if age.is_none_or(|age| age >= self.refresh) {
             let is_time = match state.fetch {
@@ -169,7 +165,7 @@ impl KeySource {
     /// Fetches the set for a key that is not in it, unless that was done a moment ago. What is given is told when the
     /// fetch has ended.
     pub fn ask(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let ended = self.ended.subscribe();
         match state.fetch {
             Fetch::Running => return Some(ended),
@@ -205,10 +201,6 @@ impl KeySource {
 
     async fn load(&self) -> anyhow::Result<KeySet> {
         KeySet::parse(&self.location.document(self.timeout).await?)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,7 +246,7 @@ impl Drop for Running {
         if let Some(metrics) = source.telemetry.metrics() {
             metrics.note_key_set_fetch(if set.is_some() { "ok" } else { "error" });
         }
-        let mut state = source.state();
+        let mut state = source.state.lock();
         state.fetch = Fetch::Ended { at: now, has_failed: set.is_none() };
         let mut number_of_new = None;
         if let Some(set) = set.take() {

@@ -1,10 +1,11 @@
 //! Whose turn it is to use a connection.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sea_orm::{DbErr, sqlx};
 use tokio::{
     runtime::Handle,
@@ -46,7 +47,7 @@ pub struct Pool {
     pub(super) max_further: usize,
     pub(super) acquire_timeout: Duration,
     pub(super) commit_timeout: Duration,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Whoever closes the pool is told that a connection has come back.
     came_back: Notify,
     pub(super) canceller: Canceller,
@@ -131,7 +132,7 @@ impl Pool {
 
     /// Whether all that is in use was to come back by now.
     pub fn is_overdue(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         state.in_use() > 0 && state.due.is_some_and(|due| due < Instant::now())
     }
 
@@ -213,7 +214,7 @@ impl Pool {
 
     /// Brings its metrics up to date.
     pub fn tell_state(&self, metrics: &Metrics) {
-        let state = self.state();
+        let state = self.state.lock();
         let pending = state.waiting.len() + state.waiting_further.len();
         metrics.set_pool(&self.name, state.in_use(), state.idle.len(), pending);
     }
@@ -228,7 +229,7 @@ impl Pool {
             let mut came_back = std::pin::pin!(self.came_back.notified());
             came_back.as_mut().enable();
             {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 state.is_closed = true;
                 if state.open == state.idle.len() {
                     state.open = 0;
@@ -247,17 +248,13 @@ impl Pool {
         Ok(())
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(
         self: &Arc<Self>,
         claim: Claim,
         due: Option<Instant>,
         is_wanted: impl FnOnce(&Connection) -> bool,
     ) -> Option<PooledConnection> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // While a connection is idle, those who wait are there for `Claim::Further` and may not have it.
         if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
             return None;
@@ -276,7 +273,7 @@ impl Pool {
     ) -> Result<PooledConnection, DbErr> {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.is_closed {
                 return Err(closed());
             }
@@ -289,7 +286,7 @@ impl Pool {
         if let Some(series) = &self.series {
             series.timeouts.inc();
         }
-        Err(self.state().why_there_is_none())
+        Err(self.state.lock().why_there_is_none())
     }
 
     /// Gives what is idle to those who wait, and opens connections for those who get none.
@@ -320,7 +317,7 @@ impl Pool {
 
     /// Puts a connection back that was in use.
     pub(super) fn put_back(self: &Arc<Self>, connection: Connection, claim: Claim) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.release(claim);
         let outdated = state.put_back(connection);
         self.serve(&mut state);
@@ -330,7 +327,7 @@ impl Pool {
 
     /// Takes a connection out of the pool that was in use.
     pub(super) fn remove(self: &Arc<Self>, claim: Claim) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.release(claim);
         state.open -= 1;
         self.serve(&mut state);
@@ -341,7 +338,7 @@ impl Pool {
     pub(super) fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
         let mut outdated = Vec::new();
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if connection.generation() == state.generation {
                 state.generation += 1;
                 outdated = std::mem::take(&mut state.idle);

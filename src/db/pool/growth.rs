@@ -31,7 +31,7 @@ impl Pool {
         let mut pause = MIN_PAUSE;
         loop {
             let (generation, holds_back) = {
-                let state = self.state();
+                let state = self.state.lock();
                 (state.generation, state.holds_back)
             };
             if holds_back {
@@ -55,7 +55,7 @@ impl Pool {
     }
 
     fn opened(self: &Arc<Self>, connection: Connection) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.opening -= 1;
         state.failure = None;
         let outdated = state.put_back(connection);
@@ -76,7 +76,7 @@ impl Pool {
     fn goes_on_after(self: &Arc<Self>, error: sqlx::Error) -> bool {
         let (is_transient, is_without_room) = (is_transient(&error), is_without_room(&error));
         let error = connection_error(error);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // What is in use comes back, and serves those who wait.
         if !is_transient && state.in_use() == 0 {
             state.fail(&error);
@@ -101,7 +101,7 @@ impl Pool {
 
     /// Gives up a connection for one of the sibling, which has none, unless it is the only one.
     fn make_room(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.holds_back = true;
         if state.open - state.opening < 2 {
             return;
@@ -118,7 +118,7 @@ impl Pool {
 
     /// The sibling has a connection.
     fn go_on(self: &Arc<Self>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if std::mem::take(&mut state.holds_back) {
             state.makes_room = false;
             self.serve(&mut state);

@@ -8,4 +8,5 @@ mod state;
 pub use self::{
     acquire::Pool,
     lease::{Interrupt, PooledConnection},
+    state::no_answer,
 };

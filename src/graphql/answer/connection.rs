@@ -19,7 +19,7 @@ use super::{
     Json,
     fields::{Answered, EntityRows, Fault, Objects, answer_objects},
     json::JsonColumn,
-    list::{DEFAULT_LIMIT, answer_pages, bounded, check_scan, int, numbers, query},
+    list::{answer_pages, bounded, check_scan, int, numbers, query},
 };
 use crate::{
     db::Indexes,
@@ -27,7 +27,7 @@ use crate::{
         context::RequestContext,
         error::ApiError,
         loaders::Source,
-        types::{Arguments, Input},
+        types::{Arguments, DEFAULT_LIMIT, Input},
     },
     schema::{Entity, Kind},
     store::{Bound, Count, ListQuery, Order, OrderBy, Page, Row, Scalar, Slice, position},
@@ -49,7 +49,7 @@ pub async fn connections(ctx: &Context<'_>, ty: &str, source: Source, parents: V
     let request = RequestContext::from_context(ctx);
     // Cursors of other fields are refused.
     let field = format!("{ty}.{}", ctx.item.node.name.node);
-    let connections = Arguments::from_context(ctx)
+    let connections = RequestContext::arguments(ctx)
         .and_then(|arguments| Connections::new(request, &arguments, field, source, parents));
     answer_objects(&connections.map_err(|error| Fault::new(error, ctx))?, ctx).await
 }

@@ -1,17 +1,9 @@
 //! Events, as subscriptions receive them: what was committed, with the objects as they are when it is delivered. The
 //! events of a batch are answered together, as the objects of a list are.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{borrow::Cow, collections::HashMap, sync::PoisonError};
 
-use async_graphql::{
-    Context, Name, Response, Value,
-    connection::{CursorType as _, OpaqueCursor},
-    indexmap::IndexMap,
-};
+use async_graphql::{Context, Name, Response, Value, indexmap::IndexMap};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, ready},
@@ -24,164 +16,29 @@ use super::{
     node::or_null,
 };
 use crate::{
-    access::Scopes,
-    db::{Db, StoreError},
     graphql::{
         context::RequestContext,
-        error::ApiError,
-        types::{ArgumentPath, Arguments, Input, filter, global_id, id_of_side, key_of, sides, subscription, symbol},
+        types::{global_id, id_of_side, sides, symbol},
+        watch::{Occasion, Occurrence, Watch, Watched, encode_cursor},
     },
-    schema::{Entity, Link, Relation, links},
+    schema::{Entity, Link, Scopes},
     store::{
-        self, Filter, Row,
-        event::{Change, Event, Position},
+        Row,
+        event::{Change, Event},
     },
 };
 
-/// What a subscription is executed for.
-#[derive(Debug, Default)]
-pub enum Occasion {
-    /// Nothing: the operation is no subscription.
-    #[default]
-    None,
-    /// To find out what it waits for, and where it goes on.
-    Opening(Opened),
-    /// To answer these events.
-    Events(Vec<Occurrence>),
-}
-
-/// What a subscription waits for, and where it goes on, once that is known.
-pub type Opened = Arc<Mutex<Option<(Watch, Option<Cursor>)>>>;
-
-/// A position that a client knows, and the time of its event.
-pub type Cursor = (Position, i64);
-
-/// An event that a subscription waits for.
-#[derive(Clone, Debug)]
-pub struct Occurrence {
-    pub event: Event,
-    /// The object, when it was read to see whether it matches the filter.
-    row: Option<Row>,
-}
-
-/// What a subscription waits for.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    watched: Watched,
-    filter: Filter,
-    changes: Option<Vec<Change>>,
-    /// The objects that the links must be of.
-    keys: [Option<i64>; 2],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Watched {
-    Entity(&'static Entity),
-    /// A link table, by a relation that goes through it, and the entity that this starts from.
-    Link(&'static Entity, &'static Relation),
-}
-
-/// The cursor of an event.
-#[must_use]
-pub fn encode_cursor(event: &Event) -> String {
-    let Position { xid, seq } = event.position;
-    OpaqueCursor((xid, seq, event.at)).encode_cursor()
-}
-
-/// What a cursor stands for.
-///
-/// # Errors
-///
-/// `BAD_USER_INPUT` when it is not the cursor of an event.
-pub fn decode_cursor(cursor: &str, path: ArgumentPath<'_>) -> Result<Cursor, ApiError> {
-    match OpaqueCursor::<(i64, i64, i64)>::decode_cursor(cursor) {
-        Ok(OpaqueCursor((xid, seq, at))) if xid >= 0 && seq >= 0 => Ok((Position { xid, seq }, at)),
-        _ => Err(path.bad_input("is not the cursor of an event")),
-    }
-}
-
-impl Watch {
-    fn from_context(ctx: &Context<'_>, watched: Watched) -> Result<(Self, Option<Cursor>), ApiError> {
-        let entities = RequestContext::from_context(ctx).entities;
-        let arguments = Arguments::from_context(ctx)?;
-        let (mut matching, mut keys) = (Filter::default(), [None, None]);
-        match watched {
-            Watched::Entity(entity) => matching = filter(entities, entity, arguments.get("where"))?,
-            Watched::Link(entity, relation) => {
-                for (key, (side, entity)) in keys.iter_mut().zip(sides(entity, relation)) {
-                    let id = arguments.get(side).present();
-                    *key = id.map(|id| key_of(entities, entity, &id.id()?, id.path())).transpose()?;
-                }
-            }
-        }
-        let changes = arguments.get("changes").present().map(|changes| {
-            let path = changes.path();
-            let change = |(index, change)| {
-                let change = Input::new(change, path.entry(index));
-                // Validation has refused all other names.
-                Change::named(change.symbol()?).ok_or_else(|| change.path().bad_input("is not known"))
-            };
-            changes.bounded_list()?.iter().enumerate().map(change).collect::<Result<_, _>>()
-        });
-        let after = arguments.get("after").present();
-        let after = after.map(|after| decode_cursor(after.text()?, after.path())).transpose()?;
-        Ok((Self { watched, filter: matching, changes: changes.transpose()?, keys }, after))
-    }
-
-    fn table(&self) -> String {
-        match self.watched {
-            Watched::Entity(entity) => entity.table().to_owned(),
-            Watched::Link(_, relation) => relation.link.table.to_string(),
-        }
-    }
-
-    /// Those of the events that it waits for. Objects are read in one statement, if a filter asks for it.
-    ///
-    /// # Errors
-    ///
-    /// When the database does not answer.
-    pub async fn occurrences(&self, db: &Db, events: &[Event]) -> Result<Vec<Occurrence>, StoreError> {
-        let table = self.table();
-        let events = events.iter().filter(|event| *event.table == *table && self.waits_for(event));
-        let entity = match self.watched {
-            Watched::Entity(entity) if !self.filter.is_empty() => entity,
-            _ => return Ok(events.map(|event| Occurrence { event: event.clone(), row: None }).collect()),
-        };
-        let events: Vec<&Event> = events.collect();
-        let exists = |event: &&&Event| event.change != Change::Deleted;
-        let mut keys: Vec<i64> = events.iter().filter(exists).filter_map(|event| event.keys[0]).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let rows = if keys.is_empty() { Vec::new() } else { store::matching(db, entity, &keys, &self.filter).await? };
-        let rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.key(), row)).collect();
-        let occurrence = |event: &Event| {
-            let row = event.keys[0].and_then(|key| rows.get(&key).cloned());
-            let matches = row.is_some() || event.change == Change::Deleted;
-            matches.then(|| Occurrence { event: event.clone(), row })
-        };
-        Ok(events.into_iter().filter_map(occurrence).collect())
-    }
-
-    fn waits_for(&self, event: &Event) -> bool {
-        let is_of = |(wanted, key): (&Option<i64>, &Option<i64>)| match (wanted, key) {
-            (Some(wanted), Some(key)) => wanted == key,
-            // Of a link that was removed, one side is not known.
-            _ => true,
-        };
-        self.changes.as_ref().is_none_or(|changes| changes.contains(&event.change))
-            && self.keys.iter().zip(&event.keys).all(is_of)
-    }
-}
-
 /// What the field of a subscription gives: nothing when it opens, and one response for each of the events.
 pub async fn respond(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> Option<Vec<Response>> {
-    let watched = watched(ctx.item.node.name.node.as_str(), entities)?;
+    let watched = Watched::named(ctx.item.node.name.node.as_str(), entities)?;
     let request = RequestContext::from_context(ctx);
     let result = match &request.occasion {
         Occasion::None => Ok(Vec::new()),
         Occasion::Opening(opened) => {
-            Watch::from_context(ctx, watched).map_err(|error| Fault::new(error, ctx)).map(|watch| {
-                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+            let watch =
+                RequestContext::arguments(ctx).and_then(|arguments| Watch::new(request.entities, watched, &arguments));
+            watch.map_err(|error| Fault::new(error, ctx)).map(|watch| {
+                *opened.lock() = Some(watch);
                 Vec::new()
             })
         }
@@ -192,14 +49,6 @@ pub async fn respond(ctx: &Context<'_>, entities: &'static [&'static Entity]) ->
         first.errors.append(&mut ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner));
     }
     Some(responses)
-}
-
-fn watched(field: &str, entities: &'static [&'static Entity]) -> Option<Watched> {
-    let entity = entities.iter().find(|entity| subscription(entity.one) == field);
-    let link = || links(entities).find(|(_, relation)| subscription(&relation.link.one()) == field);
-    entity
-        .map(|entity| Watched::Entity(entity))
-        .or_else(|| link().map(|(entity, relation)| Watched::Link(entity, relation)))
 }
 
 async fn answer(ctx: &Context<'_>, watched: Watched, occurrences: &[Occurrence]) -> Result<Vec<Response>, Fault> {

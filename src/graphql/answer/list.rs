@@ -20,16 +20,11 @@ use crate::{
         context::RequestContext,
         error::{ApiError, Code},
         loaders::Source,
-        types::{Arguments, Input, filter, order},
+        types::{Arguments, DEFAULT_LIMIT, Input, MAX_LIMIT, filter, order},
     },
     schema::Entity,
     store::{Count, CountQuery, Filter, ListQuery, Page, Slice},
 };
-
-/// The number of objects in a list when the query does not say how many.
-pub const DEFAULT_LIMIT: i32 = 100;
-/// The greatest number of objects in a list.
-pub const MAX_LIMIT: i32 = 1_000;
 
 /// A field of a relation, for all objects of an entity with these keys.
 pub fn answer_related<'a>(
@@ -57,7 +52,7 @@ pub fn answer_related<'a>(
 /// The plain lists of a field, for many parents.
 pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
     let request = RequestContext::from_context(ctx);
-    let arguments = Arguments::from_context(ctx);
+    let arguments = RequestContext::arguments(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
     check_scan(request, source, |indexes| query.reads_all(source.entity(), indexes))
@@ -168,7 +163,7 @@ fn in_list(mut fault: Fault, pages: &[Arc<Page>]) -> Fault {
 
 /// The numbers of objects in the lists of a field, for many parents.
 async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
-    let arguments = Arguments::from_context(ctx);
+    let arguments = RequestContext::arguments(ctx);
     let filter = arguments.and_then(|arguments| {
         filter(RequestContext::from_context(ctx).entities, source.entity(), arguments.get("where"))
     });

@@ -13,9 +13,7 @@ mod settle;
 
 pub use self::{
     bounds::Bounds,
-    event::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
     json::Json,
-    list::{DEFAULT_LIMIT, MAX_LIMIT},
     root::{MutationRoot, QueryRoot, SubscriptionRoot},
     settle::settle,
 };

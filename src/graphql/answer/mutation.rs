@@ -3,12 +3,13 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use async_graphql::{Context, Name, PathSegment, ServerResult, Value};
 use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::{
@@ -24,7 +25,7 @@ use crate::{
     graphql::{
         context::RequestContext,
         error::{ApiError, Code},
-        types::{ArgumentPath, Arguments, Input, InputReader, bounded, global_id},
+        types::{ArgumentPath, Input, InputReader, bounded, global_id},
     },
     schema::Entity,
     store::{Creation, PendingDelete, Relate, Row, Update},
@@ -170,7 +171,7 @@ impl Mutation {
         mut read: impl FnMut(&mut InputReader, Input<'_>) -> Option<T>,
         related: impl Fn(&T) -> &[Relate],
     ) -> Result<Vec<T>, Vec<ApiError>> {
-        let arguments = Arguments::from_context(ctx).map_err(|error| vec![error])?;
+        let arguments = RequestContext::arguments(ctx).map_err(|error| vec![error])?;
         let input = arguments.get(INPUT);
         let mut reader = InputReader::new(RequestContext::from_context(ctx).entities);
         let entries =
@@ -272,7 +273,7 @@ enum Phase {
 impl Phase {
     fn after(self) -> Self {
         match self {
-            Self::Before(kept) => Self::After(kept.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Self::Before(kept) => Self::After(kept.into_inner()),
             other => other,
         }
     }
@@ -297,7 +298,7 @@ impl Payload<'_> {
         };
         let answered = or_null(ctx, answered);
         if let Phase::Before(kept) = &self.phase {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), answered.clone());
+            kept.lock().insert(key.clone(), answered.clone());
         }
         Ok(answered)
     }

@@ -11,7 +11,7 @@ use crate::{
     graphql::{
         context::RequestContext,
         error::ApiError,
-        types::{Arguments, Input, key_of, node_of},
+        types::{Input, key_of, node_of},
     },
     schema::Entity,
 };
@@ -20,20 +20,20 @@ use crate::{
 pub async fn one(ctx: &Context<'_>, entity: &'static Entity) -> Answered {
     let entities = RequestContext::from_context(ctx).entities;
     let key = |id: Input<'_>| key_of(entities, entity, &id.id()?, id.path());
-    let key = Arguments::from_context(ctx).and_then(|arguments| key(arguments.get("id")));
+    let key = RequestContext::arguments(ctx).and_then(|arguments| key(arguments.get("id")));
     load(ctx, entity, key.map_err(|error| Fault::new(error, ctx))?).await
 }
 
 /// The object with the global id in the argument `id`; null when it does not exist.
 pub async fn node(ctx: &Context<'_>) -> Answered {
-    let node = Arguments::from_context(ctx).and_then(|arguments| parsed(ctx, arguments.get("id")));
+    let node = RequestContext::arguments(ctx).and_then(|arguments| parsed(ctx, arguments.get("id")));
     let (entity, key) = node.map_err(|error| Fault::new(error, ctx))?;
     load(ctx, entity, key).await
 }
 
 /// The objects with the global ids in the argument `ids`. An entry is null when its object does not exist, or failed.
 pub async fn nodes(ctx: &Context<'_>) -> Answered {
-    let arguments = Arguments::from_context(ctx).map_err(|error| Fault::new(error, ctx))?;
+    let arguments = RequestContext::arguments(ctx).map_err(|error| Fault::new(error, ctx))?;
     let ids = arguments.get("ids");
     let list = ids.bounded_list().map_err(|error| Fault::new(error, ctx))?;
     let path = ids.path();

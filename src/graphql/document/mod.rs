@@ -24,7 +24,7 @@ pub use self::{
     literals::without_literals,
     measure::Shape,
     nulls::Nulls,
-    operation::{Document, Operation},
+    operation::{Document, Operation, type_name},
     root::{RootFields, has_fields},
     validator::{Checked, Validator},
 };

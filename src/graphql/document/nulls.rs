@@ -13,10 +13,7 @@ use apollo_compiler::{
 };
 use async_graphql::{Name, Pos, Value, Variables, indexmap::IndexMap};
 
-use crate::graphql::{
-    error::{ApiError, Code},
-    variables::shown_path,
-};
+use crate::graphql::error::{ApiError, Code, shown_path};
 
 /// The errors of variables that are null.
 #[derive(Debug, Default)]

@@ -21,11 +21,12 @@ use super::{
     row_estimate, scopes, siblings, validate,
 };
 use crate::{
-    access::{Principal, Scopes},
+    access::Principal,
     graphql::{
         definition::Definition,
         error::{ApiError, Code, quoted},
     },
+    schema::Scopes,
     telemetry::{OperationSeries, Telemetry},
 };
 
@@ -210,7 +211,7 @@ impl Operation {
         if let Some(name) = name.as_ref().filter(|_| trusted.is_some()) {
             telemetry.trust_operation_name(name);
         }
-        let series = telemetry.series(ty, name.as_deref()).map(Arc::new);
+        let series = telemetry.series(type_name(ty), name.as_deref()).map(Arc::new);
         // A GraphQL name has nothing that ends a comment.
         let comment = || {
             let document = trusted.map(|id| format!(",document='{}'", id.short())).unwrap_or_default();
@@ -233,6 +234,16 @@ impl Operation {
             series,
             comment,
         }
+    }
+}
+
+/// The type of an operation, as documents have it.
+#[must_use]
+pub const fn type_name(ty: OperationType) -> &'static str {
+    match ty {
+        OperationType::Query => "query",
+        OperationType::Mutation => "mutation",
+        OperationType::Subscription => "subscription",
     }
 }
 

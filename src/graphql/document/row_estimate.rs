@@ -8,7 +8,7 @@ use apollo_compiler::{
 };
 use async_graphql::Variables;
 
-use crate::graphql::answer::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::graphql::types::{DEFAULT_LIMIT, MAX_LIMIT};
 
 /// The arguments that say how many objects a field has at most.
 const PAGE_ARGUMENTS: [&str; 3] = ["limit", "first", "last"];

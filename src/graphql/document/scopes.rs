@@ -16,13 +16,12 @@ use async_graphql::{Pos, Value, Variables, indexmap::IndexMap};
 
 use super::root::is_introspection;
 use crate::{
-    access::{Scope, Scopes},
     graphql::{
         definition::{Definition, required},
-        error::{ApiError, Code},
+        error::{ApiError, Code, shown_path},
         types::bounded,
-        variables::shown_path,
     },
+    schema::{Scope, Scopes},
 };
 
 /// The greatest number of places of one error that are reported.

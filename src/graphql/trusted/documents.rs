@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -69,7 +70,7 @@ impl TrustedDocuments {
     }
 
     fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.known.read())
     }
 
     /// The document with an id, with or without `sha256:` before it.
@@ -99,7 +100,7 @@ impl TrustedDocuments {
         if known.by_id.is_empty() && self.settings.mode != DocumentsMode::Off {
             return Err(WrongSetting("--documents-mode needs --documents, with at least one document".to_owned()));
         }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        *self.known.write() = Arc::new(known);
         Ok(number)
     }
 
@@ -130,7 +131,7 @@ impl TrustedDocuments {
     }
 
     fn is_due(&self, id: DocumentId) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if logged.get(&id).is_some_and(|time| time.elapsed() < LOG_AFTER) {
             return false;
         }

@@ -2,14 +2,15 @@
 
 use std::{borrow::Cow, fmt};
 
-use async_graphql::{Context, Name, Value, indexmap::IndexMap};
+use async_graphql::{Name, Value, indexmap::IndexMap};
 
-use crate::graphql::{
-    context::RequestContext,
-    error::{ApiError, Code},
-};
+use crate::graphql::error::{ApiError, Code};
 
-/// The greatest number of entries of a list.
+/// The number of objects in a list when the query does not say how many.
+pub const DEFAULT_LIMIT: i32 = 100;
+/// The greatest number of objects in a list.
+pub const MAX_LIMIT: i32 = 1_000;
+/// The greatest number of entries of a list in the arguments.
 pub const MAX_LIST: usize = 1_000;
 
 /// The path of a value in the arguments of a field.
@@ -80,29 +81,14 @@ impl fmt::Display for ArgumentPath<'_> {
 
 /// The arguments of a field, with the values of variables.
 #[derive(Debug)]
-pub struct Arguments(Vec<(Name, Value)>);
+pub struct Arguments(pub Vec<(Name, Value)>);
 
 impl Arguments {
-    /// The arguments of the field that is answered.
-    ///
-    /// # Errors
-    ///
-    /// `BAD_USER_INPUT` when a variable is null where nothing may be.
-    pub fn from_context(ctx: &Context<'_>) -> Result<Self, ApiError> {
-        let nulls = &RequestContext::from_context(ctx).nulls;
-        let mut values = ctx.item.node.arguments.iter().map(|(_, value)| value.pos.column);
-        if let Some(null) = values.find_map(|offset| nulls.of_argument(offset)) {
-            return Err(null.clone());
-        }
-        let arguments = ctx.field().arguments();
-        arguments.map(Self).map_err(|error| ApiError::new(Code::BadUserInput, error.message))
-    }
-
     /// The value of an argument; none when it is absent.
     #[must_use]
     pub fn get(&self, name: &'static str) -> Input<'_> {
         let value = self.0.iter().find(|(argument, _)| argument == name).map(|(_, value)| value);
-        Input { value, outer: None, segment: Segment::Name(name) }
+        Input { value, path: ArgumentPath::argument(name) }
     }
 }
 
@@ -111,21 +97,20 @@ impl Arguments {
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     value: Option<&'a Value>,
-    outer: Option<&'a ArgumentPath<'a>>,
-    segment: Segment,
+    path: ArgumentPath<'a>,
 }
 
 impl<'a> Input<'a> {
     /// A value at a path.
     #[must_use]
     pub fn new(value: &'a Value, path: ArgumentPath<'a>) -> Self {
-        Self { value: Some(value), outer: path.outer, segment: path.segment }
+        Self { value: Some(value), path }
     }
 
     /// The path of the value.
     #[must_use]
     pub fn path(&self) -> ArgumentPath<'a> {
-        ArgumentPath { outer: self.outer, segment: self.segment }
+        self.path
     }
 
     /// Whether it is given as null.
@@ -257,6 +242,6 @@ impl<'a> Object<'a> {
     /// A field of the object at a path; its value is none when it is absent.
     #[must_use]
     pub fn get(self, name: &'static str, path: &'a ArgumentPath<'a>) -> Input<'a> {
-        Input { value: self.0.get(name), outer: Some(path), segment: Segment::Name(name) }
+        Input { value: self.0.get(name), path: path.field(name) }
     }
 }

@@ -11,9 +11,8 @@ use super::{
     object::scalar,
 };
 use crate::{
-    access::Scope,
     graphql::error::ApiError,
-    schema::{Column, Entity, Kind, Relation, capitalized, with_article},
+    schema::{Column, Entity, Kind, Relation, Scope, capitalized, with_article},
     store::{Change, Create, Relate, Scalar, Values},
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::access::{Scope, Scopes};
+use crate::schema::{Scope, Scopes};
 
 /// A field, an argument, an input field or an enum value.
 #[derive(Debug)]

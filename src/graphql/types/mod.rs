@@ -17,7 +17,7 @@ mod root;
 
 pub use self::{
     all::{types, validate},
-    arguments::{ArgumentPath, Arguments, Input},
+    arguments::{ArgumentPath, Arguments, DEFAULT_LIMIT, Input, MAX_LIMIT},
     event::{id_of_side, sides, subscription},
     filter::filter,
     id::{global_id, key_of, node_of, write_id},

@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
@@ -19,6 +19,7 @@ use futures_util::{
     Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
+use parking_lot::Mutex;
 
 use super::protocol::Kind;
 use crate::{
@@ -97,18 +98,18 @@ impl Operations {
 
     /// Says whom the operations that are still to come are for.
     pub fn set_principal(&self, principal: Principal) {
-        *lock(&self.0.principal) = principal;
+        *self.0.principal.lock() = principal;
     }
 
     /// Adds an operation, which the library is about to begin.
     pub fn add(&self, number: u64, params: Params) {
-        lock(&self.0.params).insert(number, params);
+        self.0.params.lock().insert(number, params);
     }
 
     /// Takes an answer by its number.
     #[must_use]
     pub fn take(&self, number: u64) -> Option<Outgoing> {
-        lock(&self.0.answers).remove(&number)
+        self.0.answers.lock().remove(&number)
     }
 
     /// Whether queries or mutations are being executed.
@@ -120,7 +121,7 @@ impl Operations {
     /// A response that stands for an answer.
     fn response(&self, kind: Kind, json: Json) -> Response {
         let number = self.0.next.fetch_add(1, SeqCst);
-        lock(&self.0.answers).insert(number, Outgoing { kind, json });
+        self.0.answers.lock().insert(number, Outgoing { kind, json });
         Response::new(Value::from(number))
     }
 
@@ -137,7 +138,7 @@ impl Operations {
     async fn begin(&self, params: Params) -> Begun {
         let Shared { endpoint, principal, .. } = &*self.0;
         let executing = Executing::new(self);
-        let principal = lock(principal).clone();
+        let principal = principal.lock().clone();
         let request = match endpoint.schema.check(params, &principal, false) {
             Ok(mut request) => {
                 request.begins_trace = true;
@@ -235,7 +236,7 @@ impl Executor for Operations {
     fn execute_stream(&self, request: Request, _data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
         let operation = request.query.parse().ok();
         let Some((operation, params)) =
-            operation.and_then(|number| Some((number, lock(&self.0.params).remove(&number)?)))
+            operation.and_then(|number| Some((number, self.0.params.lock().remove(&number)?)))
         else {
             return stream::empty().boxed();
         };
@@ -275,13 +276,13 @@ impl Stream for InTurn {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
         let this = &mut *self;
-        let has_been_asked = this.asked_after == Some(lock(&this.operations.0.turns).sent);
+        let has_been_asked = this.asked_after == Some(this.operations.0.turns.lock().sent);
         if matches!(this.next, Next::NotAsked) {
             let Poll::Ready(next) = this.responses.poll_next_unpin(cx) else { return Poll::Pending };
             this.next = next.map_or(Next::End, |response| Next::Response(Box::new(response)));
-            lock(&this.operations.0.turns).waiting.push_back(this.operation);
+            this.operations.0.turns.lock().waiting.push_back(this.operation);
         }
-        let mut turns = lock(&this.operations.0.turns);
+        let mut turns = this.operations.0.turns.lock();
         this.asked_after = Some(turns.sent);
         if !has_been_asked {
             // The others are asked first whether they have something as well.
@@ -304,10 +305,6 @@ impl Stream for InTurn {
 
 impl Drop for InTurn {
     fn drop(&mut self) {
-        lock(&self.operations.0.turns).waiting.retain(|operation| *operation != self.operation);
+        self.operations.0.turns.lock().waiting.retain(|operation| *operation != self.operation);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,10 +16,8 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::table::{Column, ColumnKind, MAX_KEY, Raw, Table};
 use crate::{
-    db::{
-        CANNOT_BE_WRITTEN, DatabaseUrl, MIGRATIONS, Open, PostgresUrl, SCHEMA_COMPAT, StoreError, first_host,
-        open_to_read,
-    },
+    config::{DatabaseUrl, PostgresUrl},
+    db::{CANNOT_BE_WRITTEN, MIGRATIONS, Open, SCHEMA_COMPAT, StoreError, first_host, open_to_read},
     schema::Entity,
 };
 

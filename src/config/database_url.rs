@@ -46,6 +46,7 @@ impl DatabaseUrl {
 }
 
 const EXPECTED: &str = "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
+const EXPECTED_POSTGRES: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
 const NO_FILE: &str = "SQLite needs a file here; name one, such as sqlite://hero-teams.db";
 const WHICH_HOST: &str = "of several hosts, the one that can be written is used; say target_session_attrs=read-write";
 const SESSIONS: &str = "`target_session_attrs` is read-write, primary or any";
@@ -77,6 +78,18 @@ const LISTED: [&str; 3] = ["host", "hostaddr", "port"];
 const MORE_PARAMETERS: [&str; 6] =
     ["ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", "ssl-root-cert", "statement-cache-capacity"];
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+impl FromStr for PostgresUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        match url.parse() {
+            Ok(DatabaseUrl::Postgres(url)) => Ok(url),
+            Err(fault) if fault != EXPECTED => Err(fault),
+            _ => Err(EXPECTED_POSTGRES.to_owned()),
+        }
+    }
+}
 
 impl FromStr for DatabaseUrl {
     type Err = String;
