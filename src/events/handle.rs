@@ -4,17 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    listener::{After, Interrupted, Listener},
+    listener::{Interrupted, Listener},
     reader::{READ_TIMEOUT, Reader},
 };
 use crate::{
     config::{DatabaseUrl, EventSettings},
-    db::{Channel, Db},
-    store::event::{self, Position},
+    db::{Channel, Db, StoreError},
+    store::event::{self, Cursor},
 };
 
 /// How often other servers are told of events, at most.
@@ -72,13 +72,12 @@ impl Events {
         tokio::join!(tell_servers(db, channel.as_ref()), purge_all(db, *retention));
     }
 
-    /// Listens to what is committed from now on, or to what comes after the event at a position that was written at a
-    /// time.
+    /// Listens to what is committed from now on, or to what comes after the event of a cursor.
     ///
     /// # Errors
     ///
     /// When so many listen already, the event is not kept any more, or the database does not answer.
-    pub async fn listen(&self, after: Option<(Position, i64)>, time: Duration) -> Result<Listener, Interrupted> {
+    pub async fn listen(&self, after: Option<Cursor>, time: Duration) -> Result<Listener, Interrupted> {
         let Shared { db, retention, permits, reader, .. } = &*self.0;
         let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| {
             if let Some(metrics) = db.telemetry().metrics() {
@@ -86,8 +85,8 @@ impl Events {
             }
             Interrupted::TooMany
         })?;
-        let after = after.map(|(position, at)| After { position, at, retention: *retention });
-        Listener::open(reader, after, permit, time).await
+        let opened = timeout(time, Listener::open(reader, after, *retention, permit)).await;
+        opened.unwrap_or(Err(Interrupted::Store(StoreError::Timeout)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     db::StoreError,
-    store::event::{self, Committed, Position},
+    store::event::{self, Committed, Cursor, Position},
 };
 
 /// The greatest number of events in a batch that is read for one subscription.
@@ -25,7 +25,9 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     reader: Arc<Reader>,
-    position: Position,
+    cursor: Cursor,
+    /// The history of events in which the cursor is known to be.
+    history: u64,
     /// What was committed before it began, which is not for it.
     skipped: Option<Arc<Committed>>,
     /// Whether it has come to the latest events.
@@ -36,17 +38,6 @@ pub struct Listener {
     is_slow: bool,
     events: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
-}
-
-/// After which event somebody listens.
-#[derive(Clone, Copy, Debug)]
-pub struct After {
-    /// Its position.
-    pub position: Position,
-    /// When it was written, in seconds since 1970.
-    pub at: i64,
-    /// How long events are kept.
-    pub retention: Duration,
 }
 
 /// Why there is nothing more to listen to.
@@ -63,22 +54,22 @@ pub enum Interrupted {
 }
 
 impl Listener {
-    /// Listens to what is committed from now on, or to what comes after the event at a position. It is opened in the
-    /// time given.
+    /// Listens to what is committed from now on, or to what comes after the event of a cursor.
     ///
     /// # Errors
     ///
     /// When the event is not kept any more, or the database does not answer.
     pub async fn open(
         reader: &Arc<Reader>,
-        after: Option<After>,
+        after: Option<Cursor>,
+        retention: Duration,
         permit: OwnedSemaphorePermit,
-        time: Duration,
     ) -> Result<Self, Interrupted> {
-        reader.begin();
+        let history = reader.begin();
         let mut listener = Self {
             reader: Arc::clone(reader),
-            position: Position::default(),
+            cursor: Cursor::default(),
+            history,
             skipped: None,
             is_live: after.is_none(),
             given: None,
@@ -86,50 +77,43 @@ impl Listener {
             events: reader.events(),
             _permit: permit,
         };
-        let begun = timeout(time, listener.begin(after)).await;
-        begun.unwrap_or(Err(Interrupted::Store(StoreError::Timeout)))?;
-        Ok(listener)
-    }
-
-    async fn begin(&mut self, after: Option<After>) -> Result<(), Interrupted> {
-        let committed = self.reader.committed().await;
-        match after {
-            None => {
-                self.position = committed.end;
-                self.skipped = Some(committed);
+        let committed = reader.committed().await;
+        if let Some(cursor) = after {
+            let is_kept = event::is_kept(&reader.db(), cursor, retention).await;
+            if !is_kept.map_err(Interrupted::Store)? {
+                return Err(Interrupted::Gone);
             }
-            Some(After { position, at, retention }) => {
-                let is_kept = event::is_kept(&self.reader.db(), position, at, retention).await;
-                if !is_kept.map_err(Interrupted::Store)? {
-                    return Err(Interrupted::Gone);
-                }
-                self.position = position;
-            }
+            listener.cursor = cursor;
+        } else {
+            listener.cursor = committed.end;
+            listener.skipped = Some(committed);
         }
-        Ok(())
+        Ok(listener)
     }
 
     /// Whether an event is for it.
     #[must_use]
     pub fn waits_for(&self, position: Position) -> bool {
-        position > self.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(position))
+        position > self.cursor.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(position))
     }
 
     /// Notes that its client is given an event.
-    pub fn gives(&mut self) {
+    pub fn note_given(&mut self) {
         self.given = Some((Instant::now(), *self.events.borrow()));
     }
 
     /// Notes that its client has taken what it was given.
-    pub fn has_given(&mut self) {
+    pub fn note_taken(&mut self) {
         let Some((time, number)) = self.given.take() else { return };
         let has_been_passed = *self.events.borrow() - number > MAX_EVENTS;
         self.is_slow = has_been_passed && time.elapsed() >= SLOW_AFTER;
     }
 
     /// Notes that it has all events of a batch.
-    pub fn has_taken(&mut self, batch: &Batch) {
-        self.position = self.position.max(batch.end);
+    pub fn note_batch(&mut self, batch: &Batch) {
+        if batch.end.position > self.cursor.position {
+            self.cursor = batch.end;
+        }
     }
 
     /// The next events after its position. The batch may begin before it. It can be asked again when it was dropped.
@@ -140,12 +124,13 @@ impl Listener {
     pub async fn next(&mut self) -> Result<Arc<Batch>, Interrupted> {
         loop {
             self.events.mark_unchanged();
-            match self.reader.after(self.position) {
-                Next::Batch(batch) => {
+            let (history, next) = self.reader.after(self.cursor.position);
+            match next {
+                Next::Batch(batch) if history == self.history => {
                     self.is_live = true;
                     return Ok(batch);
                 }
-                Next::Nothing => {
+                Next::Nothing if history == self.history => {
                     self.is_live = true;
                     if self.events.changed().await.is_err() {
                         return Err(Interrupted::Gone);
@@ -153,12 +138,23 @@ impl Listener {
                 }
                 Next::Older if self.is_live && self.is_slow => return Err(Interrupted::TooSlow),
                 // Those that come at once, in a large transaction or after one that held them back, are read from the
-                // table at the pace of the client.
-                Next::Older => match event::after(&self.reader.db(), self.position, MAX_BATCH).await {
-                    Ok(events) if events.ready.is_empty() => return Err(Interrupted::Gone),
-                    Ok(events) => {
-                        self.is_live = false;
-                        return Ok(Arc::new(Batch::alone(events.ready)));
+                // table at the pace of the client. So are those of another history, if the cursor is a part of it.
+                _ => match event::after(&self.reader.db(), self.cursor, MAX_BATCH).await {
+                    Ok(None) => return Err(Interrupted::Gone),
+                    Ok(Some(_)) if history != self.history && self.knows_transactions() => {
+                        return Err(Interrupted::Gone);
+                    }
+                    Ok(Some(events)) => {
+                        self.history = history;
+                        if !events.ready.is_empty() {
+                            self.is_live = false;
+                            return Ok(Arc::new(Batch::alone(events.ready)));
+                        }
+                        if events.end == self.cursor && matches!(next, Next::Older) {
+                            return Err(Interrupted::Gone);
+                        }
+                        // What is there is of a newer version.
+                        self.cursor = events.end;
                     }
                     Err(error) => {
                         tracing::debug!(?error, "events cannot be read at the moment");
@@ -167,6 +163,12 @@ impl Listener {
                 },
             }
         }
+    }
+
+    /// Whether it knows the numbers of transactions that were committed before it began. In another history the same
+    /// numbers can be those of others.
+    fn knows_transactions(&self) -> bool {
+        self.skipped.as_ref().is_some_and(|skipped| !skipped.is_all_before_end())
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Reader {
 #[derive(Debug, Default)]
 struct State {
     recent: Recent,
+    /// How often the events that were read have turned out to be none of the database any more.
+    history: u64,
     listeners: usize,
     /// Whether a task reads.
     is_read: bool,
@@ -88,9 +90,10 @@ impl Reader {
         self.events.subscribe()
     }
 
-    /// The events that are kept after a position.
-    pub fn after(&self, position: Position) -> Next {
-        self.state.lock().recent.after(position)
+    /// The events that are kept after a position, and the number of the history that they are of.
+    pub fn after(&self, position: Position) -> (u64, Next) {
+        let state = self.state.lock();
+        (state.history, state.recent.after(position))
     }
 
     /// What is committed now.
@@ -103,14 +106,15 @@ impl Reader {
         answer.map(|answer| Arc::clone(&answer.1)).unwrap_or_default()
     }
 
-    /// Counts one who listens, and sees to it that events are read.
-    pub fn begin(self: &Arc<Self>) {
+    /// Counts one who listens, and sees to it that events are read. Gives the number of their history.
+    pub fn begin(self: &Arc<Self>) -> u64 {
         let mut state = self.state.lock();
         state.listeners += 1;
         if !state.is_read {
             state.is_read = true;
             tokio::spawn(Arc::clone(self).read_while_wanted());
         }
+        state.history
     }
 
     /// Counts one less who listens.
@@ -132,7 +136,7 @@ impl Reader {
         let mut held_for = HELD[0];
         let mut is_read = true;
         loop {
-            if self.has_nobody() {
+            if self.stops_unless_wanted() {
                 return;
             }
             commits.mark_unchanged();
@@ -166,8 +170,8 @@ impl Reader {
         }
     }
 
-    /// Whether nobody listens. Then nobody reads either.
-    fn has_nobody(&self) -> bool {
+    /// Forgets what was read if nobody listens. Gives whether that is so: then nobody reads either.
+    fn stops_unless_wanted(&self) -> bool {
         let mut state = self.state.lock();
         if state.listeners == 0 {
             state.is_read = false;
@@ -183,29 +187,51 @@ impl Reader {
     async fn read_once(&self, has_begun: &mut bool) -> Result<Option<bool>, StoreError> {
         let number = self.asked.load(SeqCst);
         let db = self.db();
-        if !*has_begun || number > self.committed.borrow().0 {
-            let committed = event::committed(&db).await?;
-            if !*has_begun {
-                self.state.lock().recent = Recent::new(committed.end);
-                *has_begun = true;
-            }
-            self.committed.send_replace((number, committed.into()));
+        let is_asked = !*has_begun || number > self.committed.borrow().0;
+        let committed = if is_asked { Some(event::committed(&db).await?) } else { None };
+        if let Some(committed) = committed.as_ref().filter(|_| !*has_begun) {
+            self.state.lock().recent = Recent::new(committed.end);
+            *has_begun = true;
         }
         let last = self.state.lock().recent.end();
-        let events = event::after(&db, last, MAX_READ).await?;
-        let is_cut = events.is_cut;
-        self.tell(&events);
-        let is_held = events.held > 0;
-        let count = events.ready.len() as u64;
-        self.state.lock().recent.extend(events.ready);
+        let Some(events) = event::after(&db, last, MAX_READ).await? else {
+            self.begin_again(&db).await?;
+            return Ok(Some(true));
+        };
+        self.note_read(&events);
+        let event::Events { ready, end, held, is_cut } = events;
+        let count = ready.len() as u64;
+        let has_more = is_cut && end != last;
+        self.state.lock().recent.extend(ready, end);
+        // Whoever has asked goes on in the events that have just been read.
+        if let Some(committed) = committed {
+            self.committed.send_replace((number, committed.into()));
+        }
         if count > 0 {
             self.events.send_modify(|events| *events += count);
         }
-        Ok(if is_cut && count > 0 { Some(true) } else { is_held.then_some(false) })
+        Ok(if has_more { Some(true) } else { (held > 0).then_some(false) })
+    }
+
+    /// Begins with the latest event of the database, because the one that was read last does not exist any more.
+    async fn begin_again(&self, db: &Db) -> Result<(), StoreError> {
+        let committed = event::committed(db).await?;
+        {
+            let mut state = self.state.lock();
+            state.recent = Recent::new(committed.end);
+            state.history += 1;
+        }
+        tracing::warn!(
+            "the database does not have the latest event any more, as after a failover to a standby that was behind; \
+             subscriptions that have had events which are lost end with EVENTS_GONE"
+        );
+        // Those who listen look where they are.
+        self.events.send_modify(|_| ());
+        Ok(())
     }
 
     /// Tells those who watch of events that were read.
-    fn tell(&self, events: &event::Events) {
+    fn note_read(&self, events: &event::Events) {
         let Some(metrics) = self.db.telemetry().metrics() else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         for event in &events.ready {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::store::event::{Event, Position};
+use crate::store::event::{Cursor, Event, Position};
 
 /// The greatest number of events that are kept.
 pub const MAX_EVENTS: u64 = 10_000;
@@ -15,8 +15,8 @@ pub struct Batch {
     /// Whether it is one for all who listen, and not for one alone.
     pub is_shared: bool,
     pub events: Vec<Event>,
-    /// The position of its last event.
-    pub end: Position,
+    /// The cursor of its last event.
+    pub end: Cursor,
 }
 
 /// The latest events.
@@ -25,6 +25,8 @@ pub struct Recent {
     batches: VecDeque<Arc<Batch>>,
     /// All events after this position are here.
     start: Position,
+    /// How far was read.
+    end: Cursor,
     events: usize,
 }
 
@@ -42,25 +44,26 @@ impl Batch {
     /// Events that are for one who listens alone.
     #[must_use]
     pub fn alone(events: Vec<Event>) -> Self {
-        Self { is_shared: false, end: events.last().map(|event| event.position).unwrap_or_default(), events }
+        Self { is_shared: false, end: events.last().map(Event::cursor).unwrap_or_default(), events }
     }
 }
 
 impl Recent {
-    /// None yet, after a position.
+    /// None yet, after a cursor.
     #[must_use]
-    pub fn new(start: Position) -> Self {
-        Self { start, ..Self::default() }
+    pub fn new(end: Cursor) -> Self {
+        Self { start: end.position, end, ..Self::default() }
     }
 
-    /// The position of the latest event.
+    /// How far was read.
     #[must_use]
-    pub fn end(&self) -> Position {
-        self.batches.back().map_or(self.start, |batch| batch.end)
+    pub fn end(&self) -> Cursor {
+        self.end
     }
 
-    /// Adds events, which follow on the latest one.
-    pub fn extend(&mut self, events: Vec<Event>) {
+    /// Adds events, which follow on the latest one, up to a cursor.
+    pub fn extend(&mut self, events: Vec<Event>, end: Cursor) {
+        self.end = end;
         self.events += events.len();
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {
@@ -71,7 +74,7 @@ impl Recent {
             && (self.events - oldest.events.len()) as u64 >= MAX_EVENTS
         {
             self.events -= oldest.events.len();
-            self.start = oldest.end;
+            self.start = oldest.end.position;
             self.batches.pop_front();
         }
     }
@@ -82,7 +85,7 @@ impl Recent {
         if position < self.start {
             return Next::Older;
         }
-        let index = self.batches.partition_point(|batch| batch.end <= position);
+        let index = self.batches.partition_point(|batch| batch.end.position <= position);
         self.batches.get(index).map_or(Next::Nothing, |batch| Next::Batch(Arc::clone(batch)))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     schema::{Entity, Relation, links},
     store::{
         self, Filter, Row,
-        event::{Change, Event, Position},
+        event::{Change, Cursor, Event, Position},
     },
 };
 
@@ -32,9 +32,6 @@ pub enum Occasion {
 
 /// What a subscription waits for, and where it goes on, once that is known.
 pub type Opened = Arc<Mutex<Option<(Watch, Option<Cursor>)>>>;
-
-/// A position that a client knows, and the time of its event.
-pub type Cursor = (Position, i64);
 
 /// An event that a subscription waits for.
 #[derive(Clone, Debug)]
@@ -76,7 +73,7 @@ pub fn encode_cursor(event: &Event) -> String {
 /// `BAD_USER_INPUT` when it is not the cursor of an event.
 pub fn decode_cursor(cursor: &str, path: ArgumentPath<'_>) -> Result<Cursor, ApiError> {
     match OpaqueCursor::<(i64, i64, i64)>::decode_cursor(cursor) {
-        Ok(OpaqueCursor((xid, seq, at))) if xid >= 0 && seq >= 0 => Ok((Position { xid, seq }, at)),
+        Ok(OpaqueCursor((xid, seq, at))) if xid >= 0 && seq >= 0 => Ok(Cursor { position: Position { xid, seq }, at }),
         _ => Err(path.bad_input("is not the cursor of an event")),
     }
 }
@@ -156,7 +153,13 @@ impl Watch {
             // Of a link that was removed, one side is not known.
             _ => true,
         };
-        self.changes.as_ref().is_none_or(|changes| changes.contains(&event.change))
+        // A newer version may note other changes of the same table.
+        let possible = match self.watched {
+            Watched::Entity(_) => Change::OF_OBJECTS,
+            Watched::Link(..) => Change::OF_LINKS,
+        };
+        possible.contains(&event.change)
+            && self.changes.as_ref().is_none_or(|changes| changes.contains(&event.change))
             && self.keys.iter().zip(&event.keys).all(is_of)
     }
 }

@@ -75,6 +75,15 @@ pub struct Position {
     pub seq: i64,
 }
 
+/// The event after which somebody goes on. The database may be another one by then, such as a standby that was promoted
+/// before it had all transactions: there another event can have the same place, but was hardly written at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub position: Position,
+    /// When it was written, in seconds since 1970 (UTC).
+    pub at: i64,
+}
+
 /// What is known of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -91,11 +100,19 @@ pub struct Event {
     pub fields: Option<Arc<str>>,
 }
 
+impl Event {
+    /// The cursor of whoever has it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor { position: self.position, at: self.at }
+    }
+}
+
 /// The events that were committed at a moment, in whatever order they are read.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
     /// The latest event that nothing can come before any more. All events up to it were committed.
-    pub end: Position,
+    pub end: Cursor,
     /// The transactions after it whose events were committed as well.
     transactions: BTreeSet<i64>,
 }
@@ -104,15 +121,23 @@ impl Committed {
     /// Whether the event at a position was committed.
     #[must_use]
     pub fn has(&self, position: Position) -> bool {
-        position <= self.end || self.transactions.contains(&position.xid)
+        position <= self.end.position || self.transactions.contains(&position.xid)
+    }
+
+    /// Whether all that was committed is up to its end.
+    #[must_use]
+    pub fn is_all_before_end(&self) -> bool {
+        self.transactions.is_empty()
     }
 }
 
-/// What has been read of the events after a position.
+/// What has been read of the events after a cursor.
 #[derive(Debug, Default)]
 pub struct Events {
     /// Those that nothing can come before any more, in their order.
     pub ready: Vec<Event>,
+    /// How far was read: the cursor of the last of them, or of a later one that only a newer version knows.
+    pub end: Cursor,
     /// How many further events are committed, and wait for an earlier transaction to end.
     pub held: usize,
     /// Whether there may be more.
@@ -307,49 +332,63 @@ pub async fn write_deleted(txn: &Transaction, entity: &'static Entity, keys: &BT
     Ok(())
 }
 
-/// The events after a position, at most `limit`.
+/// The events after a cursor, at most `limit`; none when the event of the cursor does not exist any more. The default is
+/// the cursor before the first event.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn after(db: &Db, position: Position, limit: u32) -> Result<Events, StoreError> {
+pub async fn after(db: &Db, cursor: Cursor, limit: u32) -> Result<Option<Events>, StoreError> {
     let columns = "kind, change, first_key, second_key, fields, at";
+    let Position { xid, seq } = cursor.position;
+    // With the event of the cursor itself.
+    let limit = i64::from(limit) + 1;
     let is_postgres = db.read.get_database_backend() == DbBackend::Postgres;
     let rows = if is_postgres {
         let sql = format!(
             "SELECT xid::text::bigint AS xid_number, seq, {columns}, \
              xid < pg_snapshot_xmin(pg_current_snapshot()) AS is_ready FROM {TABLE} \
-             WHERE (xid, seq) > ($1::text::xid8, $2) ORDER BY xid, seq LIMIT $3"
+             WHERE (xid, seq) >= ($1::text::xid8, $2) ORDER BY xid, seq LIMIT $3"
         );
-        let values = [position.xid.to_string().into(), position.seq.into(), i64::from(limit).into()];
-        query(db, sql, values).await?
+        query(db, sql, [xid.to_string().into(), seq.into(), limit.into()]).await?
     } else {
-        let sql = format!("SELECT 0 AS xid_number, seq, {columns} FROM {TABLE} WHERE seq > ? ORDER BY seq LIMIT ?");
-        query(db, sql, [position.seq.into(), i64::from(limit).into()]).await?
+        let sql = format!("SELECT 0 AS xid_number, seq, {columns} FROM {TABLE} WHERE seq >= ? ORDER BY seq LIMIT ?");
+        query(db, sql, [seq.into(), limit.into()]).await?
     };
-    let mut events = Events { is_cut: rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX), ..Events::default() };
-    for row in rows {
-        let is_ready: bool = if is_postgres { row.try_get("", "is_ready")? } else { true };
-        match event(&row)? {
-            Some(event) if is_ready => events.ready.push(event),
-            Some(_) => events.held += 1,
-            // A newer version of the program has written it.
-            None => {}
-        }
+    let is_cut = rows.len() as u64 == limit.unsigned_abs();
+    let mut events = Events { end: cursor, is_cut, ..Events::default() };
+    let mut rows = rows.iter();
+    if cursor != Cursor::default() && rows.next().map(cursor_of).transpose()? != Some(cursor) {
+        return Ok(None);
     }
-    Ok(events)
+    for row in rows {
+        if is_postgres && !row.try_get::<bool>("", "is_ready")? {
+            events.held += 1;
+            continue;
+        }
+        events.end = cursor_of(row)?;
+        // None when a newer version of the program has written it.
+        events.ready.extend(event(row)?);
+    }
+    Ok(Some(events))
+}
+
+fn cursor_of(row: &QueryResult) -> Result<Cursor, DbErr> {
+    let position = Position { xid: row.try_get("", "xid_number")?, seq: row.try_get("", "seq")? };
+    Ok(Cursor { position, at: row.try_get("", "at")? })
 }
 
 fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
     let change: String = row.try_get("", "change")?;
     let Some(change) = Change::named(&change) else { return Ok(None) };
+    let Cursor { position, at } = cursor_of(row)?;
     Ok(Some(Event {
-        position: Position { xid: row.try_get("", "xid_number")?, seq: row.try_get("", "seq")? },
+        position,
         table: row.try_get::<String>("", "kind")?.into(),
         change,
         keys: [row.try_get("", "first_key")?, row.try_get("", "second_key")?],
         fields: row.try_get::<Option<String>>("", "fields")?.map(Arc::from),
-        at: row.try_get("", "at")?,
+        at,
     }))
 }
 
@@ -363,48 +402,48 @@ pub async fn committed(db: &Db) -> Result<Committed, StoreError> {
         // The rows of transactions have no `seq`. They are those that have events, because a standby does not know
         // which transactions run: the list of them in `pg_current_snapshot()` is empty there.
         DbBackend::Postgres => format!(
-            "(SELECT xid::text::bigint AS xid_number, seq FROM {TABLE} \
+            "(SELECT xid::text::bigint AS xid_number, seq, at FROM {TABLE} \
              WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1) \
-             UNION ALL SELECT DISTINCT xid::text::bigint, NULL::bigint FROM {TABLE} \
+             UNION ALL SELECT DISTINCT xid::text::bigint, NULL::bigint, NULL::bigint FROM {TABLE} \
              WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
         ),
-        _ => format!("SELECT 0 AS xid_number, seq FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
+        _ => format!("SELECT 0 AS xid_number, seq, at FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
     };
     let mut committed = Committed::default();
     for row in query(db, sql, []).await? {
-        let xid = row.try_get("", "xid_number")?;
-        match row.try_get("", "seq")? {
-            Some(seq) => committed.end = Position { xid, seq },
-            None => drop(committed.transactions.insert(xid)),
+        if row.try_get::<Option<i64>>("", "seq")?.is_some() {
+            committed.end = cursor_of(&row)?;
+        } else {
+            committed.transactions.insert(row.try_get("", "xid_number")?);
         }
     }
     Ok(committed)
 }
 
-/// Whether the event at a position was written at this time, and not longer than `retention` ago. Then all events after
-/// it can be read.
+/// Whether the event of a cursor exists, and was not written longer than `retention` ago. Then all events after it can
+/// be read.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn is_kept(db: &Db, position: Position, at: i64, retention: Duration) -> Result<bool, StoreError> {
+pub async fn is_kept(db: &Db, cursor: Cursor, retention: Duration) -> Result<bool, StoreError> {
+    let Cursor { position: Position { xid, seq }, at } = cursor;
     let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
     let rows = if db.read.get_database_backend() == DbBackend::Postgres {
         let sql = format!(
             "SELECT seq FROM {TABLE} WHERE xid = $1::text::xid8 AND seq = $2 AND at = $3 AND \
              at >= extract(epoch FROM now()) - $4"
         );
-        let values = [position.xid.to_string().into(), position.seq.into(), at.into(), retention.into()];
-        query(db, sql, values).await?
+        query(db, sql, [xid.to_string().into(), seq.into(), at.into(), retention.into()]).await?
     } else {
         let sql = format!("SELECT seq FROM {TABLE} WHERE seq = ? AND at = ? AND at >= unixepoch() - ?");
-        query(db, sql, [position.seq.into(), at.into(), retention.into()]).await?
+        query(db, sql, [seq.into(), at.into(), retention.into()]).await?
     };
     Ok(!rows.is_empty())
 }
 
-/// Deletes the oldest events, from which nobody can go on any more. Gives whether there may be more of them. Several
-/// servers may do so at once.
+/// Deletes the oldest events, from which nobody can go on any more, but for the latest one, after which servers go on.
+/// Gives whether there may be more of them. Several servers may do so at once.
 ///
 /// # Errors
 ///
@@ -435,7 +474,8 @@ impl UnitOfWork for Purge {
                 txn.execute_unprepared(&unknown).await?;
                 format!(
                     "DELETE FROM {TABLE} WHERE (xid, seq) IN (SELECT xid, seq FROM (SELECT xid, seq, at FROM {TABLE} \
-                     ORDER BY xid, seq LIMIT {MAX_PURGED}) oldest WHERE at < extract(epoch FROM now()) - $1)"
+                     ORDER BY xid, seq LIMIT {MAX_PURGED}) oldest WHERE at < extract(epoch FROM now()) - $1) \
+                     AND (xid, seq) < (SELECT xid, seq FROM {TABLE} ORDER BY xid DESC, seq DESC LIMIT 1)"
                 )
             }
             _ => format!(

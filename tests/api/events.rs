@@ -15,7 +15,7 @@ use hero_teams::{
     schema::HeroTeams,
     store::{
         self,
-        event::{self, Position},
+        event::{self, Cursor},
         seed,
     },
 };
@@ -230,6 +230,25 @@ on_both_databases! {
         assert_eq!((&linked["heroId"], &linked["change"]), (&json!("Hero:2"), &json!("LINKED")));
         // The team may have been one of the hero's.
         assert_eq!((&removed["heroId"], &removed["teamId"]), (&json!(null), &json!("Team:1")), "{of_other}");
+    }
+
+    /// A newer version of the program may write what this one does not know, as many as it likes.
+    async fn events_of_a_newer_version(app: TestApp) {
+        write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+        let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+        write(app, r#"createHero(input: {name: "B", secretName: "b"})"#).await;
+        let second = stream.next().await.expect("the stream goes on");
+        app.execute(&MANY_UPDATES.replace("UPDATED", "ARCHIVED")).await;
+        app.execute("INSERT INTO event (kind, change, first_key) VALUES ('hero', 'LINKED', 1)").await;
+        write(app, r#"createHero(input: {name: "C", secretName: "c"})"#).await;
+        let third = json!({"change": "CREATED", "id": "Hero:3"});
+        assert_eq!(stream.value().await, third);
+        let mut resumed = Stream::resumed(&app.router, IDS, json!({}), second.id.as_deref()).await;
+        assert_eq!(resumed.value().await, third);
+        drop((stream, resumed));
+        // Nobody has read them yet.
+        let mut resumed = Stream::resumed(&app.router, IDS, json!({}), second.id.as_deref()).await;
+        assert_eq!(resumed.value().await, third);
     }
 
     async fn a_subscription_goes_on_after_a_cursor(app: TestApp) {
@@ -525,7 +544,7 @@ async fn a_transaction_that_is_open_for_long() {
     for _ in 0..3 {
         write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
     }
-    let read = event::after(&app.db, Position::default(), 10).await.expect("it reads");
+    let read = event::after(&app.db, Cursor::default(), 10).await.expect("it reads").expect("it begins");
     assert_eq!((read.ready.len(), read.held), (0, 3));
     // They are more than are read at once.
     app.execute(MANY_UPDATES).await;

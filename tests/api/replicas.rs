@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 use crate::{
     command_line::{Server, refusal, run, stdout, wrong_setting},
     databases::{Cluster, TestDatabase, execute},
+    events::{IDS, Stream},
     line::{Line, place},
     metrics,
     outages::{READY, UNREADABLE, code, ready, until_ready},
@@ -281,9 +282,12 @@ async fn replicas_that_stall_lag_or_are_promoted() {
     until(async || replica(&app.db).await.is_none()).await;
     execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
     until(async || replica(&app.db).await == Some(1)).await;
-    // Nothing is written, so nothing is behind.
-    sleep(Duration::from_secs(1)).await;
-    until(async || replica(&app.db).await == Some(1)).await;
+    // Nothing is written, so nothing is behind, for longer than it may be.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        assert_eq!(replica(&app.db).await, Some(1));
+        sleep(Duration::from_millis(20)).await;
+    }
 
     standby.promote().await;
     until(async || replica(&app.db).await.is_none()).await;
@@ -397,6 +401,56 @@ async fn another_primary() {
     let missing =
         format!("SELECT COUNT(*) FROM (VALUES {names}) AS answered (name) WHERE name NOT IN (SELECT name FROM hero)");
     assert_eq!(app.count(&missing).await, 0);
+    app.close().await;
+}
+
+/// The primary is killed, and a standby takes its place that was behind. Whoever has had events that are lost is told
+/// so, and nobody else misses or gets one that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_primary_that_was_behind() {
+    let Some(mut primary) = Cluster::new() else { return };
+    TestApp::new(primary.database()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary.database()) else { return };
+    let folders = [&primary.url, &standby.url].map(|url| place(url).expect("it has a place").1.to_owned());
+    let url =
+        format!("postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write", folders.join(","));
+    let app = TestApp::with(primary.database(), |settings| {
+        settings.db.url = url.parse().expect("a URL");
+        settings.db.acquire_timeout = Duration::from_millis(500);
+    })
+    .await;
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+    let write = async |name: &str| graphql(&app.router, CREATE, json!({"name": name})).await;
+    assert_eq!(write("kept").await.get("errors"), None);
+    let kept = stream.next().await.expect("the stream goes on").id;
+    until(async || is_so(&standby.url, "SELECT EXISTS (SELECT FROM hero)").await).await;
+    execute(&standby.url, "ALTER SYSTEM SET primary_conninfo = ''").await;
+    execute(&standby.url, "SELECT pg_reload_conf()").await;
+    until(async || is_so(&standby.url, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").await).await;
+    for _ in 0..20 {
+        assert_eq!(write("lost").await.get("errors"), None);
+    }
+    let lost = stream.next().await.expect("the stream goes on").id;
+    stream.values(19).await;
+    primary.stop();
+    until_ready(&app, UNREADABLE).await;
+    standby.promote().await;
+    until_ready(&app, READY).await;
+
+    let mut fresh = Stream::open(&app.router, IDS, json!({})).await;
+    // Its transactions have the numbers of those that are lost.
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        let answer = write("new").await;
+        ids.push(json!({"change": "CREATED", "id": answer["data"]["createHero"]["hero"]["id"]}));
+    }
+    assert_eq!(fresh.values(10).await, ids);
+    assert_eq!(stream.error().await["extensions"]["code"], "EVENTS_GONE");
+    let mut resumed = Stream::resumed(&app.router, IDS, json!({}), kept.as_deref()).await;
+    assert_eq!(resumed.values(10).await, ids);
+    let mut refused = Stream::resumed(&app.router, IDS, json!({}), lost.as_deref()).await;
+    assert_eq!(refused.error().await["extensions"]["code"], "EVENTS_GONE");
+    drop((stream, fresh, resumed, refused));
     app.close().await;
 }
 
