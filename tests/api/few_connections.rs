@@ -127,6 +127,22 @@ async fn a_server_that_does_not_take_connections_yet() {
     database.remove().await;
 }
 
+/// A server that gets no connection at all is not ready: there is none that its requests could wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_any_connection_is_not_ready() {
+    let Some((app, user)) = limited(4).await else { return };
+    assert_ready(&app, READY).await;
+    let rename = |limit: &str| format!("ALTER ROLE {user} CONNECTION LIMIT {limit}");
+    app.database.administrate(&rename("0")).await;
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
+    app.database.administrate(&end).await;
+    until_ready(&app, UNREADABLE).await;
+    assert_ready(&app, UNREADABLE).await;
+    app.database.administrate(&rename("4")).await;
+    until_ready(&app, READY).await;
+    close(app, &user).await;
+}
+
 async fn of_each(change: impl Fn(&mut Settings)) -> Vec<TestApp> {
     let mut apps = vec![TestApp::with(TestDatabase::sqlite(), &change).await];
     if let Some(database) = TestDatabase::postgres().await {

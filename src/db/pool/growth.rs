@@ -102,6 +102,10 @@ impl Pool {
     /// Gives up a connection for one of the sibling, which has none, unless it is the only one.
     fn make_room(&self) {
         let mut state = self.state.lock();
+        if state.open == state.opening {
+            // It has none either. If both held back, neither would ever have one again.
+            return;
+        }
         state.holds_back = true;
         if state.open - state.opening < 2 {
             return;

@@ -39,7 +39,7 @@ impl PooledConnection {
     ///
     /// # Errors
     ///
-    /// None while the lease exists.
+    /// Never: the connection is taken out when this is dropped.
     pub fn connection(&mut self) -> Result<&mut Connection, DbErr> {
         self.connection.as_mut().ok_or_else(closed)
     }
