@@ -9,12 +9,12 @@ use super::{
     dialect,
     event::Outbox,
     insert::{Values, find, insert},
-    links,
+    links::{self, Pairs},
     row::Row,
 };
 use crate::{
     db::StoreError,
-    schema::{Entity, Relation},
+    schema::{Entity, Link, Relation},
 };
 
 /// What a row is to be linked to along one relation.
@@ -163,7 +163,8 @@ pub async fn link(
     are_new: bool,
     outbox: &mut Outbox,
 ) -> Result<(), StoreError> {
-    let mut all_deleted = Vec::with_capacity(targets.len());
+    // By link tables: the two directions of a relation of an entity to itself share one.
+    let mut changes: Vec<(&Link, Pairs, Pairs)> = Vec::with_capacity(targets.len());
     for Targets { relation, related, .. } in targets {
         let link = &**relation.link;
         let mut unlink = BTreeSet::new();
@@ -176,16 +177,24 @@ pub async fn link(
         // Links to keep are deleted as well, and come back with the others: on SQLite that takes a tenth of the time of
         // leaving them.
         deleted.append(&mut links::delete_all(db, link, &rows_to_set, outbox.is_on()).await?);
-        all_deleted.push(deleted);
+        match changes.iter_mut().find(|(other, ..)| other.table == link.table) {
+            Some((_, all_deleted, _)) => all_deleted.append(&mut deleted),
+            None => changes.push((link, deleted, Pairs::new())),
+        }
     }
-    for (Targets { relation, keys: others, .. }, deleted) in targets.iter().zip(&all_deleted) {
+    for Targets { relation, keys: others, .. } in targets {
         let link = &**relation.link;
         let pairs =
             keys.iter().zip(others).flat_map(|(key, others)| others.iter().map(|other| link.pair(*key, *other)));
         let pairs = pairs.collect();
         // What is new has had no links.
         let inserted = links::insert(db, link, &pairs, outbox.is_on() && !are_new).await?;
-        outbox.linked(link, deleted, if are_new { &pairs } else { &inserted });
+        if let Some((.., all_inserted)) = changes.iter_mut().find(|(other, ..)| other.table == link.table) {
+            all_inserted.extend(if are_new { pairs } else { inserted });
+        }
+    }
+    for (link, deleted, inserted) in changes {
+        outbox.linked(link, &deleted, &inserted);
     }
     Ok(())
 }

@@ -130,6 +130,31 @@ async fn remove_fault(app: &TestApp, table: &str) {
 }
 
 missions_on_both_databases! {
+    async fn a_link_that_is_unlinked_in_one_direction_and_linked_in_the_other(app: TestApp) {
+        app.data(r#"mutation { createHeroes(input: [
+            {name: "A", secretName: "a"}, {name: "B", secretName: "b"}, {name: "C", secretName: "c"},
+        ]) { heroes { id } } }"#, json!({})).await;
+        app.data("mutation { updateHero(input: {id: 1, mentors: {connect: [2]}}) { hero { id } } }", json!({})).await;
+        // What is linked exists in the end, whatever else is asked of it.
+        for (first, second) in [
+            ("{id: 1, mentors: {set: []}}", "{id: 2, pupils: {connect: [1]}}"),
+            ("{id: 1, mentors: {connect: [2]}}", "{id: 2, pupils: {set: []}}"),
+            ("{id: 1, mentors: {disconnect: [2]}}", "{id: 2, pupils: {set: [1]}}"),
+        ] {
+            let query = format!("mutation {{ updateHeroes(input: [{first}, {second}]) {{
+                heroes {{ mentors {{ name }} pupils {{ name }} }} }} }}");
+            let data = app.data(&query, json!({})).await;
+            assert_eq!(data["updateHeroes"]["heroes"], json!([
+                {"mentors": [{"name": "B"}], "pupils": []}, {"mentors": [], "pupils": [{"name": "A"}]},
+            ]));
+        }
+        let query = "mutation { updateHeroes(input: [{id: 1, mentors: {connect: [3]}}, {id: 3, pupils: {set: [1]}}]) {
+            heroes { id } } }";
+        app.data(query, json!({})).await;
+        let events = "SELECT COUNT(*) FROM event WHERE kind = 'mentorship'";
+        assert_eq!((app.count(events).await, app.count("SELECT COUNT(*) FROM mentorship").await), (2, 2));
+    }
+
     async fn nested_writes_over_four_relations(app: TestApp) {
         prepare(app).await;
         let data = app.data(CREATE, json!({})).await;
