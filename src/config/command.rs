@@ -63,7 +63,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, or its content is not possible. That is not repeated.
+    /// When a file cannot be read, or its content is wrong. The message does not have it.
     pub fn read_files(&mut self) -> Result<(), WrongSetting> {
         if let Some(path) = &self.database.database_url_file {
             self.database.database_url = secret("--database-url-file", path, parsed)?;
@@ -71,7 +71,9 @@ impl Config {
         if let Some(path) = &self.database.read_url_file {
             self.database.read_urls = secret("--read-url-file", path, |text| {
                 let urls = text.split([',', '\n']).map(str::trim).filter(|url| !url.is_empty());
-                urls.map(replica).collect()
+                let urls: Vec<_> = urls.map(replica).collect::<Result<_, _>>()?;
+                // Without one, replica says what is expected.
+                if urls.is_empty() { replica("").map(|url| vec![url]) } else { Ok(urls) }
             })?;
         }
         if let Some(path) = &self.events.events_url_file {

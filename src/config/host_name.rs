@@ -27,8 +27,12 @@ impl FromStr for HostName {
         if text.contains('*') {
             return Err("a wildcard is not supported: list each name, such as heroes.example.com".to_owned());
         }
-        let host = Host::parse(text.strip_suffix('.').unwrap_or(text)).map(|host| host.to_string());
-        if let Some(name) = host.ok().filter(|name| is_name(name)) {
+        let host = Host::parse(text.strip_suffix('.').unwrap_or(text)).ok();
+        if let Some(Host::Ipv4(address)) = host {
+            // Nobody sends an address as 127.1 or as a number.
+            return Err(format!("an address is expected as browsers send it: {address}"));
+        }
+        if let Some(name) = host.map(|host| host.to_string()).filter(|name| is_name(name)) {
             return Ok(Self(name));
         }
         // What was meant may be in it.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{TelemetrySettings, WrongSetting};
 
-/// What is told. A clone is the same; the default tells nothing.
+/// Metrics and traces. Clones share them; the default records nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry(Arc<Parts>);
 

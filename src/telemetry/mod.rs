@@ -8,6 +8,7 @@ mod operation_names;
 mod otlp;
 mod process;
 mod trace;
+mod variables;
 
 pub use opentelemetry::{
     KeyValue,

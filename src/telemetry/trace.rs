@@ -5,7 +5,6 @@
 
 use std::{
     borrow::Cow,
-    env,
     time::{Duration, SystemTime},
 };
 
@@ -23,23 +22,21 @@ use opentelemetry::{
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::{
-    Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracer, SdkTracerProvider},
+    trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
 use tokio::{runtime::Handle, time::Instant};
 
-use super::otlp::OtlpClient;
+use super::{
+    otlp::OtlpClient,
+    variables::{SERVICE, batches, check, first_of, resource, sampler, timeout, variable},
+};
 use crate::config::http_url;
 
 /// How long the end of the program waits for the last spans to be sent.
 const MAX_FLUSH: Duration = Duration::from_secs(2);
-/// The name of the service, unless a variable says another one.
-const SERVICE: &str = "hero-teams";
 /// Names the span of the client (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The part of the requests that are recorded, unless a variable says another one, or the client has decided.
-const RATIO: f64 = 0.01;
 
 /// What records traces.
 #[derive(Debug)]
@@ -82,17 +79,16 @@ impl Tracer {
             Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
         }
         ensure!(http_url(&endpoint).is_some(), "{name}: a URL such as http://localhost:4318 is expected");
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            let is_known = variable(name).is_none_or(|protocol| protocol == "http/protobuf");
-            ensure!(is_known, "{name}: http/protobuf is expected, which collectors take at port 4318");
-        }
+        check()?;
         let (sampler, ratio) = sampler()?;
         let client = OtlpClient::new(Handle::current(), timeout()?);
         let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler)
             .with_resource(resource())
-            .with_batch_exporter(exporter.context(name)?)
+            .with_span_processor(
+                BatchSpanProcessor::builder(exporter.context(name)?).with_batch_config(batches()?).build(),
+            )
             .build();
         let spans = provider.tracer(SERVICE);
         Ok(Some(Self { provider, spans, propagator: TraceContextPropagator::new(), ratio }))
@@ -238,59 +234,4 @@ pub fn carried<F: Future>(future: F) -> WithContext<F> {
 #[must_use]
 pub fn began(start: Instant) -> SystemTime {
     SystemTime::now() - start.elapsed()
-}
-
-/// The first of these variables that is not empty, with its value.
-fn first_of(names: [&'static str; 2]) -> Option<(&'static str, String)> {
-    names.into_iter().find_map(|name| Some((name, variable(name)?)))
-}
-
-/// The value of a variable, unless it is empty.
-fn variable(name: &str) -> Option<String> {
-    let value = env::var_os(name)?.to_string_lossy().trim().to_owned();
-    Some(value).filter(|value| !value.is_empty())
-}
-
-/// The sampler of the SDK, and the part of the traces beginning here for which it is asked, from 0 to 1; none for all
-/// of them.
-///
-/// Most requests begin a trace that is not recorded. It is decided on before it has ids and a span, which take longer.
-fn sampler() -> anyhow::Result<(Sampler, Option<f64>)> {
-    let name = variable("OTEL_TRACES_SAMPLER");
-    let argument = variable("OTEL_TRACES_SAMPLER_ARG");
-    let ratio = || -> anyhow::Result<f64> {
-        let default = if name.is_some() { 1.0 } else { RATIO };
-        let ratio = argument.as_deref().map_or(Ok(default), str::parse).ok();
-        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
-        ratio.context("OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1 is expected")
-    };
-    let based_with = |ratio| (Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), Some(ratio));
-    Ok(match name.as_deref() {
-        Some("always_on") => (Sampler::AlwaysOn, None),
-        Some("always_off") => (Sampler::AlwaysOff, Some(0.0)),
-        // Whether a trace of a client is recorded depends on its id.
-        Some("traceidratio") => (Sampler::TraceIdRatioBased(ratio()?), None),
-        Some("parentbased_always_on") => based_with(1.0),
-        Some("parentbased_always_off") => based_with(0.0),
-        None | Some("parentbased_traceidratio") => based_with(ratio()?),
-        Some(_) => bail!(
-            "OTEL_TRACES_SAMPLER: one of always_on, always_off, traceidratio, parentbased_always_on, \
-             parentbased_always_off, parentbased_traceidratio is expected"
-        ),
-    })
-}
-
-/// How long a batch of spans may take to be sent.
-fn timeout() -> anyhow::Result<Duration> {
-    let given = first_of(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
-    let Some((name, milliseconds)) = given else { return Ok(Duration::from_secs(10)) };
-    let Ok(milliseconds) = milliseconds.parse() else { bail!("{name}: milliseconds are expected") };
-    Ok(Duration::from_millis(milliseconds))
-}
-
-fn resource() -> Resource {
-    let named = variable("OTEL_SERVICE_NAME").is_some()
-        || variable("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="));
-    let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    if named { builder.build() } else { builder.with_service_name(SERVICE).build() }
 }

@@ -369,6 +369,7 @@ fn what_no_request_can_match_is_refused() {
         ("--allowed-host", "example.com..", name("heroes.example.com")),
         ("--allowed-host", ".example.com", name("heroes.example.com")),
         ("--allowed-host", "a b", name("heroes.example.com")),
+        ("--allowed-host", "127.1", "an address is expected as browsers send it: 127.0.0.1".to_owned()),
         ("--allowed-host", "1;2", name("heroes.example.com")),
         ("--allowed-host", "a-.example.com", name("heroes.example.com")),
         ("--allowed-host", "fe80::1%eth0", name("heroes.example.com")),

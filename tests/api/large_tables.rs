@@ -5,7 +5,7 @@ use std::{path::Path, process::Output};
 use serde_json::{Value, json};
 
 use crate::{
-    command_line::{refusal, run, stdout},
+    command_line::{run, stdout, wrong_setting},
     databases::{TestDatabase, execute},
     outages::code,
     support::{TestApp, on_both_databases},
@@ -123,9 +123,7 @@ async fn indexes_that_are_asked_for(database: TestDatabase) {
         let known = "SELECT COUNT(DISTINCT tablename) FROM pg_stats WHERE tablename LIKE 'ix_hero_name_%'";
         assert_eq!(app.count(known).await, 2);
     } else {
-        let refused =
-            "error: cannot make the trigram index of Hero.name: SQLite has no trigram indexes; PostgreSQL has";
-        assert_eq!(refusal(&trigram), refused);
+        assert_eq!(wrong_setting(&trigram), "error: --trigram-index needs PostgreSQL as the database");
     }
     for (filter, names, is_served) in [
         (r#"name: {eq: "h42", ignoreCase: true}"#, json!(["H42"]), true),
