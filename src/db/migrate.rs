@@ -79,6 +79,11 @@ impl Db {
         let connection = Database::connect_proxy(txn.get_database_backend(), Arc::new(proxy)).await?;
         (self.shared.migrations.up)(&connection).await?;
         drop(connection);
+        let tables = self.tables(&*txn).await?;
+        if let Some(table) = self.shared.migrations.tables.iter().find(|table| !tables.contains(table)) {
+            let message = format!("no migration makes the table {table}; add one to `migrations`");
+            return Err(DbErr::Custom(message).into());
+        }
         self.note_min_program(&txn).await?;
         match Arc::into_inner(txn) {
             Some(txn) => Ok(txn.commit().await?),
@@ -122,27 +127,37 @@ impl Db {
         let backend = self.read.get_database_backend();
         // It is no statement of a request, that may be too slow.
         let read = self.read.with_meter(&Arc::default());
-        let texts = async |sql: &str, values: Vec<Value>| {
-            let rows = read.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()
-        };
-        let (tables, encoding) = if backend == DbBackend::Sqlite {
-            (texts(TABLES_OF_SQLITE, Vec::new()).await?, "SELECT encoding FROM pragma_encoding")
+        let texts = async |sql: &str| texts(&read, sql, Vec::new()).await;
+        let tables = self.tables(&read).await?;
+        let encoding = if backend == DbBackend::Sqlite {
+            "SELECT encoding FROM pragma_encoding"
         } else {
-            let mut names = self.shared.migrations.tables.to_vec();
-            names.push(MIGRATIONS.to_owned());
-            (texts(TABLES_OF_POSTGRES, vec![names.into()]).await?, "SELECT current_setting('server_encoding')")
+            "SELECT current_setting('server_encoding')"
         };
         let has_migrations = tables.iter().any(|table| table == MIGRATIONS);
-        let migrations =
-            if has_migrations { texts("SELECT version FROM seaql_migrations", Vec::new()).await? } else { Vec::new() };
+        let migrations = if has_migrations { texts("SELECT version FROM seaql_migrations").await? } else { Vec::new() };
         // It is asked for when it says something.
         let knows = |name: &String| self.shared.migrations.names.contains(name);
         let asks = tables.iter().any(|table| table == SCHEMA_COMPAT) && !migrations.iter().all(knows);
-        let min_program = if asks { texts(MIN_PROGRAM, Vec::new()).await?.pop() } else { None };
-        let encoding = texts(encoding, Vec::new()).await?.into_iter().next().unwrap_or_default();
+        let min_program = if asks { texts(MIN_PROGRAM).await?.pop() } else { None };
+        let encoding = texts(encoding).await?.into_iter().next().unwrap_or_default();
         Ok(Found { backend, tables, migrations, min_program, encoding })
     }
+
+    /// The tables: on PostgreSQL those of the schema that this program would take for its own, on SQLite all of them.
+    async fn tables(&self, db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+        if db.get_database_backend() == DbBackend::Sqlite {
+            return texts(db, TABLES_OF_SQLITE, Vec::new()).await;
+        }
+        let mut names = self.shared.migrations.tables.to_vec();
+        names.push(MIGRATIONS.to_owned());
+        texts(db, TABLES_OF_POSTGRES, vec![names.into()]).await
+    }
+}
+
+async fn texts(db: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<Vec<String>, DbErr> {
+    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
 /// Refuses migrations of a database that may only be read. Opening a file of SQLite that may only be read has warned.

@@ -64,7 +64,7 @@ impl Schema {
     ///
     /// When the declarations of the API make no valid schema.
     pub fn new<A: Api>(db: Db, settings: &GraphQlSettings) -> anyhow::Result<Self> {
-        types::validate(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))?;
+        validate::<A>()?;
         // Documents are validated and measured before async-graphql sees them.
         let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
         let definition = Definition::new(sdl_of(&executor));
@@ -212,7 +212,7 @@ impl Schema {
         principal: &Principal,
         is_read_only: bool,
     ) -> Result<Box<CheckedRequest>, Box<Answer>> {
-        // Whoever may do nothing and not read the schema is not told by errors either what it has.
+        // An anonymous client without scopes must not learn the schema from error messages.
         if principal.is_anonymous && principal.scopes.is_empty() && self.introspection != Introspection::All {
             return Err(Box::new(ApiError::new(Code::Unauthenticated, "a credential is required").into()));
         }
@@ -482,6 +482,15 @@ pub(super) struct Execution {
     pub scopes: Scopes,
     /// Whether loaders wait for further fields of a level.
     has_siblings: bool,
+}
+
+/// Checks that the declarations of an API make a schema.
+///
+/// # Errors
+///
+/// What is wrong with them, and what would be right.
+pub fn validate<A: Api>() -> anyhow::Result<()> {
+    types::validate(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))
 }
 
 /// The schema of an API in the schema definition language.

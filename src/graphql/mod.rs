@@ -27,7 +27,7 @@ pub use self::{
     cost::CostReport,
     document::DocumentId,
     error::{Code, code},
-    execute::{CheckedRequest, SDL, Schema, sdl},
+    execute::{CheckedRequest, SDL, Schema, sdl, validate},
     observe::milliseconds,
     record::{RecordFault, RecordReader},
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},

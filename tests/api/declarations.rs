@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use entity::{hero, team};
 use hero_teams::{
     config::GraphQlSettings,
+    db::Db,
     graphql::Schema,
     schema::{Api, Column, Entity, HERO, Link, Migrator, Relation, Scope, TEAM},
 };
@@ -297,5 +298,33 @@ async fn an_api_without_heroes_on_sqlite() {
 async fn an_api_without_heroes_on_postgresql() {
     if let Some(database) = TestDatabase::empty_postgres().await {
         bases_are_served(database).await;
+    }
+}
+
+/// An API whose migrations do not make all tables that its entities need.
+struct Forgotten;
+
+impl Api for Forgotten {
+    type Migrator = Migrator;
+
+    fn entities() -> &'static [&'static Entity] {
+        static ENTITIES: [&Entity; 1] = [&SECRET_BASE];
+        &ENTITIES
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_no_migration_makes() {
+    let mut databases = vec![TestDatabase::empty_sqlite()];
+    databases.extend(TestDatabase::empty_postgres().await);
+    for database in databases {
+        let mut settings = crate::support::db_settings(&database.url);
+        settings.migrations = hero_teams::store::migrations::<Forgotten>();
+        let db = Db::connect(&settings).await.expect("the database is empty");
+        let error = db.migrate().await.expect_err("a table is missing").to_string();
+        assert!(error.contains("no migration makes the table secret_base; add one to `migrations`"), "{error}");
+        assert_eq!(db.pending_migrations().await.map(|names| names.len()).ok(), Some(Migrator::migrations().len()));
+        db.close().await.expect("the database closes");
+        database.remove().await;
     }
 }
