@@ -103,6 +103,8 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
     // A file that may not grow is an error then, as a full disk is.
     drop(signal(SignalKind::from_raw(SIGXFSZ)));
     config.read_files()?;
+    // Before anything is made or changed.
+    graphql::validate::<A>()?;
     match &config.command {
         None | Some(Command::Serve) => {
             tokio::spawn(give_memory_back());
@@ -115,6 +117,9 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
         }
         Some(Command::Migrate(settings)) => {
             let [lower, trigram] = settings.fields(A::entities())?;
+            if !trigram.is_empty() && matches!(config.database.database_url, DatabaseUrl::Sqlite(_)) {
+                bail!(WrongSetting("--trigram-index needs PostgreSQL as the database".to_owned()));
+            }
             let lower = lower.into_iter().map(|field| (TextIndex::Lower, field));
             let indexes: Vec<_> = lower.chain(trigram.into_iter().map(|field| (TextIndex::Trigram, field))).collect();
             closing(migrated::<A>(&config.database).await?, &config, async |_| Ok(())).await?;
@@ -144,7 +149,8 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
             let source = source.map_err(|fault| anyhow::anyhow!("cannot copy: {fault}"))?;
             let db = migrated::<A>(&patient(&config.database)).await?;
             let progress = Progress::new(progress.show, None);
-            print(&closing(db, &config, async |db| copy(db, source, *on_error, progress).await).await?)?;
+            let copy = async |db: &Db| unless_stopped(copy(db, source, *on_error, progress)).await;
+            print(&closing(db, &config, copy).await?)?;
         }
         Some(Command::Export(settings)) => {
             let db = existing::<A>(&patient(&config.database)).await?;
@@ -185,7 +191,7 @@ async fn import<A: Api>(config: &Config, settings: &ImportSettings) -> anyhow::R
         (checked.imported, outcome)
     } else {
         let db = migrated::<A>(&patient(&config.database)).await?;
-        let imported = closing(db, config, async |db| records::import(db, &checked).await).await?;
+        let imported = closing(db, config, async |db| unless_stopped(records::import(db, &checked)).await).await?;
         let Imported { records, created, rejected } = imported;
         (imported, format!("{} records imported, {created} objects created", records - rejected))
     };

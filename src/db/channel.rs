@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -65,10 +66,19 @@ impl Channel {
 
     /// Notes whenever another server has told something, or may have told something that was not heard.
     pub async fn listen(&self, heard: Arc<Notify>) {
+        // Once, until they are heard again.
+        let mut is_heard = true;
         loop {
             let (pool, current) = self.0.current();
-            let Err(error) = hear(pool.connect_options(), &heard).await;
-            tracing::debug!(%error, "the notifications of other servers are not heard at the moment");
+            let begun = || {
+                if !mem::replace(&mut is_heard, true) {
+                    tracing::info!("the notifications of other servers are heard again");
+                }
+            };
+            let Err(error) = hear(pool.connect_options(), &heard, begun).await;
+            if mem::take(&mut is_heard) {
+                tracing::warn!(%error, "the notifications of other servers are not heard; --events-poll finds their events");
+            }
             self.0.pass_over(current);
             sleep(BACKOFF).await;
         }
@@ -105,10 +115,15 @@ async fn notify(pool: &PgPool) -> Result<(), sqlx::Error> {
     Err(no_answer())
 }
 
-async fn hear(options: Arc<PgConnectOptions>, heard: &Notify) -> Result<Infallible, sqlx::Error> {
+async fn hear(
+    options: Arc<PgConnectOptions>,
+    heard: &Notify,
+    mut begun: impl FnMut(),
+) -> Result<Infallible, sqlx::Error> {
     // The library waits for the answer of a connection that it gives up, so the next one comes from another pool.
     let mut listener = PgListener::connect_with(&pool(PgConnectOptions::clone(&options))).await?;
     timeout(MAX_WAIT, listener.listen(CHANNEL)).await.unwrap_or_else(|_| Err(no_answer()))?;
+    begun();
     heard.notify_one();
     loop {
         // A line that was lost without a word looks like one on which nobody speaks.

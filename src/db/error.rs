@@ -149,6 +149,8 @@ impl From<DbErr> for StoreError {
                 // query_canceled
                 Some("57014") => Self::Timeout,
                 Some(code) if is_unavailable(code) => Self::Unavailable(error),
+                // Syntax Error or Access Rule Violation: a table is missing, or not for this role, and stays so.
+                Some(code) if code.starts_with("42") => Self::Database(error),
                 _ if matches!(error, DbErr::Conn(_)) => Self::Unavailable(error),
                 _ => Self::Database(error),
             },

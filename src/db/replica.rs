@@ -252,7 +252,7 @@ impl Replica {
         self.horizon.fetch_max(horizon, Relaxed);
     }
 
-    fn is(&self, state: Option<&'static str>) {
+    fn set_state(&self, state: Option<&'static str>) {
         self.state.send_if_modified(|old| {
             let has_changed = *old != state;
             match state {
@@ -289,7 +289,7 @@ async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max
                 Some("it does not answer")
             }
         };
-        replica.is(state);
+        replica.set_state(state);
         sleep(pause).await;
     }
 }
@@ -336,7 +336,7 @@ impl Progress {
         }
     }
 
-    /// How old the first is of what somebody does not have who has come to this number.
+    /// The age of the oldest number that is greater than this one.
     fn lag(&self, xmax: u64) -> Duration {
         let seen = self.0.lock();
         let missing = seen.iter().find(|(_, number)| *number > xmax);

@@ -130,10 +130,12 @@ impl Db {
     }
 
     async fn attempt<W: UnitOfWork>(&self, work: &W, attempt: u32, run_on: RunOn) -> Result<W::Output, StoreError> {
-        let isolation = match () {
-            () if work.is_one_statement(attempt) && self.has_implicit_transactions() => None,
-            () if work.reads() => Some(Isolation::Serializable),
-            () => Some(Isolation::ReadCommitted),
+        let isolation = if work.is_one_statement(attempt) && self.has_implicit_transactions() {
+            None
+        } else if work.reads() {
+            Some(Isolation::Serializable)
+        } else {
+            Some(Isolation::ReadCommitted)
         };
         let txn = self.write.begin_in(run_on, isolation).await?.told(self.has_replicas());
         let output = work.run(&txn, attempt).await?;

@@ -8,9 +8,9 @@ use super::{
     definition::Definition,
     document::{Checked, Document, DocumentId, Validator, canonical},
     error::{ApiError, Code},
-    persisted::PersistedQueries,
+    persisted::{PersistedQueries, unknown_id},
     request::{Answer, Params},
-    trusted::{TrustedDocuments, not_trusted, unknown_id},
+    trusted::{TrustedDocuments, not_trusted},
 };
 use crate::{access::Principal, config::GraphQlSettings, telemetry::Telemetry};
 
@@ -80,15 +80,19 @@ impl Documents {
             return Ok(Requested { document, is_by_id: false });
         }
         // An empty document is refused as one.
-        let text: Arc<str> = match &persisted {
-            Some(persisted) => self.persisted.text(persisted, text).map_err(refused)?,
-            None => text.unwrap_or_default().into(),
+        let sent_before;
+        let text = match &persisted {
+            Some(persisted) => {
+                sent_before = self.persisted.text(persisted, text).map_err(refused)?;
+                &*sent_before
+            }
+            None => text.unwrap_or_default(),
         };
         if id.is_some() {
             self.note("persisted");
         }
-        let checked = self.get(&text);
-        self.trusted.note_other(params, checked.as_deref().ok(), &text, principal);
+        let checked = self.get(text);
+        self.trusted.note_other(params, checked.as_deref().ok(), text, principal);
         let document = checked.map_err(|errors| Box::new(Answer::not_executed(errors.to_vec())))?;
         Ok(Requested { document, is_by_id: false })
     }

@@ -39,9 +39,7 @@ impl PersistedQueries {
             return wrong("`sha256Hash` must have 64 hexadecimal digits");
         };
         let Some(text) = text else {
-            // Apollo's clients know this message.
-            let unknown = || ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
-            return self.0.get(&hash).ok_or_else(unknown);
+            return self.0.get(&hash).ok_or_else(unknown_id);
         };
         if DocumentId::from_text(text) != hash {
             return wrong("`sha256Hash` is not the hash of `query`");
@@ -52,4 +50,9 @@ impl PersistedQueries {
         }
         Ok(text)
     }
+}
+
+/// What an id or a hash that is not known is answered with. Clients know the message from Apollo's protocol.
+pub fn unknown_id() -> ApiError {
+    ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound")
 }

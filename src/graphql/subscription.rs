@@ -208,11 +208,11 @@ impl Subscription {
     /// The answer that says why it cannot go on.
     pub async fn next(&mut self) -> Result<Option<Arc<Delivery>>, Answer> {
         let end = self.end;
-        self.listener.has_given();
+        self.listener.note_taken();
         let next = async {
             loop {
                 if let Some(delivery) = self.take() {
-                    self.listener.gives();
+                    self.listener.note_given();
                     return Ok(Some(delivery));
                 }
                 let batch = self.listener.next().await.map_err(ApiError::from)?;
@@ -239,7 +239,7 @@ impl Subscription {
                 return Some(Arc::clone(delivery));
             }
         }
-        self.listener.has_taken(batch);
+        self.listener.note_batch(batch);
         self.current = None;
         None
     }
@@ -319,8 +319,8 @@ impl Feed {
             attempts += 1;
             let answers = self.attempt(&part).await;
             let has = |wanted: Code| {
-                let codes = answers.iter().flat_map(|answer| answer.errors.iter().filter_map(code));
-                codes.into_iter().any(|code| code == wanted.as_str())
+                let mut codes = answers.iter().flat_map(|answer| &answer.errors).filter_map(code);
+                codes.any(|code| code == wanted.as_str())
             };
             if has(Code::Unavailable) || (has(Code::Timeout) && attempts < MAX_ATTEMPTS) {
                 parts.push(part);

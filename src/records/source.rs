@@ -86,6 +86,10 @@ impl Source {
                     WrongSetting(format!("--what: one of {} is expected, for {}", names(), path.display()))
                 })?)
             }
+            _ if path.is_dir() => {
+                let path = path.display();
+                return Err(WrongSetting(format!("{path} is a folder: name its files, such as {path}/*.csv")).into());
+            }
             _ => {
                 let path = path.display();
                 return Err(WrongSetting(format!("{path}: a name with .jsonl or .csv at its end is expected")).into());
@@ -277,8 +281,8 @@ impl Iterator for Lines<'_> {
                 *number += 1;
                 let length = match read_line(file, buffer) {
                     Err(error) => return Some(Err(error)),
-                    Ok(0) => return None,
-                    Ok(length) => length,
+                    Ok(None) => return None,
+                    Ok(Some(length)) => length,
                 };
                 if *number == 1 && buffer.starts_with("\u{feff}".as_bytes()) {
                     buffer.drain(.."\u{feff}".len());
@@ -347,10 +351,15 @@ fn read_csv(csv: &mut csv::Reader<BufReader<Reading>>, record: &mut csv::ByteRec
     Ok(is_one)
 }
 
-/// Reads a line, of which no more is kept than may be one, and gives its bytes; 0 at the end.
-fn read_line(file: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<u64> {
+/// Reads a line, of which no more is kept than may be one, and gives its bytes without its end; none at the end of the
+/// file.
+fn read_line(file: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
     buffer.clear();
+    // A line of the greatest length has one byte more, which ends it.
     let mut length = file.by_ref().take(MAX_RECORD + 1).read_until(b'\n', buffer)? as u64;
+    if length == 0 {
+        return Ok(None);
+    }
     let mut rest = Vec::new();
     while length > MAX_RECORD && !buffer.ends_with(b"\n") && !rest.ends_with(b"\n") {
         rest.clear();
@@ -360,7 +369,8 @@ fn read_line(file: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<u64> {
             break;
         }
     }
-    Ok(length)
+    let has_end = buffer.ends_with(b"\n") || rest.ends_with(b"\n");
+    Ok(Some(length - u64::from(has_end)))
 }
 
 fn fault(path: &[&str], message: impl Into<String>) -> RecordFault {

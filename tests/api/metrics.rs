@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::{
     command_line::{Server, request_at},
     databases::{TestDatabase, skip},
-    support::{TestApp, config, free_port, on_both_databases, post, until},
+    support::{TestApp, config, free_port, post, until},
 };
 
 const DASHBOARD: &str = include_str!("../../docs/deployment/grafana.json");
@@ -200,11 +200,12 @@ async fn clients_cannot_multiply_the_series() {
     app.close().await;
 }
 
-on_both_databases! {
-    #[expect(clippy::large_futures, reason = "a test")]
-    async fn nothing_is_told_that_nobody_asks_for(app: TestApp) {
-        assert!(app.db.telemetry().metrics().is_none());
-    }
+#[tokio::test]
+async fn nothing_is_told_that_nobody_asks_for() {
+    let telemetry = Telemetry::new(&config(&[]).telemetry).expect("the settings are right");
+    assert!(telemetry.metrics().is_none());
+    let telemetry = Telemetry::new(&config(&["--metrics-listen", "127.0.0.1:0"]).telemetry);
+    assert!(telemetry.expect("the settings are right").metrics().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     command_line::{command, refusal, run, stdout, wrong_setting},
     databases::{POOLER_PORT, TestDatabase},
+    events::{IDS, Stream},
     poolers::flags,
     support::{TestApp, on_both_databases, until},
 };
@@ -159,6 +160,11 @@ on_both_databases! {
         let blank = " ".repeat(2 << 20) + "{}";
         let text = [&lines[..], &[&long, &too_long, &blank]].concat().join("\n");
         fs::write(folder.join("a.jsonl"), text).expect("it is written");
+        // As long as a line may be.
+        let longest = format!("{}{}\n", lines[6], " ".repeat((1 << 20) - lines[6].len()));
+        fs::write(folder.join("longest.jsonl"), longest).expect("it is written");
+        assert_eq!(stdout(&on(folder, url, &["import", "--dry-run", "longest.jsonl"])), "1 records checked\n");
+
         let said = refusal(&on(folder, url, &["import", "a.jsonl"]));
         assert_eq!(
             said,
@@ -479,12 +485,16 @@ fn what_is_exported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_is_told_to_those_who_listen() {
     let app = TestApp::new(TestDatabase::sqlite()).await;
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("all.jsonl"), ALL).expect("it is written");
     stdout(&on(folder.path(), &app.database.url, &["import", "all.jsonl"]));
     let events = "SELECT COUNT(*) FROM event WHERE change = ";
     assert_eq!(app.count(&format!("{events}'CREATED'")).await, 5);
     assert_eq!(app.count(&format!("{events}'LINKED'")).await, 3);
+    let created = stream.values(3).await;
+    assert_eq!(created, [1, 2, 3].map(|hero| json!({"change": "CREATED", "id": format!("Hero:{hero}")})));
+    drop(stream);
     app.close().await;
 }
 
@@ -494,6 +504,9 @@ fn what_cannot_be_imported() {
     let folder = folder.path();
     let url = new_sqlite(folder, "new.db");
     let refused = |files: &[&str]| refusal(&on(folder, &url, &[&["import"], files].concat()));
+    fs::create_dir(folder.join("folder")).expect("it is made");
+    let of_folder = on(folder, &url, &["import", "folder"]);
+    assert_eq!(wrong_setting(&of_folder), "error: folder is a folder: name its files, such as folder/*.csv");
     let write = |name: &str, content: &str| fs::write(folder.join(name), content).expect("it is written");
     write("a.jsonl", ALL);
     write("a.jsonl.rejected.jsonl", ALL);

@@ -180,12 +180,12 @@ impl Document {
         let name = argument.value.as_variable()?.as_str();
         // Once where it is declared, and once here. What is in comments and texts counts as well, which does no harm.
         let is_part = |next: char| next.is_ascii_alphanumeric() || next == '_';
-        let mut times = self
+        let times = self
             .text
             .split('$')
             .skip(1)
             .filter(|rest| rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part)));
-        (times.by_ref().count() == 2).then_some(name)
+        (times.count() == 2).then_some(name)
     }
 
     /// Makes lines and columns of the offsets in errors.

@@ -180,8 +180,3 @@ pub fn not_trusted() -> ApiError {
     let message = "this server executes trusted documents only: send the id of one as `documentId`";
     ApiError::new(Code::DocumentNotTrusted, message)
 }
-
-/// What an id that is not known is answered with. Clients know the message from Apollo's protocol.
-pub fn unknown_id() -> ApiError {
-    ApiError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound")
-}

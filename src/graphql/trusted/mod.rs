@@ -8,6 +8,6 @@ mod known;
 mod manifest;
 
 pub use self::{
-    documents::{TrustedDocuments, not_trusted, unknown_id},
+    documents::{TrustedDocuments, not_trusted},
     known::Known,
 };
