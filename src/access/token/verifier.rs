@@ -27,7 +27,7 @@ use crate::{
 
 /// The bytes of a token, at most.
 const MAX_BYTES: usize = 16 << 10;
-/// The keys that are tried for a token that does not name its key, at most.
+/// The keys that are tried for a token, at most.
 const MAX_TRIED: usize = 10;
 /// The accepted tokens that are kept, at most.
 const MAX_KEPT: usize = 10_000;
@@ -61,7 +61,7 @@ struct Header {
 enum Refused {
     /// A key that is not known yet might verify it.
     WithoutKey,
-    /// It would not be with other keys.
+    /// No other key would change that.
     For(Unauthenticated),
 }
 
