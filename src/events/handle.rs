@@ -95,7 +95,9 @@ async fn tell_servers(db: &Db, channel: Option<&Channel>) {
     let mut commits = db.commits();
     // The database outlives its events.
     while commits.changed().await.is_ok() {
-        channel.notify().await;
+        if !channel.notify().await {
+            commits.mark_changed();
+        }
         sleep(NOTIFY_INTERVAL).await;
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     db::StoreError,
-    store::event::{self, Committed, Cursor, Position},
+    store::event::{self, Committed, Cursor},
 };
 
 /// The greatest number of events in a batch that is read for one subscription.
@@ -65,11 +65,11 @@ impl Listener {
         retention: Duration,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Interrupted> {
-        let history = reader.begin();
+        reader.begin();
         let mut listener = Self {
             reader: Arc::clone(reader),
             cursor: Cursor::default(),
-            history,
+            history: 0,
             skipped: None,
             is_live: after.is_none(),
             given: None,
@@ -77,7 +77,8 @@ impl Listener {
             events: reader.events(),
             _permit: permit,
         };
-        let committed = reader.committed().await;
+        let (history, committed) = reader.committed().await;
+        listener.history = history;
         if let Some(cursor) = after {
             let is_kept = event::is_kept(&reader.db(), cursor, retention).await;
             if !is_kept.map_err(Interrupted::Store)? {
@@ -93,8 +94,8 @@ impl Listener {
 
     /// Whether an event is for it.
     #[must_use]
-    pub fn waits_for(&self, position: Position) -> bool {
-        position > self.cursor.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(position))
+    pub fn waits_for(&self, event: Cursor) -> bool {
+        event.position > self.cursor.position && !self.skipped.as_ref().is_some_and(|skipped| skipped.has(event))
     }
 
     /// Notes that its client is given an event.
@@ -141,9 +142,6 @@ impl Listener {
                 // table at the pace of the client. So are those of another history, if the cursor is a part of it.
                 _ => match event::after(&self.reader.db(), self.cursor, MAX_BATCH).await {
                     Ok(None) => return Err(Interrupted::Gone),
-                    Ok(Some(_)) if history != self.history && self.knows_transactions() => {
-                        return Err(Interrupted::Gone);
-                    }
                     Ok(Some(events)) => {
                         self.history = history;
                         if !events.ready.is_empty() {
@@ -163,12 +161,6 @@ impl Listener {
                 },
             }
         }
-    }
-
-    /// Whether it knows the numbers of transactions that were committed before it began. In another history the same
-    /// numbers can be those of others.
-    fn knows_transactions(&self) -> bool {
-        self.skipped.as_ref().is_some_and(|skipped| !skipped.is_all_before_end())
     }
 }
 

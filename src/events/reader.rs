@@ -44,9 +44,31 @@ pub struct Reader {
     asked: AtomicU64,
     wanted: Notify,
     /// What was committed when so many had asked, or a moment later.
-    committed: watch::Sender<(u64, Arc<Committed>)>,
+    committed: watch::Sender<Answer>,
     /// How many events have been read in all.
     events: watch::Sender<u64>,
+}
+
+/// What is committed, for those who have asked.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    /// How many had asked.
+    number: u64,
+    /// The number of the history that it is of.
+    history: u64,
+    committed: Arc<Committed>,
+}
+
+/// What has come of a read.
+enum Read {
+    /// Events, and there are more.
+    More,
+    /// Some events wait for an earlier transaction to end.
+    Held,
+    /// All that there are.
+    All,
+    /// The event that was read last does not exist any more.
+    Lost,
 }
 
 #[derive(Debug, Default)]
@@ -96,25 +118,25 @@ impl Reader {
         (state.history, state.recent.after(position))
     }
 
-    /// What is committed now.
-    pub async fn committed(&self) -> Arc<Committed> {
+    /// What is committed now, and the number of the history that it is of.
+    pub async fn committed(&self) -> (u64, Arc<Committed>) {
         let number = self.asked.fetch_add(1, SeqCst) + 1;
         self.wanted.notify_one();
         let mut answers = self.committed.subscribe();
-        let answer = answers.wait_for(|(answered, _)| *answered >= number).await;
+        let answer = answers.wait_for(|answer| answer.number >= number).await;
         // The sender is a part of this.
-        answer.map(|answer| Arc::clone(&answer.1)).unwrap_or_default()
+        let Answer { history, committed, .. } = answer.map(|answer| answer.clone()).unwrap_or_default();
+        (history, committed)
     }
 
-    /// Counts one who listens, and sees to it that events are read. Gives the number of their history.
-    pub fn begin(self: &Arc<Self>) -> u64 {
+    /// Counts one who listens, and sees to it that events are read.
+    pub fn begin(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.listeners += 1;
         if !state.is_read {
             state.is_read = true;
             tokio::spawn(Arc::clone(self).read_while_wanted());
         }
-        state.history
     }
 
     /// Counts one less who listens.
@@ -134,21 +156,30 @@ impl Reader {
         let mut commits = self.db.commits();
         let mut has_begun = false;
         let mut held_for = HELD[0];
-        let mut is_read = true;
+        let (mut is_read, mut is_continued) = (true, true);
         loop {
             if self.stops_unless_wanted() {
                 return;
             }
             commits.mark_unchanged();
             let wait = match self.read_once(&mut has_begun).await {
-                // There is more.
-                Ok(Some(true)) => continue,
-                Ok(Some(false)) => {
+                Ok(Read::More) => continue,
+                Ok(Read::Lost) => {
+                    // Once, until there is nothing more to read.
+                    if std::mem::take(&mut is_continued) {
+                        tracing::warn!(
+                            "the database does not have the latest event any more, as after a failover to a standby \
+                             that was behind; subscriptions that have had events which are lost end with EVENTS_GONE"
+                        );
+                    }
+                    HELD[1]
+                }
+                Ok(Read::Held) => {
                     held_for = HELD[1].min(held_for * 2);
                     held_for
                 }
-                Ok(None) => {
-                    is_read = true;
+                Ok(Read::All) => {
+                    (is_read, is_continued) = (true, true);
                     held_for = HELD[0];
                     self.poll
                 }
@@ -183,11 +214,11 @@ impl Reader {
         state.listeners == 0
     }
 
-    /// Reads what comes after the latest event. Gives whether there is more, or none when nothing waits.
-    async fn read_once(&self, has_begun: &mut bool) -> Result<Option<bool>, StoreError> {
+    /// Reads what comes after the latest event.
+    async fn read_once(&self, has_begun: &mut bool) -> Result<Read, StoreError> {
         let number = self.asked.load(SeqCst);
         let db = self.db();
-        let is_asked = !*has_begun || number > self.committed.borrow().0;
+        let is_asked = !*has_begun || number > self.committed.borrow().number;
         let committed = if is_asked { Some(event::committed(&db).await?) } else { None };
         if let Some(committed) = committed.as_ref().filter(|_| !*has_begun) {
             self.state.lock().recent = Recent::new(committed.end);
@@ -196,21 +227,29 @@ impl Reader {
         let last = self.state.lock().recent.end();
         let Some(events) = event::after(&db, last, MAX_READ).await? else {
             self.begin_again(&db).await?;
-            return Ok(Some(true));
+            return Ok(Read::Lost);
         };
         self.note_read(&events);
         let event::Events { ready, end, held, is_cut } = events;
         let count = ready.len() as u64;
         let has_more = is_cut && end != last;
-        self.state.lock().recent.extend(ready, end);
+        let history = {
+            let mut state = self.state.lock();
+            state.recent.extend(ready, end);
+            state.history
+        };
         // Whoever has asked goes on in the events that have just been read.
         if let Some(committed) = committed {
-            self.committed.send_replace((number, committed.into()));
+            self.committed.send_replace(Answer { number, history, committed: committed.into() });
         }
         if count > 0 {
             self.events.send_modify(|events| *events += count);
         }
-        Ok(if has_more { Some(true) } else { (held > 0).then_some(false) })
+        Ok(match held {
+            _ if has_more => Read::More,
+            0 => Read::All,
+            _ => Read::Held,
+        })
     }
 
     /// Begins with the latest event of the database, because the one that was read last does not exist any more.
@@ -221,10 +260,6 @@ impl Reader {
             state.recent = Recent::new(committed.end);
             state.history += 1;
         }
-        tracing::warn!(
-            "the database does not have the latest event any more, as after a failover to a standby that was behind; \
-             subscriptions that have had events which are lost end with EVENTS_GONE"
-        );
         // Those who listen look where they are.
         self.events.send_modify(|_| ());
         Ok(())

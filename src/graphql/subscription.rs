@@ -32,7 +32,7 @@ use super::{
 use crate::{
     events::{Batch, Interrupted, Listener},
     schema::Scopes,
-    store::event::Position,
+    store::event::Cursor,
     telemetry::{Counted, Parent, Span, SpanContext, SpanKind},
 };
 
@@ -48,8 +48,8 @@ const MAX_ATTEMPTS: u32 = 2;
 /// What is sent for an event.
 #[derive(Debug)]
 pub struct Delivery {
-    position: Position,
-    /// The cursor of the event.
+    event: Cursor,
+    /// The cursor of the event, as clients have it.
     pub cursor: String,
     /// The answer, as JSON.
     pub json: Vec<u8>,
@@ -101,9 +101,9 @@ struct Answered {
 }
 
 impl Schema {
-    /// Begins the subscription of a request over a transport, as metrics name it. It goes on after the event that `last_event_id` is the cursor of, or that
-    /// the argument `after` says. `time` is how long the beginning may take, and later each execution; after
-    /// `max_time` the subscription ends, if that is not zero.
+    /// Begins the subscription of a request over a transport, as metrics name it. It goes on after the event that
+    /// `last_event_id` is the cursor of, or that the argument `after` says. `time` is how long the beginning may take,
+    /// and later each execution; after `max_time` the subscription ends, if that is not zero.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl Subscription {
         let (batch, answers, taken) = self.current.as_mut()?;
         while let Some(delivery) = answers.get(*taken) {
             *taken += 1;
-            if self.listener.waits_for(delivery.position) {
+            if self.listener.waits_for(delivery.event) {
                 return Some(Arc::clone(delivery));
             }
         }
@@ -337,8 +337,8 @@ impl Feed {
             }
             deliveries.extend(part.iter().zip(&answers).map(|(occurrence, answer)| {
                 let event = &occurrence.event;
-                let (position, cursor) = (event.position, encode_cursor(event));
-                Arc::new(Delivery { position, cursor, json: answer.to_json() })
+                let (event, cursor) = (event.cursor(), encode_cursor(event));
+                Arc::new(Delivery { event, cursor, json: answer.to_json() })
             }));
         }
         deliveries.into()
@@ -360,8 +360,6 @@ impl Feed {
         responses.into_iter().map(answer).collect()
     }
 }
-
-impl Feeds {}
 
 impl Drop for Feed {
     fn drop(&mut self) {

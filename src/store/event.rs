@@ -4,7 +4,13 @@
 //! later than one with a larger number, so an event can be read only when all transactions up to its own have ended:
 //! then nothing can come before it any more. SQLite has one writer, so its events are in the order of the commits.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write as _,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value,
@@ -76,7 +82,7 @@ pub struct Position {
 }
 
 /// The event after which somebody goes on. The database may be another one by then, such as a standby that was promoted
-/// before it had all transactions: there another event can have the same place, but was hardly written at the same time.
+/// before it had all transactions: there another event can have the same place, but hardly of the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     pub position: Position,
@@ -113,21 +119,20 @@ impl Event {
 pub struct Committed {
     /// The latest event that nothing can come before any more. All events up to it were committed.
     pub end: Cursor,
-    /// The transactions after it whose events were committed as well.
-    transactions: BTreeSet<i64>,
+    /// The transactions after it whose events were committed as well: the first and the last number of their events,
+    /// and when the last one was written. In another database another transaction can have the same number later.
+    transactions: HashMap<i64, (RangeInclusive<i64>, i64)>,
 }
 
 impl Committed {
-    /// Whether the event at a position was committed.
+    /// Whether the event of a cursor was committed.
     #[must_use]
-    pub fn has(&self, position: Position) -> bool {
-        position <= self.end.position || self.transactions.contains(&position.xid)
-    }
-
-    /// Whether all that was committed is up to its end.
-    #[must_use]
-    pub fn is_all_before_end(&self) -> bool {
-        self.transactions.is_empty()
+    pub fn has(&self, Cursor { position, at }: Cursor) -> bool {
+        position <= self.end.position
+            || self
+                .transactions
+                .get(&position.xid)
+                .is_some_and(|(seqs, last)| seqs.contains(&position.seq) && at <= *last)
     }
 }
 
@@ -332,8 +337,8 @@ pub async fn write_deleted(txn: &Transaction, entity: &'static Entity, keys: &BT
     Ok(())
 }
 
-/// The events after a cursor, at most `limit`; none when the event of the cursor does not exist any more. The default is
-/// the cursor before the first event.
+/// The events after a cursor, at most `limit`; none when the event of the cursor does not exist any more. The default
+/// cursor is before the first event.
 ///
 /// # Errors
 ///
@@ -342,7 +347,7 @@ pub async fn after(db: &Db, cursor: Cursor, limit: u32) -> Result<Option<Events>
     let columns = "kind, change, first_key, second_key, fields, at";
     let Position { xid, seq } = cursor.position;
     // With the event of the cursor itself.
-    let limit = i64::from(limit) + 1;
+    let limit = i64::from(limit) + i64::from(cursor != Cursor::default());
     let is_postgres = db.read.get_database_backend() == DbBackend::Postgres;
     let rows = if is_postgres {
         let sql = format!(
@@ -357,12 +362,17 @@ pub async fn after(db: &Db, cursor: Cursor, limit: u32) -> Result<Option<Events>
     };
     let is_cut = rows.len() as u64 == limit.unsigned_abs();
     let mut events = Events { end: cursor, is_cut, ..Events::default() };
+    let is_ready = |row: &QueryResult| if is_postgres { row.try_get::<bool>("", "is_ready") } else { Ok(true) };
     let mut rows = rows.iter();
-    if cursor != Cursor::default() && rows.next().map(cursor_of).transpose()? != Some(cursor) {
-        return Ok(None);
+    if cursor != Cursor::default() {
+        // One that is not ready is of another database, from which this one was restored: its number is still to come.
+        match rows.next() {
+            Some(row) if cursor_of(row)? == cursor && is_ready(row)? => {}
+            _ => return Ok(None),
+        }
     }
     for row in rows {
-        if is_postgres && !row.try_get::<bool>("", "is_ready")? {
+        if !is_ready(row)? {
             events.held += 1;
             continue;
         }
@@ -399,22 +409,23 @@ fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
 /// When the database does not answer.
 pub async fn committed(db: &Db) -> Result<Committed, StoreError> {
     let sql = match db.read.get_database_backend() {
-        // The rows of transactions have no `seq`. They are those that have events, because a standby does not know
+        // The rows of transactions have a last `seq`. They are those that have events, because a standby does not know
         // which transactions run: the list of them in `pg_current_snapshot()` is empty there.
         DbBackend::Postgres => format!(
-            "(SELECT xid::text::bigint AS xid_number, seq, at FROM {TABLE} \
+            "(SELECT xid::text::bigint AS xid_number, seq, at, NULL::bigint AS last_seq FROM {TABLE} \
              WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1) \
-             UNION ALL SELECT DISTINCT xid::text::bigint, NULL::bigint, NULL::bigint FROM {TABLE} \
-             WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
+             UNION ALL SELECT xid::text::bigint, min(seq), max(at), max(seq) FROM {TABLE} \
+             WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) GROUP BY xid"
         ),
-        _ => format!("SELECT 0 AS xid_number, seq, at FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
+        _ => format!("SELECT 0 AS xid_number, seq, at, NULL AS last_seq FROM {TABLE} ORDER BY seq DESC LIMIT 1"),
     };
     let mut committed = Committed::default();
     for row in query(db, sql, []).await? {
-        if row.try_get::<Option<i64>>("", "seq")?.is_some() {
-            committed.end = cursor_of(&row)?;
-        } else {
-            committed.transactions.insert(row.try_get("", "xid_number")?);
+        let cursor = cursor_of(&row)?;
+        let Position { xid, seq } = cursor.position;
+        match row.try_get::<Option<i64>>("", "last_seq")? {
+            Some(last) => drop(committed.transactions.insert(xid, (seq..=last, cursor.at))),
+            None => committed.end = cursor,
         }
     }
     Ok(committed)
@@ -432,7 +443,7 @@ pub async fn is_kept(db: &Db, cursor: Cursor, retention: Duration) -> Result<boo
     let rows = if db.read.get_database_backend() == DbBackend::Postgres {
         let sql = format!(
             "SELECT seq FROM {TABLE} WHERE xid = $1::text::xid8 AND seq = $2 AND at = $3 AND \
-             at >= extract(epoch FROM now()) - $4"
+             at >= extract(epoch FROM now()) - $4 AND xid < pg_snapshot_xmin(pg_current_snapshot())"
         );
         query(db, sql, [xid.to_string().into(), seq.into(), at.into(), retention.into()]).await?
     } else {
@@ -442,8 +453,9 @@ pub async fn is_kept(db: &Db, cursor: Cursor, retention: Duration) -> Result<boo
     Ok(!rows.is_empty())
 }
 
-/// Deletes the oldest events, from which nobody can go on any more, but for the latest one, after which servers go on.
-/// Gives whether there may be more of them. Several servers may do so at once.
+/// Deletes the oldest events, after which nobody goes on any more: those whose next one, which everybody has read by
+/// now, is too old as well. So the latest one stays. Gives whether there may be more. Several servers may do so at
+/// once.
 ///
 /// # Errors
 ///
@@ -473,14 +485,16 @@ impl UnitOfWork for Purge {
                 let unknown = format!("DELETE FROM {TABLE} WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())");
                 txn.execute_unprepared(&unknown).await?;
                 format!(
-                    "DELETE FROM {TABLE} WHERE (xid, seq) IN (SELECT xid, seq FROM (SELECT xid, seq, at FROM {TABLE} \
-                     ORDER BY xid, seq LIMIT {MAX_PURGED}) oldest WHERE at < extract(epoch FROM now()) - $1) \
-                     AND (xid, seq) < (SELECT xid, seq FROM {TABLE} ORDER BY xid DESC, seq DESC LIMIT 1)"
+                    "DELETE FROM {TABLE} WHERE (xid, seq) IN (SELECT xid, seq FROM ( \
+                     SELECT xid, seq, lead(at) OVER (ORDER BY xid, seq) AS next FROM (SELECT xid, seq, at FROM {TABLE} \
+                     WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, seq LIMIT {MAX_PURGED} + 1 \
+                     ) oldest) followed WHERE next < extract(epoch FROM now()) - $1)"
                 )
             }
             _ => format!(
-                "DELETE FROM {TABLE} WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM {TABLE} ORDER BY seq \
-                 LIMIT {MAX_PURGED}) WHERE at < unixepoch() - ?) AND seq < (SELECT max(seq) FROM {TABLE})"
+                "DELETE FROM {TABLE} WHERE seq IN (SELECT seq FROM ( \
+                 SELECT seq, lead(at) OVER (ORDER BY seq) AS next FROM (SELECT seq, at FROM {TABLE} ORDER BY seq \
+                 LIMIT {MAX_PURGED} + 1)) WHERE next < unixepoch() - ?)"
             ),
         };
         let deleted = txn.execute_raw(Statement::from_sql_and_values(backend, sql, [age.into()])).await?;

@@ -300,13 +300,14 @@ on_both_databases! {
         for number in 0..3 {
             write(app, &format!(r#"createHero(input: {{name: "{number}", secretName: "a"}})"#)).await;
         }
+        // One that is old stays until the next one is as old: somebody may still go on after it.
         app.execute("UPDATE event SET at = at - 3661 WHERE first_key < 3").await;
         let hour = Duration::from_hours(1);
-        assert!(!store::event::purge(&app.db, hour).await.expect("it purges"));
-        assert_eq!(app.count("SELECT count(*) FROM event").await, 1);
-        app.execute("UPDATE event SET at = at - 3500").await;
-        assert!(!store::event::purge(&app.db, hour).await.expect("it purges"));
-        assert_eq!(app.count("SELECT count(*) FROM event").await, 1);
+        for (time, left) in [(0, 2), (3_500, 2), (200, 1), (10_000, 1)] {
+            app.execute(&format!("UPDATE event SET at = at - {time}")).await;
+            assert!(!store::event::purge(&app.db, hour).await.expect("it purges"));
+            assert_eq!(app.count("SELECT count(*) FROM event").await, left);
+        }
     }
 
     async fn many_subscribers_are_one_read(app: TestApp) {
@@ -560,6 +561,29 @@ async fn a_transaction_that_is_open_for_long() {
     assert_eq!(stream.value().await, created(4));
     assert_eq!(later.values(2).await, [updated, created(4)]);
     drop((stream, later));
+    servers.stop().await;
+}
+
+/// After an hour in which nothing is written, a transaction holds an event back. What those who listen have had last
+/// is not deleted meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_hour_before_a_transaction_that_is_open() {
+    let Some(servers) = Servers::start(1, |_| ()).await else { return };
+    let app = &servers.apps[0];
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+    write(app, r#"createHero(input: {name: "A", secretName: "a"})"#).await;
+    assert_eq!(stream.value().await["change"], "CREATED");
+    drop(stream);
+    app.execute("UPDATE event SET at = at - 10000").await;
+    let mut stream = Stream::open(&app.router, IDS, json!({})).await;
+    let open = app.db.write.begin().await.expect("it begins");
+    open.execute_unprepared("INSERT INTO hero (name, secret_name) VALUES ('B', 'b')").await.expect("it writes");
+    write(app, r#"createHero(input: {name: "C", secretName: "c"})"#).await;
+    assert!(!event::purge(&app.db, Duration::from_hours(1)).await.expect("it purges"));
+    assert_eq!(app.count("SELECT count(*) FROM event").await, 2);
+    open.commit().await.expect("it commits");
+    assert_eq!(stream.value().await["change"], "CREATED");
+    drop(stream);
     servers.stop().await;
 }
 
