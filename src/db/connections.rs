@@ -132,6 +132,11 @@ impl Connections {
         }
     }
 
+    /// Whether connections are open.
+    pub(super) fn has_connections(&self) -> bool {
+        self.pool.has_connections()
+    }
+
     /// Whether all its connections are in use, by requests whose deadlines have passed.
     pub(super) fn is_overdue(&self) -> bool {
         self.pool.is_overdue()

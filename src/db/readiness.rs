@@ -48,6 +48,9 @@ impl Db {
                 if self.write.is_overdue() {
                     return Err(unavailable("all that write should have come to their end by now"));
                 }
+                if !self.write.has_connections() {
+                    return Err(unavailable("there is no connection that writes, and no room for one"));
+                }
                 Ok(())
             }
             result => result,

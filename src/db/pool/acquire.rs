@@ -136,8 +136,8 @@ impl Pool {
         state.in_use() > 0 && state.due.is_some_and(|due| due < Instant::now())
     }
 
-    /// Asks the database for a sign of life, over a connection that is no part of the pool. Where the pool has some, and
-    /// there is no room for another one, that is a sign as well.
+    /// Asks the database for a sign of life, over a connection that is no part of the pool. Where the pool has some,
+    /// and there is no room for another one, that is a sign as well.
     ///
     /// # Errors
     ///
@@ -154,13 +154,10 @@ impl Pool {
         }
     }
 
-    /// Whether connections are open: its own, or those of the other pool, which make room for it.
-    fn has_connections(&self) -> bool {
-        let are_open = |pool: &Self| {
-            let state = pool.state.lock();
-            state.open > state.opening
-        };
-        are_open(self) || self.sibling.get().and_then(Weak::upgrade).is_some_and(|sibling| are_open(&sibling))
+    /// Whether connections are open.
+    pub fn has_connections(&self) -> bool {
+        let state = self.state.lock();
+        state.open > state.opening
     }
 
     /// Waits until the database gives no sign of life any more.
