@@ -21,7 +21,7 @@ use crate::{
     access::{self, ApiKeys},
     config::{
         Command, Config, DatabaseSettings, DatabaseUrl, DocumentsCommand, ImportSettings, KeyCommand, OnError, Pooler,
-        SchemaCommand, Switch, TextField, WrongSetting,
+        SchemaCommand, TextField, WrongSetting,
     },
     db::{self, Db, DbSettings},
     graphql::{self, RecordReader, Verdict},
@@ -29,7 +29,7 @@ use crate::{
     progress::Progress,
     records::{self, Imported},
     schema::{Api, HERO, TEAM},
-    serve::{check_health, ensure_current, serve},
+    serve::{self, check_health, ensure_current, serve},
     store::{self, Copied, CopySource, TextIndex},
     telemetry::Telemetry,
 };
@@ -107,6 +107,7 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
     graphql::validate::<A>()?;
     match &config.command {
         None | Some(Command::Serve) => {
+            serve::check(&config)?;
             tokio::spawn(give_memory_back());
             let db = connect::<A>(&config.database, Telemetry::new(&config.telemetry)?).await?;
             let telemetry = db.telemetry().clone();
@@ -203,8 +204,8 @@ async fn import<A: Api>(config: &Config, settings: &ImportSettings) -> anyhow::R
     Ok(SOME_REJECTED.into())
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+fn read(path: &Path) -> Result<String, WrongSetting> {
+    std::fs::read_to_string(path).map_err(|error| WrongSetting(format!("cannot read {}: {error}", path.display())))
 }
 
 /// Does what a command is for, unless the program is told to end before. What has not come to its end is dropped then,
@@ -346,22 +347,7 @@ async fn connect<A: Api>(settings: &DatabaseSettings, telemetry: Telemetry) -> a
             bail!(WrongSetting(format!("{flag} needs PostgreSQL as the database")));
         }
     }
-    let settings = DbSettings {
-        migrations: store::migrations::<A>(),
-        telemetry,
-        url: settings.database_url.clone(),
-        read_connections: settings.read_connections,
-        write_connections: settings.write_connections,
-        acquire_timeout: settings.acquire_timeout,
-        commit_timeout: settings.commit_timeout,
-        statement_timeout: settings.statement_timeout,
-        slow_statement: settings.slow_statement,
-        events: settings.events == Switch::On,
-        replicas: settings.read_urls.clone(),
-        max_replica_lag: settings.max_replica_lag,
-        is_pooled: settings.pooler == Pooler::Transaction,
-        prepared_statements: !settings.no_prepared_statements,
-    };
+    let settings = DbSettings::new(settings, store::migrations::<A>(), telemetry);
     Db::connect(&settings).await.context("cannot open the database")
 }
 

@@ -25,6 +25,29 @@ use crate::{
     telemetry::Telemetry,
 };
 
+/// Checks that the settings of a server go together, before it has a database.
+///
+/// # Errors
+///
+/// What contradicts what.
+pub fn check(config: &Config) -> Result<(), WrongSetting> {
+    let Config { serve: settings, graphql, access, events, database, .. } = config;
+    let address = &settings.listen;
+    if !address.is_local() && !settings.insecure {
+        let checked = check_access(access).with_context(|| format!("cannot listen on {address}"));
+        checked.map_err(WrongSetting::from)?;
+    }
+    if matches!(graphql.introspection(), Introspection::Authenticated) && !access.authenticates() {
+        let message = "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
+                       --jwt-secret-file";
+        return Err(WrongSetting(message.to_owned()));
+    }
+    if matches!(database.database_url, DatabaseUrl::Sqlite(_)) && events.events_url.is_some() {
+        return Err(WrongSetting("--events-url needs PostgreSQL as the database".to_owned()));
+    }
+    Ok(())
+}
+
 /// Prepares the database and serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
@@ -34,18 +57,6 @@ use crate::{
 pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     let Config { serve: settings, graphql, access, events, database, telemetry, .. } = config;
     let address = &settings.listen;
-    if !address.is_local() && !settings.insecure {
-        let checked = check_access(access).with_context(|| format!("cannot listen on {address}"));
-        checked.map_err(WrongSetting::from)?;
-    }
-    if matches!(graphql.introspection(), Introspection::Authenticated) && !access.authenticates() {
-        let message = "--introspection authenticated needs a way to authenticate: --api-keys, --jwt-issuer, --jwks or \
-                       --jwt-secret-file";
-        return Err(WrongSetting(message.to_owned()).into());
-    }
-    if matches!(database.database_url, DatabaseUrl::Sqlite(_)) && events.events_url.is_some() {
-        return Err(WrongSetting("--events-url needs PostgreSQL as the database".to_owned()).into());
-    }
     // Before the migrations: a wrong setting, or an address that is taken, changes nothing.
     let access = Access::new(access, &db).await?;
     let event_log = Events::new(&db, &database.database_url, events);

@@ -18,7 +18,7 @@ use cpu_time::ProcessTime;
 use hero_teams::{
     access::Access,
     config::Config,
-    db::Db,
+    db::{Db, DbSettings},
     graphql::Schema,
     http,
     schema::HeroTeams,
@@ -74,7 +74,7 @@ impl Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread starts");
         let is_written = Arc::new(AtomicBool::new(false));
         let (db, router) = runtime.block_on(async {
-            let db = Db::connect(&config.database.store(migrations::<HeroTeams>(), Telemetry::default()))
+            let db = Db::connect(&DbSettings::new(&config.database, migrations::<HeroTeams>(), Telemetry::default()))
                 .await
                 .expect("the database opens");
             db.migrate().await.expect("the migrations apply");

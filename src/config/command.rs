@@ -72,8 +72,10 @@ impl Config {
             self.database.read_urls = secret("--read-url-file", path, |text| {
                 let urls = text.split([',', '\n']).map(str::trim).filter(|url| !url.is_empty());
                 let urls: Vec<_> = urls.map(replica).collect::<Result<_, _>>()?;
-                // Without one, replica says what is expected.
-                if urls.is_empty() { replica("").map(|url| vec![url]) } else { Ok(urls) }
+                if urls.is_empty() {
+                    return Err("URLs of replicas are expected, with commas or one in a line".to_owned());
+                }
+                Ok(urls)
             })?;
         }
         if let Some(path) = &self.events.events_url_file {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    database_url::{DatabaseUrl, PostgresUrl},
+    database_url::{DatabaseUrl, EXPECTED_POSTGRES, PostgresUrl, WHICH_HOST},
     events::Switch,
     setting::{Setting, flag, number_from, one_of, parsed, seconds, some_seconds},
 };
@@ -165,11 +165,10 @@ pub enum Pooler {
 }
 
 pub fn replica(text: &str) -> Result<PostgresUrl, String> {
-    let url: PostgresUrl = text.parse()?;
-    if url.hosts.len() == 1 && !url.must_write {
-        Ok(url)
-    } else {
-        Err("postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected, with one host".to_owned())
+    match text.parse::<PostgresUrl>() {
+        Ok(url) if url.hosts.len() == 1 && !url.must_write => Ok(url),
+        Err(fault) if fault != WHICH_HOST => Err(fault),
+        _ => Err(format!("{EXPECTED_POSTGRES}, with one host")),
     }
 }
 

@@ -46,9 +46,10 @@ impl DatabaseUrl {
 }
 
 const EXPECTED: &str = "sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
-const EXPECTED_POSTGRES: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
+pub const EXPECTED_POSTGRES: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected";
 const NO_FILE: &str = "SQLite needs a file here; name one, such as sqlite://hero-teams.db";
-const WHICH_HOST: &str = "of several hosts, the one that can be written is used; say target_session_attrs=read-write";
+pub const WHICH_HOST: &str =
+    "of several hosts, the one that can be written is used; say target_session_attrs=read-write";
 const SESSIONS: &str = "`target_session_attrs` is read-write, primary or any";
 const LISTS: &str = "there are as many hosts as there are of `host`, of `hostaddr` and of `port`, or one port for all";
 const CHARACTERS: &str =

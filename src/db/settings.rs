@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Migrations;
 use crate::{
-    config::{DatabaseUrl, PostgresUrl},
+    config::{DatabaseSettings, DatabaseUrl, Pooler, PostgresUrl, Switch},
     telemetry::Telemetry,
 };
 
@@ -38,4 +38,27 @@ pub struct DbSettings {
     pub prepared_statements: bool,
     /// What is told of statements, connections and transactions.
     pub telemetry: Telemetry,
+}
+
+impl DbSettings {
+    /// What the settings of a program say, for the migrations of its API.
+    #[must_use]
+    pub fn new(settings: &DatabaseSettings, migrations: Migrations, telemetry: Telemetry) -> Self {
+        Self {
+            migrations,
+            telemetry,
+            url: settings.database_url.clone(),
+            read_connections: settings.read_connections,
+            write_connections: settings.write_connections,
+            acquire_timeout: settings.acquire_timeout,
+            commit_timeout: settings.commit_timeout,
+            statement_timeout: settings.statement_timeout,
+            slow_statement: settings.slow_statement,
+            events: settings.events == Switch::On,
+            replicas: settings.read_urls.clone(),
+            max_replica_lag: settings.max_replica_lag,
+            is_pooled: settings.pooler == Pooler::Transaction,
+            prepared_statements: !settings.no_prepared_statements,
+        }
+    }
 }

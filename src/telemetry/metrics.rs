@@ -91,8 +91,8 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
-/// The series that came first, which are those of almost all that comes. They are found by comparing: there are few, and
-/// to hash the texts of their labels takes longer.
+/// The series that came first, which are those of almost all that comes. They are found by comparing: there are few,
+/// and to hash the texts of their labels takes longer.
 #[derive(Debug)]
 struct Latest<L>(RwLock<Vec<(L, Histogram)>>);
 

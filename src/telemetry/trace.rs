@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use hyper::{HeaderMap, header::HeaderName};
 use opentelemetry::{
     Context, KeyValue, Value,
@@ -20,7 +20,7 @@ use opentelemetry::{
     },
 };
 use opentelemetry_http::HeaderExtractor;
-use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider},
@@ -29,7 +29,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     otlp::OtlpClient,
-    variables::{SERVICE, batches, check, first_of, resource, sampler, timeout, variable},
+    variables::{ENDPOINT, SERVICE, TRACES_ENDPOINT, batches, check, first_of, resource, sampler, timeout, variable},
 };
 use crate::config::http_url;
 
@@ -70,19 +70,27 @@ impl Tracer {
     ///
     /// When a variable has a value that is not possible.
     pub fn start() -> anyhow::Result<Option<Self>> {
-        let endpoint = first_of(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
         let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let Some((name, endpoint)) = endpoint.filter(|_| !is_off) else { return Ok(None) };
+        if is_off {
+            return Ok(None);
+        }
+        let Some((name, endpoint)) = first_of([TRACES_ENDPOINT, ENDPOINT]) else { return Ok(None) };
         match variable("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
             Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
         }
-        ensure!(http_url(&endpoint).is_some(), "{name}: a URL such as http://localhost:4318 is expected");
+        let endpoint = http_url(&endpoint).filter(|url| url.username().is_empty() && url.password().is_none());
+        let Some(mut endpoint) = endpoint else {
+            bail!("{name}: a URL such as http://localhost:4318 is expected, without a user");
+        };
+        if name == ENDPOINT {
+            endpoint.set_path(&format!("{}/v1/traces", endpoint.path().trim_end_matches('/')));
+        }
         check()?;
         let (sampler, ratio) = sampler()?;
         let client = OtlpClient::new(Handle::current(), timeout()?);
-        let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
+        let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).build();
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler)
             .with_resource(resource())

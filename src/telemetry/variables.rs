@@ -17,6 +17,9 @@ use percent_encoding::percent_decode_str;
 pub const SERVICE: &str = "hero-teams";
 /// The part of the requests that are recorded, unless a variable says another one, or the client has decided.
 const RATIO: f64 = 0.01;
+/// The address of a collector for traces, and the one for all signals, which each have a path there.
+pub const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The greatest number of spans that wait.
 const MAX_SPANS: usize = 1_000_000;
 /// The greatest number of milliseconds: an hour.
@@ -75,7 +78,8 @@ pub fn timeout() -> anyhow::Result<Duration> {
     let given = first_of(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
     let Some((name, milliseconds)) = given else { return Ok(Duration::from_secs(10)) };
     let milliseconds = milliseconds.parse().ok().filter(|milliseconds| *milliseconds > 0);
-    Ok(Duration::from_millis(milliseconds.with_context(|| format!("{name}: milliseconds are expected"))?))
+    let expected = || format!("{name}: a number of milliseconds from 1 is expected");
+    Ok(Duration::from_millis(milliseconds.with_context(expected)?))
 }
 
 /// How many spans wait to be sent, and when a batch of them is.
@@ -154,8 +158,14 @@ fn number<T: FromStr + PartialOrd + Display>(name: &str, range: RangeInclusive<T
 /// What the spans are of.
 #[must_use]
 pub fn resource() -> Resource {
-    let named = variable("OTEL_SERVICE_NAME").is_some()
-        || variable("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="));
     let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    if named { builder.build() } else { builder.with_service_name(SERVICE).build() }
+    let is_named = pairs("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|pairs| {
+        pairs.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == "service.name"))
+    });
+    match variable("OTEL_SERVICE_NAME") {
+        // It comes before the attribute (OpenTelemetry, General SDK Configuration).
+        Some(name) => builder.with_service_name(name).build(),
+        None if is_named => builder.build(),
+        None => builder.with_service_name(SERVICE).build(),
+    }
 }

@@ -314,13 +314,18 @@ fn variables_that_are_not_possible_are_named() {
         command.output().expect("the binary runs")
     };
     for (name, value, expected) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "a URL such as http://localhost:4318 is expected"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "collector:4317",
+            "a URL such as http://localhost:4318 is expected, without a user",
+        ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf is expected, which collectors take at port 4318"),
         ("OTEL_TRACES_SAMPLER", "sometimes", "one of always_on, always_off, traceidratio, parentbased_always_on, "),
         ("OTEL_TRACES_SAMPLER_ARG", "7", "a number from 0 to 1 is expected"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none is expected"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "milliseconds are expected"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "milliseconds are expected"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "a number of milliseconds from 1 is expected"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:hunter2@127.0.0.1:4318", "a URL such as http://localhost:4318 is "),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "a number of milliseconds from 1 is expected"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999", "a number from 1 to 1000000 is expected"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a number from 1 to 1000000 is expected"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "a number from 1 to 1000000 is expected"),
@@ -331,8 +336,12 @@ fn variables_that_are_not_possible_are_named() {
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "garbage", "pairs such as name=value are expected"),
         ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,garbage", "pairs such as name=value are expected"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a.pem", "certificates of one's own are not supported"),
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "bad", "a URL such as http://localhost:4318 is expected"),
-        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1", "milliseconds are expected"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "bad",
+            "a URL such as http://localhost:4318 is expected, without a user",
+        ),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1", "a number of milliseconds from 1 is expected"),
     ] {
         let said = wrong_setting(&run(&[(name, value)]));
         assert!(said.starts_with(&format!("error: {name}: {expected}")), "{said}");
