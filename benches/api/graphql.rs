@@ -1,7 +1,11 @@
 //! The server's side: a request is executed as the endpoint does it, and the answer serialized.
 
 use hero_teams::{
-    access::Principal, config::GraphQlSettings, db::Db, graphql::Schema, schema::HeroTeams, schema::Scopes,
+    access::Principal,
+    config::GraphQlSettings,
+    db::Db,
+    graphql::Schema,
+    schema::{HeroTeams, Scopes},
 };
 use serde_json::{Value, json};
 

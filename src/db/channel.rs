@@ -54,14 +54,14 @@ impl Channel {
         Self(Arc::new(Hosts { pools, current: AtomicUsize::new(0) }))
     }
 
-    /// Tells all servers. One that is not reached finds out by itself a moment later.
-    pub async fn notify(&self) {
+    /// Tells all servers, and gives whether that went well.
+    pub async fn notify(&self) -> bool {
         let (pool, current) = self.0.current();
-        if let Err(error) = notify(pool).await {
-            tracing::debug!(%error, "other servers could not be told of events");
-            self.0.pass_over(current);
-            sleep(BACKOFF).await;
-        }
+        let Err(error) = notify(pool).await else { return true };
+        tracing::debug!(%error, "other servers could not be told of events");
+        self.0.pass_over(current);
+        sleep(BACKOFF).await;
+        false
     }
 
     /// Notes whenever another server has told something, or may have told something that was not heard.
@@ -72,12 +72,12 @@ impl Channel {
             let (pool, current) = self.0.current();
             let begun = || {
                 if !mem::replace(&mut is_heard, true) {
-                    tracing::info!("the notifications of other servers are heard again");
+                    tracing::info!("other servers are heard again");
                 }
             };
             let Err(error) = hear(pool.connect_options(), &heard, begun).await;
             if mem::take(&mut is_heard) {
-                tracing::warn!(%error, "the notifications of other servers are not heard; --events-poll finds their events");
+                tracing::warn!(%error, "other servers are not heard; --events-poll finds their events");
             }
             self.0.pass_over(current);
             sleep(BACKOFF).await;
@@ -133,6 +133,8 @@ async fn hear(
             heard.notify_one();
         } else {
             timeout(MAX_WAIT, listener.execute("SELECT 1")).await.unwrap_or_else(|_| Err(no_answer()))?;
+            // The connection may be another one by now, before which something was told.
+            heard.notify_one();
         }
     }
 }

@@ -12,8 +12,7 @@ use tokio::{
 use super::{
     Connections, DbSettings, Migrations, Ran, StoreError, Transaction, Usage, Written,
     catalog::{Catalog, Indexes, read_indexes},
-    connector::Connector,
-    connector::Isolation,
+    connector::{Connector, Isolation},
     file::File,
     pool::Pool,
     pooler,
@@ -184,7 +183,7 @@ impl Db {
         self.with(self.meter().uncounted())
     }
 
-    /// The number of rows of a table, as it was in the last minute, by which one knows whether there are more than `max`
+    /// The number of rows of a table, as it was in the last minute, exact up to `max` at least on SQLite
     /// ([`Catalog::table_rows`]). It is 0 where nothing is known.
     pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
         self.shared.catalog.table_rows(&self.uncounted().read, table, key, max).await

@@ -18,8 +18,8 @@ pub enum StoreError {
     /// to be linked or unlinked.
     NotFound { keys: Vec<i64>, related: Vec<Vec<i64>> },
     /// The transaction may succeed when it is repeated: another transaction has changed the same rows, a row to be
-    /// linked does not exist, or a table has changed. It has the SQLSTATE with which the database rolled the transaction
-    /// back; on SQLite, which has none, `40001`.
+    /// linked does not exist, or a table has changed. It has the SQLSTATE with which the database rolled it back; on
+    /// SQLite, which has none, `40001`.
     Conflict(&'static str),
     /// A statement took longer than it may, or the request has no time left. What was running is cancelled, and nothing
     /// of its transaction is written.

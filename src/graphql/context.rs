@@ -12,7 +12,10 @@ use super::{
     types::Arguments,
     watch::Occasion,
 };
-use crate::{db::Db, schema::Entity, schema::Scopes};
+use crate::{
+    db::Db,
+    schema::{Entity, Scopes},
+};
 
 /// What the fields of a request are answered with.
 #[derive(Debug)]

@@ -158,8 +158,6 @@ struct Client<'a> {
     principal: Principal,
     /// Whether it is told how long its request took.
     is_timed: bool,
-    /// Whether it is told what its request costs.
-    cost: Option<CostReport>,
 }
 
 impl Client<'_> {
@@ -206,15 +204,7 @@ impl Endpoint {
         let credential = credential(&self.access, headers).map_err(refused)?;
         let principal = authenticate(&self.access, credential, self.request_timeout).await.map_err(refused)?;
         let is_timed = server_timing::is_wanted(headers, extensions.get(), &principal);
-        let mut client = Client { credential, principal, is_timed, cost: None };
-        if let Some(value) = headers.get(COST) {
-            client.cost = CostReport::named(value.to_str().unwrap_or_default());
-            if client.cost.is_none() {
-                let message = "the header GraphQL-Cost is `report` or `validate`";
-                return Err(client.noted(self, self::refused(media_type, StatusCode::BAD_REQUEST, message)));
-            }
-        }
-        Ok(client)
+        Ok(Client { credential, principal, is_timed })
     }
 
     /// The name that a client gives itself, shortened, where the log has it.
@@ -235,7 +225,11 @@ impl Endpoint {
         headers: &HeaderMap,
         is_read_only: bool,
     ) -> Response {
-        let params = Params { after: after(headers), cost: client.cost, client: self.client_name(headers), ..params };
+        let cost = match cost(headers) {
+            Ok(cost) => cost,
+            Err(message) => return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)),
+        };
+        let params = Params { after: after(headers), cost, client: self.client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(|request| request.is_subscription());
         // Whoever asks for events takes them as they come, or not at all.
@@ -299,6 +293,10 @@ impl Endpoint {
         client: &Client<'_>,
         headers: &HeaderMap,
     ) -> Response {
+        let cost = match cost(headers) {
+            Ok(cost) => cost,
+            Err(message) => return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)),
+        };
         let deadline = self.deadline();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let sent = after(headers);
@@ -307,7 +305,7 @@ impl Endpoint {
             // What was written before in the batch is read also where replicas do not have it yet.
             let written = answers.iter().rev().find_map(|answer| answer.written);
             let after = written.map_or_else(|| sent.clone(), |written| vec![written.to_string()]);
-            let params = Params { after, cost: client.cost, client: name.clone(), ..params };
+            let params = Params { after, cost, client: name.clone(), ..params };
             answers.push(self.schema.execute(params, &client.principal, false, deadline).await);
         }
         let body = answers.iter().map(Answer::to_json).collect::<Vec<_>>().join(&b","[..]);
@@ -372,6 +370,14 @@ fn unless_known(response: Response, request: &HeaderMap) -> Response {
     head.headers.remove(header::CONTENT_TYPE);
     head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, Body::empty())
+}
+
+/// What a client wants to be told of the costs of its request.
+fn cost(headers: &HeaderMap) -> Result<Option<CostReport>, &'static str> {
+    let mut values = headers.get_all(COST).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let named = CostReport::named(value.to_str().unwrap_or_default()).filter(|_| values.next().is_none());
+    named.map(Some).ok_or("the header GraphQL-Cost is `report` or `validate`, once")
 }
 
 /// What a client has written, as it was told: one value, or several with commas.

@@ -203,8 +203,8 @@ impl Read for Reading<'_> {
 pub enum Field {
     Id,
     Column(&'static Column),
-    /// The end of a link.
-    End(usize),
+    /// The end of a link, and the entity that it is of.
+    End(usize, &'static Entity),
 }
 
 /// What the columns of a header have.
@@ -232,7 +232,7 @@ fn header(table: Table, header: csv::Result<&StringRecord>) -> anyhow::Result<Ve
         }
         Table::Links(from, relation) => {
             let ends = ends(from, relation).into_iter().enumerate();
-            let ends: Vec<_> = ends.map(|(place, (_, column, _))| (column, Field::End(place))).collect();
+            let ends: Vec<_> = ends.map(|(place, (entity, column, _))| (column, Field::End(place, entity))).collect();
             (ends.clone(), ends)
         }
     };
@@ -484,8 +484,7 @@ fn of_csv(
                     fields.insert(Name::new(column.field), value);
                 }
             }
-            (Field::End(place), Table::Links(from, relation)) => {
-                let (entity, ..) = &ends(from, relation)[*place];
+            (Field::End(place, entity), Table::Links(..)) => {
                 match reader.key(entity, &Value::from(text.trim()), &[name]) {
                     Ok(key) => keys[*place] = key,
                     Err(fault) => faults.push(fault),

@@ -66,7 +66,7 @@ on_both_databases! {
         for report in ["", "Report", "all"] {
             let (status, answer) = ask(app, report, query, json!({})).await;
             assert_eq!(status, StatusCode::BAD_REQUEST);
-            assert_eq!(answer["errors"][0]["message"], json!("the header GraphQL-Cost is `report` or `validate`"));
+            assert_eq!(answer["errors"][0]["message"], json!("the header GraphQL-Cost is `report` or `validate`, once"));
         }
     }
 }

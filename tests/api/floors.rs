@@ -98,16 +98,25 @@ fn a_list_of_uses_is_read() {
 /// But for the API itself, whose list of entities joins them.
 #[test]
 fn files_that_declare_modules_hold_nothing_else() {
-    let begins = ["fn ", "struct ", "enum ", "impl", "const ", "static ", "trait ", "async fn "];
+    let begins =
+        ["fn ", "struct ", "enum ", "impl", "const ", "static ", "trait ", "async fn ", "type ", "macro_rules!"];
     for (path, source) in sources() {
         if !path.ends_with("mod") || path.starts_with("schema") {
             continue;
         }
         let held = source.lines().find(|line| {
-            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let line = line.strip_prefix("pub").and_then(|line| line.split_once(' ')).map_or(*line, |(_, line)| line);
             begins.iter().any(|begin| line.starts_with(begin))
         });
         assert_eq!(held, None, "{}", path.display());
+    }
+}
+
+#[test]
+fn lines_end_at_120_columns() {
+    for (path, source) in sources() {
+        let long = source.lines().position(|line| line.chars().count() > 120);
+        assert_eq!(long.map(|line| line + 1), None, "{}", path.display());
     }
 }
 

@@ -89,7 +89,8 @@ impl TrustedDocuments {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, with all faults of the documents, or when there are none although they are asked for.
+    /// When a file cannot be read, with all faults of the documents, or when there are none although the mode asks for
+    /// some.
     pub fn load(&self, validator: &Validator) -> Result<usize, WrongSetting> {
         let wrong = |fault: &str| WrongSetting(format!("--documents: {fault}"));
         let read = Known::read(&self.settings.documents, validator);

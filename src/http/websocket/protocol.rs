@@ -2,7 +2,7 @@
 //!
 //! async-graphql-axum knows the messages, and not all of the rules. So what a client sends is checked here first, and
 //! what the library sends is put right here before it goes out. The library knows an operation by a number of the
-//! server's own, so that what it has still to say of one that the client has ended is not taken for that of another one.
+//! server's own, so that what it still says of one that the client has ended is not taken for that of another one.
 
 use std::collections::HashMap;
 
