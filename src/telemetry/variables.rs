@@ -160,7 +160,7 @@ fn number<T: FromStr + PartialOrd + Display>(name: &str, range: RangeInclusive<T
 pub fn resource() -> Resource {
     let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let is_named = pairs("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|pairs| {
-        pairs.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == "service.name"))
+        pairs.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name.trim() == "service.name"))
     });
     match variable("OTEL_SERVICE_NAME") {
         // It comes before the attribute (OpenTelemetry, General SDK Configuration).

@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn blanks_comments_and_the_order_of_fragments_make_no_difference() {
-        let text =
-            "query A($a: Int = 1) { hero(id: 1) { ...B ...C } } fragment B on Hero { id } fragment C on Hero { age }";
+        let text = "query A($a: Int = 1) { hero(id: \"1\") { ...B ...C } } \
+                    fragment B on Hero { id } fragment C on Hero { age }";
         let other =
             "fragment C on Hero{age}\n# C\n\"B\" fragment B on Hero{id,}query A($a:Int=1){hero(id:\"1\"){...B...C}}";
         assert_eq!(canonical(text), canonical(other));
