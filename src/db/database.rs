@@ -183,8 +183,8 @@ impl Db {
         self.with(self.meter().uncounted())
     }
 
-    /// The number of rows of a table, as it was in the last minute, exact up to `max` at least on SQLite
-    /// ([`Catalog::table_rows`]). It is 0 where nothing is known.
+    /// The number of rows of a table, as it was in the last minute: on PostgreSQL what its statistics say, on SQLite
+    /// exact up to `max`. It is 0 where nothing is known.
     pub async fn table_rows(&self, table: &str, key: &str, max: u64) -> u64 {
         self.shared.catalog.table_rows(&self.uncounted().read, table, key, max).await
     }
