@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     access::{self, ApiKeys},
     config::{
-        Command, Config, DatabaseSettings, DatabaseUrl, DocumentsCommand, ImportSettings, KeyCommand, OnError, Pooler,
+        Command, Config, DatabaseSettings, DocumentsCommand, ImportSettings, KeyCommand, OnError, Pooler,
         SchemaCommand, TextField, WrongSetting,
     },
     db::{self, Db, DbSettings},
@@ -118,9 +118,7 @@ async fn execute<A: Api>(mut config: Config, mut command: clap::Command) -> anyh
         }
         Some(Command::Migrate(settings)) => {
             let [lower, trigram] = settings.fields(A::entities())?;
-            if !trigram.is_empty() && matches!(config.database.database_url, DatabaseUrl::Sqlite(_)) {
-                bail!(WrongSetting("--trigram-index needs PostgreSQL as the database".to_owned()));
-            }
+            config.database.refuse_with_sqlite(&[("--trigram-index", !trigram.is_empty())])?;
             let lower = lower.into_iter().map(|field| (TextIndex::Lower, field));
             let indexes: Vec<_> = lower.chain(trigram.into_iter().map(|field| (TextIndex::Trigram, field))).collect();
             closing(migrated::<A>(&config.database).await?, &config, async |_| Ok(())).await?;
@@ -337,16 +335,11 @@ fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> String {
 }
 
 async fn connect<A: Api>(settings: &DatabaseSettings, telemetry: Telemetry) -> anyhow::Result<Db> {
-    if matches!(settings.database_url, DatabaseUrl::Sqlite(_)) {
-        let of_postgres = [
-            ("--read-url", !settings.read_urls.is_empty()),
-            ("--pooler transaction", settings.pooler == Pooler::Transaction),
-            ("--no-prepared-statements", settings.no_prepared_statements),
-        ];
-        if let Some((flag, _)) = of_postgres.into_iter().find(|(_, is_given)| *is_given) {
-            bail!(WrongSetting(format!("{flag} needs PostgreSQL as the database")));
-        }
-    }
+    settings.refuse_with_sqlite(&[
+        ("--read-url", !settings.read_urls.is_empty()),
+        ("--pooler transaction", settings.pooler == Pooler::Transaction),
+        ("--no-prepared-statements", settings.no_prepared_statements),
+    ])?;
     let settings = DbSettings::new(settings, store::migrations::<A>(), telemetry);
     Db::connect(&settings).await.context("cannot open the database")
 }

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::{
     access::Access,
-    config::{AccessSettings, Config, DatabaseUrl, Introspection, ListenAddress, ServeSettings, WrongSetting},
+    config::{AccessSettings, Config, Introspection, ListenAddress, ServeSettings, WrongSetting},
     db::Db,
     events::Events,
     graphql::Schema,
@@ -42,10 +42,7 @@ pub fn check(config: &Config) -> Result<(), WrongSetting> {
                        --jwt-secret-file";
         return Err(WrongSetting(message.to_owned()));
     }
-    if matches!(database.database_url, DatabaseUrl::Sqlite(_)) && events.events_url.is_some() {
-        return Err(WrongSetting("--events-url needs PostgreSQL as the database".to_owned()));
-    }
-    Ok(())
+    database.refuse_with_sqlite(&[("--events-url", events.events_url.is_some())])
 }
 
 /// Prepares the database and serves until Ctrl-C or SIGTERM.

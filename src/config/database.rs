@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{
     database_url::{DatabaseUrl, EXPECTED_POSTGRES, PostgresUrl, WHICH_HOST},
     events::Switch,
-    setting::{Setting, flag, number_from, one_of, parsed, seconds, some_seconds},
+    setting::{Setting, WrongSetting, flag, number_from, one_of, parsed, seconds, some_seconds},
 };
 
 #[derive(Clone, Debug, Args)]
@@ -153,6 +153,22 @@ pub struct DatabaseSettings {
     /// Log each SQL statement and its time
     #[arg(long, global = true, env = "HERO_TEAMS_LOG_SQL", value_parser = Setting(flag))]
     pub log_sql: bool,
+}
+
+impl DatabaseSettings {
+    /// Checks that none of some flags is given with SQLite, which has no use for them.
+    ///
+    /// # Errors
+    ///
+    /// The first one that is.
+    pub fn refuse_with_sqlite(&self, flags: &[(&str, bool)]) -> Result<(), WrongSetting> {
+        match flags.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) if matches!(self.database_url, DatabaseUrl::Sqlite(_)) => {
+                Err(WrongSetting(format!("{flag} needs PostgreSQL as the database")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is between the server and PostgreSQL.
