@@ -6,7 +6,7 @@ use clap::Args;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::setting::{Setting, flag, http_url, parsed, seconds, some_seconds};
+use super::setting::{Setting, flag, http_url_without_user, parsed, seconds, some_seconds};
 use crate::schema::{Scope, Scopes};
 
 /// Who may do what. Without any of these settings everybody may do everything.
@@ -191,7 +191,7 @@ impl FromStr for Issuer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match without_password(text) {
+        match http_url_without_user(text) {
             Some(url) if url.query().is_none() && url.fragment().is_none() => Ok(Self(text.to_owned())),
             _ => Err("the URL of an issuer is expected, such as https://login.example.com/realms/heroes".to_owned()),
         }
@@ -213,18 +213,13 @@ impl FromStr for KeySetSource {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || "https://HOST/PATH or the path of a file is expected".to_owned();
         if text.contains("://") {
-            without_password(text).map(Self::Url).ok_or_else(expected)
+            http_url_without_user(text).map(Self::Url).ok_or_else(expected)
         } else if text.is_empty() {
             Err(expected())
         } else {
             Ok(Self::File(text.into()))
         }
     }
-}
-
-/// A URL without a password.
-fn without_password(text: &str) -> Option<Url> {
-    http_url(text).filter(|url| url.username().is_empty() && url.password().is_none())
 }
 
 fn text(text: &str) -> Result<String, String> {

@@ -31,7 +31,7 @@ pub use self::{
     origin::Origin,
     records::{ExportSettings, Format, ImportMode, ImportSettings, OnError, ProgressSettings, ShowProgress},
     serve::ServeSettings,
-    setting::{WrongSetting, http_url},
+    setting::{WrongSetting, http_url_without_user},
     telemetry::TelemetrySettings,
     text_field::{MigrateSettings, TextField},
 };

@@ -124,7 +124,12 @@ pub fn number_from<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> R
 }
 
 /// A URL with a host, of the scheme http or https.
-#[must_use]
 pub fn http_url(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// The same, without a user and a password.
+#[must_use]
+pub fn http_url_without_user(text: &str) -> Option<Url> {
+    http_url(text).filter(|url| url.username().is_empty() && url.password().is_none())
 }

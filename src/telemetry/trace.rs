@@ -31,7 +31,7 @@ use super::{
     otlp::OtlpClient,
     variables::{ENDPOINT, SERVICE, TRACES_ENDPOINT, batches, check, first_of, resource, sampler, timeout, variable},
 };
-use crate::config::http_url;
+use crate::config::http_url_without_user;
 
 /// How long the end of the program waits for the last spans to be sent.
 const MAX_FLUSH: Duration = Duration::from_secs(2);
@@ -80,8 +80,7 @@ impl Tracer {
             Some("none") => return Ok(None),
             Some(_) => bail!("OTEL_TRACES_EXPORTER: otlp or none is expected"),
         }
-        let endpoint = http_url(&endpoint).filter(|url| url.username().is_empty() && url.password().is_none());
-        let Some(mut endpoint) = endpoint else {
+        let Some(mut endpoint) = http_url_without_user(&endpoint) else {
             bail!("{name}: a URL such as http://localhost:4318 is expected, without a user");
         };
         if name == ENDPOINT {

@@ -119,10 +119,9 @@ pub fn check() -> anyhow::Result<()> {
     for name in ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"] {
         let is_header =
             |name: &str, value: &str| name.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok();
-        ensure!(pairs(name).is_none_or(|pairs| pairs.iter().all(|pair| is_pair(pair, is_header))), "{name}: {PAIRS}");
+        check_pairs(name, is_header)?;
     }
-    let name = "OTEL_RESOURCE_ATTRIBUTES";
-    ensure!(pairs(name).is_none_or(|pairs| pairs.iter().all(|pair| is_pair(pair, |_, _| true))), "{name}: {PAIRS}");
+    check_pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true)?;
     let unused = |kind| {
         [format!("OTEL_EXPORTER_OTLP_TRACES_{kind}"), format!("OTEL_EXPORTER_OTLP_{kind}")]
             .into_iter()
@@ -134,18 +133,22 @@ pub fn check() -> anyhow::Result<()> {
     }
 }
 
-/// What is said of pairs that are none.
-const PAIRS: &str = "pairs such as name=value are expected, with commas between them and other characters as %XX";
-
 fn pairs(name: &str) -> Option<Vec<String>> {
     variable(name).map(|value| value.split_terminator(',').map(|pair| pair.trim().to_owned()).collect())
 }
 
-fn is_pair(pair: &str, is_possible: impl Fn(&str, &str) -> bool) -> bool {
-    pair.split_once('=').is_some_and(|(name, value)| {
-        let value = percent_decode_str(value.trim()).decode_utf8();
-        !name.trim().is_empty() && value.is_ok_and(|value| is_possible(name.trim(), &value))
-    })
+fn check_pairs(name: &str, is_possible: impl Fn(&str, &str) -> bool) -> anyhow::Result<()> {
+    let is_pair = |pair: &String| {
+        pair.split_once('=').is_some_and(|(name, value)| {
+            let value = percent_decode_str(value.trim()).decode_utf8();
+            !name.trim().is_empty() && value.is_ok_and(|value| is_possible(name.trim(), &value))
+        })
+    };
+    ensure!(
+        pairs(name).is_none_or(|pairs| pairs.iter().all(is_pair)),
+        "{name}: pairs such as name=value are expected, with commas between them and other characters as %XX"
+    );
+    Ok(())
 }
 
 fn number<T: FromStr + PartialOrd + Display>(name: &str, range: RangeInclusive<T>) -> anyhow::Result<Option<T>> {
