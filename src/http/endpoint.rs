@@ -81,7 +81,7 @@ pub async fn get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
     let params = params::of_query(request.uri().query().unwrap_or_default());
     let params =
         params.map_err(|message| client.noted(&endpoint, refused(media_type, StatusCode::BAD_REQUEST, &message)))?;
-    let response = endpoint.answered(media_type, params, client, headers, true).await;
+    let response = endpoint.answered(media_type, params, client, headers, true).await?;
     Ok(unless_known(response, request.headers()))
 }
 
@@ -124,12 +124,12 @@ pub async fn post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
     })?;
     let wrong = |message: &str| noted(refused(media_type, StatusCode::BAD_REQUEST, message));
     match params::of_body(&body, endpoint.max_batch).map_err(|message| wrong(&message))? {
-        Parsed::One(params) => Ok(endpoint.answered(media_type, *params, client, &headers, false).await),
+        Parsed::One(params) => endpoint.answered(media_type, *params, client, &headers, false).await,
         Parsed::Batch(_) if media_type == MediaType::EventStream => {
             Err(wrong("a batch is not answered as text/event-stream: send one request at a time"))
         }
         // What is rare is boxed. In the future of each request, which is moved several times, it would take kilobytes.
-        Parsed::Batch(batch) => Ok(Box::pin(endpoint.batch(media_type, batch, &client, &headers)).await),
+        Parsed::Batch(batch) => Box::pin(endpoint.batch(media_type, batch, &client, &headers)).await,
     }
 }
 
@@ -217,6 +217,10 @@ impl Endpoint {
     }
 
     /// Answers a request.
+    ///
+    /// # Errors
+    ///
+    /// The answer to one that asks for its cost by another word.
     async fn answered(
         &self,
         media_type: MediaType,
@@ -224,11 +228,9 @@ impl Endpoint {
         client: Client<'_>,
         headers: &HeaderMap,
         is_read_only: bool,
-    ) -> Response {
-        let cost = match cost(headers) {
-            Ok(cost) => cost,
-            Err(message) => return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)),
-        };
+    ) -> Result<Response, Response> {
+        let cost = cost(headers)
+            .map_err(|message| client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)))?;
         let params = Params { after: after(headers), cost, client: self.client_name(headers), ..params };
         let checked = self.schema.check(params, &client.principal, is_read_only);
         let is_subscription = checked.as_ref().is_ok_and(|request| request.is_subscription());
@@ -238,7 +240,7 @@ impl Endpoint {
         let answer = match checked {
             Ok(request) if is_subscription && is_stream => {
                 match Box::pin(self.subscribed(request, &client, headers)).await {
-                    Ok(response) => return response,
+                    Ok(response) => return Ok(response),
                     Err(answer) => answer,
                 }
             }
@@ -261,7 +263,7 @@ impl Endpoint {
         tell_written(&mut response, &answer);
         client.tell_time(&mut response, std::slice::from_ref(&answer));
         response.extensions_mut().insert(self.measured(std::slice::from_ref(&answer), &client.principal));
-        response
+        Ok(response)
     }
 
     /// The events of a subscription, as they come.
@@ -292,11 +294,9 @@ impl Endpoint {
         batch: Vec<Params>,
         client: &Client<'_>,
         headers: &HeaderMap,
-    ) -> Response {
-        let cost = match cost(headers) {
-            Ok(cost) => cost,
-            Err(message) => return client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)),
-        };
+    ) -> Result<Response, Response> {
+        let cost = cost(headers)
+            .map_err(|message| client.noted(self, refused(media_type, StatusCode::BAD_REQUEST, message)))?;
         let deadline = self.deadline();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         let sent = after(headers);
@@ -315,7 +315,7 @@ impl Endpoint {
         }
         client.tell_time(&mut response, &answers);
         response.extensions_mut().insert(self.measured(&answers, &client.principal));
-        response
+        Ok(response)
     }
 
     /// What the log is told of answers: the first operation, and the sums of what they cost.
