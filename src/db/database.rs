@@ -77,7 +77,8 @@ impl Db {
         pooler::probe(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         let long = Arc::default();
         let open = async |name, connections: u32, reserved| {
-            Pool::open(name, connector.clone(), connections, reserved, &long, settings).await
+            let pool = Pool::new(name, connector.clone(), connections, reserved, &long, settings);
+            pool.open().await.map(|()| pool)
         };
         // The writer comes first: it creates the file that the readers expect.
         let write = open("write", write_connections, 0).await?;

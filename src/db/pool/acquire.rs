@@ -46,39 +46,21 @@ pub struct Pool {
     /// Those of them that [`Claim::Further`] may have.
     pub(super) max_further: usize,
     pub(super) acquire_timeout: Duration,
-    pub(super) commit_timeout: Duration,
+    commit_timeout: Duration,
     pub(super) state: Mutex<State>,
     /// Whoever closes the pool is told that a connection has come back.
     came_back: Notify,
     pub(super) canceller: Canceller,
     long: Arc<LongStatements>,
     name: Box<str>,
-    pub(super) target: Arc<Target>,
+    target: Arc<Target>,
     series: Option<PoolSeries>,
     /// The other pool with connections to the same database.
     pub(super) sibling: OnceLock<Weak<Pool>>,
 }
 
 impl Pool {
-    /// Opens the first connection. Of all that there may be, some are `reserved` for [`Claim::First`].
-    ///
-    /// # Errors
-    ///
-    /// When the database cannot be reached.
-    pub async fn open(
-        name: &str,
-        connector: Connector,
-        size: u32,
-        reserved: u32,
-        long: &Arc<LongStatements>,
-        settings: &DbSettings,
-    ) -> Result<Arc<Self>, DbErr> {
-        let pool = Self::new(name, connector, size, reserved, long, settings);
-        drop(pool.acquire(Claim::First, None, None).await?);
-        Ok(pool)
-    }
-
-    /// The same, without a connection yet.
+    /// A pool without a connection yet. Of all that there may be, some are `reserved` for [`Claim::First`].
     pub fn new(
         name: &str,
         connector: Connector,
@@ -103,6 +85,15 @@ impl Pool {
             series: settings.telemetry.metrics().map(|metrics| metrics.pool(name)),
             sibling: OnceLock::new(),
         })
+    }
+
+    /// Opens the first connection.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached.
+    pub async fn open(self: &Arc<Self>) -> Result<(), DbErr> {
+        self.acquire(Claim::First, None, None).await.map(drop)
     }
 
     /// Has two pools share what PostgreSQL lets them have.
@@ -261,7 +252,7 @@ impl Pool {
         is_wanted: impl FnOnce(&Connection) -> bool,
     ) -> Option<PooledConnection> {
         let mut state = self.state.lock();
-        // While a connection is idle, those who wait are there for `Claim::Further` and may not have it.
+        // While a connection is idle, those who wait have `Claim::Further`, and may not have it.
         if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
             return None;
         }

@@ -51,12 +51,12 @@ impl PooledConnection {
 
     /// How long a commit is waited for past the deadline of its request.
     pub fn commit_timeout(&self) -> Duration {
-        self.pool.commit_timeout
+        self.pool.commit_timeout()
     }
 
     /// The database, as those who watch know it.
     pub fn target(&self) -> &Arc<Target> {
-        &self.pool.target
+        self.pool.target()
     }
 
     /// What interrupts a statement in the connection; none on SQLite.
@@ -97,7 +97,7 @@ impl PooledConnection {
 impl Interrupt {
     /// How long the answer of what is interrupted is waited for.
     pub fn commit_timeout(&self) -> Duration {
-        self.pool.commit_timeout
+        self.pool.commit_timeout()
     }
 
     /// Interrupts what runs. Whether it was interrupted says its answer.
