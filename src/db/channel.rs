@@ -124,17 +124,14 @@ async fn hear(
     let mut listener = PgListener::connect_with(&pool(PgConnectOptions::clone(&options))).await?;
     timeout(MAX_WAIT, listener.listen(CHANNEL)).await.unwrap_or_else(|_| Err(no_answer()))?;
     begun();
-    heard.notify_one();
     loop {
-        // A line that was lost without a word looks like one on which nobody speaks.
+        // Something was told, or may have been before this connection took the place of one that was lost.
+        heard.notify_one();
         if let Ok(received) = timeout(QUIET, listener.try_recv()).await {
-            // None when the connection was lost and another one has been opened.
             received?;
-            heard.notify_one();
         } else {
+            // A line that was lost without a word looks like one on which nobody speaks.
             timeout(MAX_WAIT, listener.execute("SELECT 1")).await.unwrap_or_else(|_| Err(no_answer()))?;
-            // The connection may be another one by now, before which something was told.
-            heard.notify_one();
         }
     }
 }

@@ -151,7 +151,7 @@ impl Listener {
                         if events.end == self.cursor && matches!(next, Next::Older) {
                             return Err(Interrupted::Gone);
                         }
-                        // What is there is of a newer version.
+                        // All of them are of a newer version.
                         self.cursor = events.end;
                     }
                     Err(error) => {

@@ -378,7 +378,7 @@ pub async fn after(db: &Db, cursor: Cursor, limit: u32) -> Result<Option<Events>
         }
         events.end = cursor_of(row)?;
         // None when a newer version of the program has written it.
-        events.ready.extend(event(row)?);
+        events.ready.extend(event(row, events.end)?);
     }
     Ok(Some(events))
 }
@@ -388,10 +388,9 @@ fn cursor_of(row: &QueryResult) -> Result<Cursor, DbErr> {
     Ok(Cursor { position, at: row.try_get("", "at")? })
 }
 
-fn event(row: &QueryResult) -> Result<Option<Event>, DbErr> {
+fn event(row: &QueryResult, Cursor { position, at }: Cursor) -> Result<Option<Event>, DbErr> {
     let change: String = row.try_get("", "change")?;
     let Some(change) = Change::named(&change) else { return Ok(None) };
-    let Cursor { position, at } = cursor_of(row)?;
     Ok(Some(Event {
         position,
         table: row.try_get::<String>("", "kind")?.into(),
