@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
-    databases::TestDatabase,
+    few_connections::of_each,
     support::{TestApp, json_body, on_both_databases},
 };
 
@@ -74,10 +74,7 @@ on_both_databases! {
 /// Nothing of a batch is executed either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_of_a_batch_tells_what_it_costs() {
-    let mut databases = vec![TestDatabase::sqlite()];
-    databases.extend(TestDatabase::postgres().await);
-    for database in databases {
-        let app = TestApp::with(database, |settings| settings.graphql.max_batch = 2).await;
+    for app in of_each(|settings| settings.graphql.max_batch = 2).await {
         let create = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { id } } }"#;
         let batch = json!([{"query": create}, {"query": "{ heroes { name teams { name } } }"}]);
         let (status, answers) = send(&app.router, "validate", &batch).await;

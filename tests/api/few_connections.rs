@@ -143,7 +143,8 @@ async fn a_server_without_any_connection_is_not_ready() {
     close(app, &user).await;
 }
 
-async fn of_each(change: impl Fn(&mut Settings)) -> Vec<TestApp> {
+/// An app on each of the databases.
+pub async fn of_each(change: impl Fn(&mut Settings)) -> Vec<TestApp> {
     let mut apps = vec![TestApp::with(TestDatabase::sqlite(), &change).await];
     if let Some(database) = TestDatabase::postgres().await {
         apps.push(TestApp::with(database, change).await);
