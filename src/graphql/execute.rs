@@ -2,59 +2,44 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use async_graphql::{
-    ID, Name, Request, Response, SDLExportOptions, ServerError, ValidationMode, Value, Variables,
-    indexmap::IndexMap,
-    parser::types::{ExecutableDocument, OperationType},
-};
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use async_graphql::{Name, Value, Variables, indexmap::IndexMap, parser::types::OperationType};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Bounds, MutationRoot, QueryRoot, SubscriptionRoot, settle},
-    context::RequestContext,
+    checked_request::{CheckedRequest, Execution, Prepared},
     cost::{Cost, CostReport},
     definition::Definition,
-    document::{self, Document, Nulls, Operation, RootFields},
+    document::{self, Document, Operation, RootFields},
     documents::{Documents, Requested},
-    error::{ApiError, Code, shortened, tell_written},
-    introspection,
-    loaders::Loaders,
-    observe::Explained,
+    error::{ApiError, Code, tell_written},
+    executor::{Executor, finished, schema_of, sdl_of},
+    introspection, observe,
     request::{Answer, Outcome, Params, RequestedOperation, Timing},
-    subscription::Feeds,
+    subscription::{Feed, Feeds, Subscription},
     types, variables,
     watch::Occasion,
 };
 use crate::{
     access::Principal,
     config::{GraphQlSettings, Introspection},
-    db::{Db, Written},
-    events::Events,
-    schema::{Api, Entity, Scope, Scopes},
-    telemetry::{OperationSeries, Taken},
+    db::Db,
+    events::{Events, Listener},
+    schema::{Api, Scope},
+    telemetry::{Taken, Telemetry},
 };
-
-type Executor<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
 
 /// The schema in the schema definition language, as errors name it.
 pub const SDL: &str = "schema.graphql";
-/// The greatest number of errors in one answer.
-const MAX_ERRORS: usize = 1_000;
 
 /// The schema of an API over a database: what answers requests.
 #[derive(Clone)]
 pub struct Schema {
-    /// Executes an operation by async-graphql. Of the API it is all that differs in its type.
-    executor: Arc<dyn Fn(Request, bool) -> BoxFuture<'static, Vec<Response>> + Send + Sync>,
-    entities: &'static [&'static Entity],
+    executor: Executor,
     definition: Arc<Definition>,
-    pub(super) db: Db,
     documents: Arc<Documents>,
     introspection: Introspection,
     events: Option<Events>,
-    pub(super) feeds: Feeds,
-    pub(super) explained: Arc<Explained>,
+    feeds: Feeds,
 }
 
 impl Schema {
@@ -65,34 +50,14 @@ impl Schema {
     /// When the declarations of the API make no valid schema.
     pub fn new<A: Api>(db: Db, settings: &GraphQlSettings) -> anyhow::Result<Self> {
         validate::<A>()?;
-        // Documents are validated and measured before async-graphql sees them.
-        let executor = builder::<A>().validation_mode(ValidationMode::Fast).limit_recursive_depth(usize::MAX).finish();
-        let definition = Definition::new(sdl_of(&executor));
+        let schema = schema_of::<A>();
+        let definition = Definition::new(sdl_of(&schema));
         let definition = Arc::new(definition.map_err(|errors| anyhow::anyhow!("the schema is not valid: {errors}"))?);
         let documents = Arc::new(Documents::new(Arc::clone(&definition), settings, db.telemetry().clone()));
         documents.trusted.load(&documents.validator)?;
-        Ok(Self {
-            executor: Arc::new(move |request, is_subscription| {
-                let executor = executor.clone();
-                async move {
-                    if is_subscription {
-                        // One response for each event.
-                        executor.execute_stream(request).collect().await
-                    } else {
-                        vec![executor.execute(request).await]
-                    }
-                }
-                .boxed()
-            }),
-            entities: A::entities(),
-            documents,
-            definition,
-            db,
-            introspection: settings.introspection(),
-            events: None,
-            feeds: Feeds::default(),
-            explained: Arc::default(),
-        })
+        let executor = Executor::new(schema, db, &settings.limits);
+        let (introspection, feeds) = (settings.introspection(), Feeds::default());
+        Ok(Self { executor, definition, documents, introspection, events: None, feeds })
     }
 
     /// The same schema, with subscriptions to these events.
@@ -101,14 +66,8 @@ impl Schema {
         Self { events: Some(events).filter(Events::are_written), ..self }
     }
 
-    /// The bounds of a request.
-    pub(super) fn bounds(&self, deadline: Instant) -> Arc<Bounds> {
-        Arc::new(Bounds::new(&self.documents.validator.limits, deadline))
-    }
-
-    /// The database, until a deadline.
-    pub(super) fn db_for_request(&self, deadline: Instant) -> Db {
-        self.db.for_request(deadline)
+    fn telemetry(&self) -> &Telemetry {
+        self.executor.db.telemetry()
     }
 
     /// What subscriptions listen to.
@@ -116,7 +75,7 @@ impl Schema {
     /// # Errors
     ///
     /// `BAD_USER_INPUT` when no events are written.
-    pub(super) fn events(&self) -> Result<&Events, ApiError> {
+    fn events(&self) -> Result<&Events, ApiError> {
         let off = || ApiError::new(Code::BadUserInput, "events are turned off on this server");
         self.events.as_ref().ok_or_else(off)
     }
@@ -191,7 +150,7 @@ impl Schema {
         is_read_only: bool,
     ) -> Result<Box<CheckedRequest>, Box<Answer>> {
         let start = Instant::now();
-        let telemetry = self.db.telemetry();
+        let telemetry = self.telemetry();
         let name = telemetry.metrics().and_then(|_| params.operation_name.clone());
         self.checked(start, params, principal, is_read_only).map_err(|mut answer| {
             answer.timing.check = start.elapsed();
@@ -199,8 +158,8 @@ impl Schema {
                 Some(operation) => telemetry.series(document::type_name(operation.ty), operation.name.as_deref()),
                 None => telemetry.unknown_series(name.as_deref()),
             };
-            self.note(series.as_ref(), &answer);
-            self.record_refused(&answer);
+            observe::note(telemetry, series.as_ref(), &answer);
+            observe::record_refused(telemetry, &answer);
             answer
         })
     }
@@ -337,7 +296,7 @@ impl Schema {
         let CheckedRequest { requested, series, start, check, .. } = &*request;
         let (requested, series, start, check) = (requested.clone(), series.clone(), *start, *check);
         let is_by_id = request.is_by_id && requested.ty == OperationType::Query;
-        let span = self.begin_span(&request);
+        let span = observe::begin_span(self.telemetry(), &request);
         let executing = pin!(self.executed(request, deadline));
         let executed = match &span {
             Some(span) => span.scope(executing).await,
@@ -345,8 +304,8 @@ impl Schema {
         };
         let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
         let answer = Answer { operation: Some(requested), timing, is_by_id, span, ..executed };
-        self.note(series.as_deref(), &answer);
-        self.end_span(&answer);
+        observe::note(self.telemetry(), series.as_deref(), &answer);
+        observe::end_span(&answer);
         answer
     }
 
@@ -366,20 +325,20 @@ impl Schema {
             }
             cost => cost.map(|(_, cost)| cost),
         };
-        let bounds = self.bounds(deadline);
+        let bounds = self.executor.bounds(deadline);
         let mut errors = fields.fail(&mut values);
         let has_fields = document::has_fields(&execution.executable);
         // A mutation, and whatever it selects, is answered by the primary.
         let db = if ty == OperationType::Query && has_fields {
-            self.db.for_query(deadline, &after).await
+            self.executor.db.for_query(deadline, &after).await
         } else {
-            self.db.for_request(deadline)
+            self.executor.db.for_request(deadline)
         };
         if let Some(comment) = &comment {
             db.comment(comment);
         }
         if has_fields {
-            for response in self.responses(execution, &db, Occasion::None, Arc::clone(&bounds)).await {
+            for response in self.executor.responses(execution, &db, Occasion::None, Arc::clone(&bounds)).await {
                 if let Value::Object(executed) = response.data {
                     values.extend(executed);
                 }
@@ -399,89 +358,58 @@ impl Schema {
         let timing = Timing { check, ..Timing::default() };
         let answer =
             Answer { outcome, errors, usage, taken, timing, written, cost, ..Answer::not_executed(Vec::new()) };
-        self.report_slow(&requested, start.elapsed(), &answer, &db);
+        observe::report_slow(&requested, start.elapsed(), &answer, &db);
         answer
     }
 
-    /// Executes an operation, and gives what async-graphql makes of it.
-    pub(super) async fn responses(
+    /// Begins the subscription of a request over a transport, as metrics name it. It goes on after the event that
+    /// `last_event_id` is the cursor of, or that the argument `after` says. `time` is how long the beginning may take,
+    /// and later each execution; after `max_time` the subscription ends, if that is not zero.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is wrong, or cannot be answered at the moment.
+    pub async fn subscribe(
         &self,
-        execution: Execution,
-        db: &Db,
-        occasion: Occasion,
-        bounds: Arc<Bounds>,
-    ) -> Vec<Response> {
-        let Execution { executable, variables, nulls, scopes, has_siblings } = execution;
-        let is_subscription = !matches!(occasion, Occasion::None);
-        let context = RequestContext {
-            entities: self.entities,
-            loaders: Loaders::new(db, self.entities, has_siblings),
-            nulls,
-            bounds,
-            db: db.clone(),
-            scopes,
-            occasion,
+        request: Box<CheckedRequest>,
+        last_event_id: Option<&str>,
+        time: Duration,
+        max_time: Duration,
+        transport: &'static str,
+    ) -> Result<Subscription, Answer> {
+        let (requested, series, start, check) =
+            (request.requested.clone(), request.series.clone(), request.start, request.check);
+        let span = observe::begin_span(self.telemetry(), &request);
+        let opening = pin!(self.open(request, last_event_id, time));
+        let opened = match &span {
+            Some(span) => span.scope(opening).await,
+            None => opening.await,
         };
-        let mut request = Request::new("").variables(variables).data(context);
-        request.set_parsed_query(executable);
-        settle((self.executor)(request, is_subscription)).await
-    }
-}
-
-/// A request that is well-formed, valid and allowed.
-#[expect(missing_debug_implementations, reason = "a document has none that helps")]
-pub struct CheckedRequest {
-    pub(super) requested: RequestedOperation,
-    /// Whether it was asked for by the id of a trusted document.
-    is_by_id: bool,
-    /// How long such operations take, if that is measured.
-    pub(super) series: Option<Arc<OperationSeries>>,
-    /// When it came, and how long it took to check it.
-    pub(super) start: Instant,
-    pub(super) check: Duration,
-    pub(super) document: Arc<Document>,
-    pub(super) prepared: Prepared,
-    after: Vec<Written>,
-    cost: Option<(CostReport, Box<Cost>)>,
-    /// Whether it begins a trace, because no request of HTTP is around it.
-    pub begins_trace: bool,
-}
-
-impl CheckedRequest {
-    /// Whether it asks for events.
-    #[must_use]
-    pub fn is_subscription(&self) -> bool {
-        self.requested.ty == OperationType::Subscription
+        let (answer, opened) = match opened {
+            Ok(opened) => {
+                let outcome = Outcome::Executed(Value::Null);
+                (Answer { outcome, ..Answer::not_executed(Vec::new()) }, Some(opened))
+            }
+            Err(answer) => (answer, None),
+        };
+        let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
+        let answer = Answer { operation: Some(requested), timing, span, ..answer };
+        observe::note(self.telemetry(), series.as_deref(), &answer);
+        observe::end_span(&answer);
+        let (feed, listener) = opened.ok_or(answer)?;
+        let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
+        let counted = self.telemetry().metrics().map(|metrics| metrics.subscription(transport));
+        Ok(Subscription::new(feed, listener, end, counted))
     }
 
-    /// Its operation.
-    #[must_use]
-    pub fn operation(&self) -> &RequestedOperation {
-        &self.requested
+    async fn open(
+        &self,
+        request: Box<CheckedRequest>,
+        last_event_id: Option<&str>,
+        time: Duration,
+    ) -> Result<(Arc<Feed>, Listener), Answer> {
+        self.feeds.open(&self.executor, self.events()?, request, last_event_id, time).await
     }
-}
-
-/// An operation that can be executed.
-#[derive(Clone)]
-pub(super) struct Prepared {
-    estimated_rows: u64,
-    /// What its SQL statements end with.
-    comment: Option<Arc<str>>,
-    fields: RootFields,
-    /// The fields that ask for the schema.
-    introspected: IndexMap<Name, Value>,
-    pub execution: Execution,
-}
-
-/// What async-graphql executes.
-#[derive(Clone)]
-pub(super) struct Execution {
-    pub executable: ExecutableDocument,
-    pub variables: Variables,
-    nulls: Arc<Nulls>,
-    pub scopes: Scopes,
-    /// Whether loaders wait for further fields of a level.
-    has_siblings: bool,
 }
 
 /// Checks that the declarations of an API make a schema.
@@ -493,51 +421,8 @@ pub fn validate<A: Api>() -> anyhow::Result<()> {
     types::validate(A::entities()).map_err(|fault| anyhow::anyhow!("the declarations are not right: {fault}"))
 }
 
-/// The schema of an API in the schema definition language.
-#[must_use]
-pub fn sdl<A: Api>() -> String {
-    sdl_of(&builder::<A>().finish())
-}
-
-fn sdl_of<A: Api>(executor: &Executor<A>) -> String {
-    let sdl = executor.sdl_with_options(SDLExportOptions::new().prefer_single_line_descriptions());
-    format!("{}\n", sdl.trim_end())
-}
-
-fn builder<A: Api>() -> async_graphql::SchemaBuilder<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>> {
-    Executor::<A>::build(QueryRoot::default(), MutationRoot::default(), SubscriptionRoot::default())
-        .override_output_type_description::<ID>("The identity of an object among all objects. It is sent as a string.")
-}
-
-/// The errors of an answer, as they are sent.
-pub(super) fn finished(errors: Vec<ServerError>, document: &Document) -> Vec<ServerError> {
-    let mut errors = bounded(errors);
-    errors.iter_mut().for_each(with_code);
-    document.locate(&mut errors);
-    errors
-}
-
-/// The first errors of an answer, and how many there are when there are very many.
-fn bounded(mut errors: Vec<ServerError>) -> Vec<ServerError> {
-    if errors.len() > MAX_ERRORS {
-        let more = errors.len() - MAX_ERRORS;
-        errors.truncate(MAX_ERRORS);
-        errors.push(ApiError::new(Code::BadUserInput, format!("and {more} more errors")).at(None));
-    }
-    errors
-}
-
-/// The server's own errors all have a code. Those without one are async-graphql's, which should not happen.
-fn with_code(error: &mut ServerError) {
-    let extensions = error.extensions.get_or_insert_default();
-    if extensions.get("code").is_none() {
-        extensions.set("code", Code::BadUserInput.as_str());
-        error.message = shortened(std::mem::take(&mut error.message));
-    }
-}
-
 impl fmt::Debug for Schema {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Schema").field("entities", &self.entities).finish_non_exhaustive()
+        formatter.debug_struct("Schema").field("executor", &self.executor).finish_non_exhaustive()
     }
 }

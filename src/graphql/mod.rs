@@ -2,6 +2,7 @@
 
 mod answer;
 mod check_documents;
+mod checked_request;
 mod context;
 mod cost;
 mod definition;
@@ -9,6 +10,7 @@ mod document;
 mod documents;
 mod error;
 mod execute;
+mod executor;
 mod introspection;
 mod loaders;
 mod observe;
@@ -24,10 +26,12 @@ mod watch;
 
 pub use self::{
     check_documents::check_documents,
+    checked_request::CheckedRequest,
     cost::CostReport,
     document::DocumentId,
     error::{Code, code},
-    execute::{CheckedRequest, SDL, Schema, sdl, validate},
+    execute::{SDL, Schema, validate},
+    executor::sdl,
     observe::milliseconds,
     record::{RecordFault, RecordReader},
     request::{Answer, Outcome, Params, PersistedQuery, RequestedOperation, Timing},

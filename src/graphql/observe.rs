@@ -1,135 +1,124 @@
 //! What is told of operations to those who watch: metrics, spans, and reports of slow ones.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use tracing::Instrument as _;
 
 use super::{
-    document::type_name,
-    document::without_literals,
+    checked_request::CheckedRequest,
+    document::{type_name, without_literals},
     error::code,
-    execute::{CheckedRequest, Schema},
     loaders::count,
     request::{Answer, Outcome, RequestedOperation},
 };
 use crate::{
     db::{Db, Ran},
-    telemetry::{self, Ended, KeyValue, OperationSeries, Parent, Span, SpanKind, began},
+    telemetry::{self, Ended, KeyValue, OperationSeries, Parent, Span, SpanKind, Telemetry, began},
 };
 
 /// A check that took longer than this has a span of its own.
 const MIN_CHECK: Duration = Duration::from_millis(1);
-/// The time from one plan in the log to the next.
-const EXPLAIN_AFTER: Duration = Duration::from_mins(1);
 /// The greatest number of statements in the report of a slow operation, and of characters of each.
 const MAX_REPORTED: usize = 10;
 
-/// When a plan was logged last.
-#[derive(Debug, Default)]
-pub struct Explained(Mutex<Option<Instant>>);
+/// Notes an answer in the metrics.
+pub fn note(telemetry: &Telemetry, series: Option<&OperationSeries>, answer: &Answer) {
+    let (Some(metrics), Some(series)) = (telemetry.metrics(), series) else { return };
+    let outcome = match &answer.outcome {
+        Outcome::Executed(_) if answer.errors.is_empty() => telemetry::Outcome::Ok,
+        Outcome::Executed(_) => telemetry::Outcome::Partial,
+        _ => telemetry::Outcome::Refused,
+    };
+    series.note(outcome, answer.timing.check + answer.timing.execution);
+    if let (Outcome::Executed(_), Some(operation)) = (&answer.outcome, &answer.operation) {
+        metrics.note_taken(type_name(operation.ty), answer.taken, answer.usage.statements);
+    }
+    answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
+}
 
-impl Schema {
-    /// Notes an answer in the metrics.
-    pub(super) fn note(&self, series: Option<&OperationSeries>, answer: &Answer) {
-        let (Some(metrics), Some(series)) = (self.db.telemetry().metrics(), series) else { return };
-        let outcome = match &answer.outcome {
-            Outcome::Executed(_) if answer.errors.is_empty() => telemetry::Outcome::Ok,
-            Outcome::Executed(_) => telemetry::Outcome::Partial,
-            _ => telemetry::Outcome::Refused,
-        };
-        series.note(outcome, answer.timing.check + answer.timing.execution);
-        if let (Outcome::Executed(_), Some(operation)) = (&answer.outcome, &answer.operation) {
-            metrics.note_taken(type_name(operation.ty), answer.taken, answer.usage.statements);
+/// Begins the span of a request that is about to be executed, if it is recorded.
+pub fn begin_span(telemetry: &Telemetry, request: &CheckedRequest) -> Option<Span> {
+    let tracer = telemetry.tracer()?;
+    let (kind, parent) = match Span::current() {
+        Some(span) if !span.is_recorded() => return None,
+        Some(_) => (SpanKind::Internal, Parent::Current),
+        None if request.begins_trace => (SpanKind::Server, Parent::None(None)),
+        None => return None,
+    };
+    let CheckedRequest { requested, start, check, document, .. } = request;
+    let span = tracer.begin(|| span_name(telemetry, requested).into(), kind, parent, Some(*start));
+    if span.is_recorded() {
+        span.set_all(attributes(requested));
+        if telemetry.settings().trace_documents {
+            span.set("graphql.document", without_literals(&document.valid));
         }
-        answer.errors.iter().filter_map(code).for_each(|code| metrics.note_error(code));
-    }
-
-    /// Begins the span of a request that is about to be executed, if it is recorded.
-    pub(super) fn begin_span(&self, request: &CheckedRequest) -> Option<Span> {
-        let tracer = self.db.telemetry().tracer()?;
-        let (kind, parent) = match Span::current() {
-            Some(span) if !span.is_recorded() => return None,
-            Some(_) => (SpanKind::Internal, Parent::Current),
-            None if request.begins_trace => (SpanKind::Server, Parent::None(None)),
-            None => return None,
-        };
-        let CheckedRequest { requested, start, check, document, .. } = request;
-        let span = tracer.begin(|| self.span_name(requested).into(), kind, parent, Some(*start));
-        if span.is_recorded() {
-            span.set_all(attributes(requested));
-            if self.db.telemetry().settings().trace_documents {
-                span.set("graphql.document", without_literals(&document.valid));
-            }
-            if *check >= MIN_CHECK {
-                tracer.record(&span, Ended::new("check", SpanKind::Internal, began(*start)));
-            }
-        }
-        Some(span)
-    }
-
-    /// Ends the span of a request with its answer.
-    pub(super) fn end_span(&self, answer: &Answer) {
-        let Some(span) = &answer.span else { return };
-        span.set("hero_teams.rows", count(answer.taken.rows));
-        span.set("hero_teams.rows.estimated", i64::try_from(answer.taken.rows_estimated).unwrap_or(i64::MAX));
-        span.set("hero_teams.statements", i64::from(answer.usage.statements));
-        if let Some(code) = answer.errors.iter().find_map(code) {
-            span.fail(code);
-        }
-        span.end();
-    }
-
-    /// Records the span of a request that is not executed.
-    pub(super) fn record_refused(&self, answer: &Answer) {
-        let (Some((tracer, parent)), Some(requested)) = (self.db.telemetry().recorded(), &answer.operation) else {
-            return;
-        };
-        let start = SystemTime::now() - answer.timing.check;
-        tracer.record(
-            &parent,
-            Ended {
-                attributes: attributes(requested),
-                error: answer.errors.iter().find_map(code),
-                ..Ended::new(self.span_name(requested), SpanKind::Internal, start)
-            },
-        );
-    }
-
-    fn span_name(&self, requested: &RequestedOperation) -> String {
-        match &requested.name {
-            Some(name) if self.db.telemetry().settings().trace_operation_names => {
-                format!("{} {name}", type_name(requested.ty))
-            }
-            _ => type_name(requested.ty).to_owned(),
+        if *check >= MIN_CHECK {
+            tracer.record(&span, Ended::new("check", SpanKind::Internal, began(*start)));
         }
     }
+    Some(span)
+}
 
-    /// Warns of an operation that was slow.
-    pub(super) fn report_slow(&self, requested: &RequestedOperation, time: Duration, answer: &Answer, db: &Db) {
-        if self.db.telemetry().slow().is_none_or(|slow| time < slow) {
-            return;
+/// Ends the span of a request with its answer.
+pub fn end_span(answer: &Answer) {
+    let Some(span) = &answer.span else { return };
+    span.set("hero_teams.rows", count(answer.taken.rows));
+    span.set("hero_teams.rows.estimated", i64::try_from(answer.taken.rows_estimated).unwrap_or(i64::MAX));
+    span.set("hero_teams.statements", i64::from(answer.usage.statements));
+    if let Some(code) = answer.errors.iter().find_map(code) {
+        span.fail(code);
+    }
+    span.end();
+}
+
+/// Records the span of a request that is not executed.
+pub fn record_refused(telemetry: &Telemetry, answer: &Answer) {
+    let (Some((tracer, parent)), Some(requested)) = (telemetry.recorded(), &answer.operation) else { return };
+    let start = SystemTime::now() - answer.timing.check;
+    tracer.record(
+        &parent,
+        Ended {
+            attributes: attributes(requested),
+            error: answer.errors.iter().find_map(code),
+            ..Ended::new(span_name(telemetry, requested), SpanKind::Internal, start)
+        },
+    );
+}
+
+fn span_name(telemetry: &Telemetry, requested: &RequestedOperation) -> String {
+    match &requested.name {
+        Some(name) if telemetry.settings().trace_operation_names => {
+            format!("{} {name}", type_name(requested.ty))
         }
-        let ran = db.ran();
-        let check = answer.timing.check;
-        tracing::warn!(
-            operation = requested.name.as_deref(),
-            ty = type_name(requested.ty),
-            document = requested.document.short(),
-            ms = milliseconds(time),
-            check_ms = milliseconds(check),
-            execute_ms = milliseconds(time.saturating_sub(check)),
-            statement_ms = milliseconds(answer.usage.time),
-            rows = answer.taken.rows,
-            bytes = answer.taken.bytes,
-            statements = ran.iter().take(MAX_REPORTED).map(reported).collect::<Vec<_>>().join("; "),
-            "a slow operation"
-        );
-        let Some(slowest) = ran.into_iter().next() else { return };
-        if self.db.telemetry().settings().explain_slow && self.explained.is_due() {
-            let db = self.db.uncounted();
-            tokio::spawn(async move { explain(&db, &slowest).await }.in_current_span());
-        }
+        _ => type_name(requested.ty).to_owned(),
+    }
+}
+
+/// Warns of an operation that was slow.
+pub fn report_slow(requested: &RequestedOperation, time: Duration, answer: &Answer, db: &Db) {
+    let telemetry = db.telemetry();
+    if telemetry.slow().is_none_or(|slow| time < slow) {
+        return;
+    }
+    let ran = db.ran();
+    let check = answer.timing.check;
+    tracing::warn!(
+        operation = requested.name.as_deref(),
+        ty = type_name(requested.ty),
+        document = requested.document.short(),
+        ms = milliseconds(time),
+        check_ms = milliseconds(check),
+        execute_ms = milliseconds(time.saturating_sub(check)),
+        statement_ms = milliseconds(answer.usage.time),
+        rows = answer.taken.rows,
+        bytes = answer.taken.bytes,
+        statements = ran.iter().take(MAX_REPORTED).map(reported).collect::<Vec<_>>().join("; "),
+        "a slow operation"
+    );
+    let Some(slowest) = ran.into_iter().next() else { return };
+    if telemetry.takes_plan() {
+        let db = db.uncounted();
+        tokio::spawn(async move { explain(&db, &slowest).await }.in_current_span());
     }
 }
 
@@ -161,16 +150,4 @@ pub fn attributes(requested: &RequestedOperation) -> Vec<KeyValue> {
     ];
     attributes.extend(requested.name.as_ref().map(|name| KeyValue::new("graphql.operation.name", name.to_string())));
     attributes
-}
-
-impl Explained {
-    /// Whether it is time for another plan. Then it is noted as logged.
-    fn is_due(&self) -> bool {
-        let mut last = self.0.lock();
-        let is_due = last.is_none_or(|last| last.elapsed() >= EXPLAIN_AFTER);
-        if is_due {
-            *last = Some(Instant::now());
-        }
-        is_due
-    }
 }

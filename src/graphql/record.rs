@@ -6,7 +6,7 @@ use async_graphql::{Name, Value, indexmap::IndexMap};
 use super::{
     definition::Definition,
     error::ApiError,
-    execute::sdl,
+    executor::sdl,
     types::{ArgumentPath, Input, InputReader, filter, key_of},
     variables::coerce_value,
 };

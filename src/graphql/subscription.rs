@@ -7,12 +7,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use async_graphql::{Name, ServerError, Value, parser::types::OperationType};
+use async_graphql::{Name, ServerError, parser::types::OperationType};
 use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
@@ -20,17 +19,18 @@ use tokio::{
 };
 
 use super::{
+    checked_request::{CheckedRequest, Execution},
     document::type_name,
     error::{ApiError, Code, code},
-    execute::{CheckedRequest, Execution, Schema, finished},
+    executor::{Executor, finished},
     loaders::count,
     observe::attributes,
-    request::{Answer, Outcome, Timing},
+    request::{Answer, Outcome},
     types::ArgumentPath,
     watch::{Occasion, Occurrence, Watch, decode_cursor, encode_cursor},
 };
 use crate::{
-    events::{Batch, Interrupted, Listener},
+    events::{Batch, Events, Interrupted, Listener},
     schema::Scopes,
     store::event::Cursor,
     telemetry::{Counted, Parent, Span, SpanContext, SpanKind},
@@ -82,9 +82,10 @@ struct Key {
     scopes: Scopes,
 }
 
-struct Feed {
+pub struct Feed {
     key: Key,
-    schema: Schema,
+    feeds: Feeds,
+    executor: Executor,
     request: Box<CheckedRequest>,
     watch: Watch,
     /// How long the execution for a batch may take.
@@ -100,63 +101,27 @@ struct Answered {
     answers: Arc<OnceCell<Deliveries>>,
 }
 
-impl Schema {
-    /// Begins the subscription of a request over a transport, as metrics name it. It goes on after the event that
-    /// `last_event_id` is the cursor of, or that the argument `after` says. `time` is how long the beginning may take,
-    /// and later each execution; after `max_time` the subscription ends, if that is not zero.
+impl Feeds {
+    /// Begins to listen for a request, which goes on after the event that `last_event_id` is the cursor of, or that the
+    /// argument `after` says. `time` is how long that may take, and later each execution.
     ///
     /// # Errors
     ///
     /// The answer to a request that is wrong, or cannot be answered at the moment.
-    pub async fn subscribe(
+    pub async fn open(
         &self,
-        request: Box<CheckedRequest>,
-        last_event_id: Option<&str>,
-        time: Duration,
-        max_time: Duration,
-        transport: &'static str,
-    ) -> Result<Subscription, Answer> {
-        let (requested, series, start, check) =
-            (request.requested.clone(), request.series.clone(), request.start, request.check);
-        let span = self.begin_span(&request);
-        let opening = pin!(self.open(request, last_event_id, time));
-        let opened = match &span {
-            Some(span) => span.scope(opening).await,
-            None => opening.await,
-        };
-        let timing = Timing { check, execution: start.elapsed().saturating_sub(check) };
-        let described = |answer| Answer { operation: Some(requested), timing, span, ..answer };
-        match opened {
-            Ok((feed, listener)) => {
-                let outcome = Outcome::Executed(Value::Null);
-                let answer = described(Answer { outcome, ..Answer::not_executed(Vec::new()) });
-                self.note(series.as_deref(), &answer);
-                self.end_span(&answer);
-                let end = (!max_time.is_zero()).then(|| Instant::now() + max_time);
-                let counted = self.db.telemetry().metrics().map(|metrics| metrics.subscription(transport));
-                Ok(Subscription { feed, listener, current: None, end, _counted: counted })
-            }
-            Err(answer) => {
-                let answer = described(answer);
-                self.note(series.as_deref(), &answer);
-                self.end_span(&answer);
-                Err(answer)
-            }
-        }
-    }
-
-    async fn open(
-        &self,
+        executor: &Executor,
+        events: &Events,
         request: Box<CheckedRequest>,
         last_event_id: Option<&str>,
         time: Duration,
     ) -> Result<(Arc<Feed>, Listener), Answer> {
-        let events = self.events()?;
         let opened = Arc::default();
         let deadline = Instant::now() + time;
-        let db = self.db_for_request(deadline);
+        let db = executor.db.for_request(deadline);
         let occasion = Occasion::Opening(Arc::clone(&opened));
-        let responses = self.responses(request.prepared.execution.clone(), &db, occasion, self.bounds(deadline)).await;
+        let responses =
+            executor.responses(request.prepared.execution.clone(), &db, occasion, executor.bounds(deadline)).await;
         let opened = opened.lock().take();
         let Some((watch, after)) = opened else {
             let errors = responses.into_iter().flat_map(|response| response.errors).collect::<Vec<_>>();
@@ -172,10 +137,10 @@ impl Schema {
         let path = ArgumentPath::argument("Last-Event-ID");
         let after = last_event_id.map(|id| decode_cursor(id, path)).transpose()?.or(after);
         let listener = events.listen(after, time).await.map_err(ApiError::from)?;
-        Ok((self.feed(request, watch, time), listener))
+        Ok((self.feed(executor, request, watch, time), listener))
     }
 
-    fn feed(&self, request: Box<CheckedRequest>, watch: Watch, time: Duration) -> Arc<Feed> {
+    fn feed(&self, executor: &Executor, request: Box<CheckedRequest>, watch: Watch, time: Duration) -> Arc<Feed> {
         let Execution { variables, scopes, .. } = &request.prepared.execution;
         let mut variables = variables.clone();
         // Where a client goes on makes no difference to the answers.
@@ -188,19 +153,25 @@ impl Schema {
             variables: serde_json::to_string(&variables).unwrap_or_default(),
             scopes: *scopes,
         };
-        let mut feeds = self.feeds.0.lock();
+        let mut feeds = self.0.lock();
         if let Some(feed) = feeds.get(&key).and_then(Weak::upgrade) {
             return feed;
         }
-        let origin = self.db.telemetry().tracer().and_then(|_| Span::current()?.context());
-        let (schema, answered) = (self.clone(), Mutex::default());
-        let feed = Arc::new(Feed { key: key.clone(), schema, request, watch, time, origin, answered });
+        let origin = executor.db.telemetry().tracer().and_then(|_| Span::current()?.context());
+        let (executor, feeds_of_schema, answered) = (executor.clone(), self.clone(), Mutex::default());
+        let feed = Feed { key: key.clone(), feeds: feeds_of_schema, executor, request, watch, time, origin, answered };
+        let feed = Arc::new(feed);
         feeds.insert(key, Arc::downgrade(&feed));
         feed
     }
 }
 
 impl Subscription {
+    /// Delivers what a feed answers to the events that are heard, until a time.
+    pub fn new(feed: Arc<Feed>, listener: Listener, end: Option<Instant>, counted: Option<Counted>) -> Self {
+        Self { feed, listener, current: None, end, _counted: counted }
+    }
+
     /// The answer to the next event; none when the subscription has ended. It can be asked again when it was dropped.
     ///
     /// # Errors
@@ -284,7 +255,7 @@ impl Feed {
 
     /// Executes the operation for a batch, in a trace of its own, until the database answers.
     async fn execute(&self, batch: &Batch) -> Deliveries {
-        let Some(tracer) = self.schema.db.telemetry().tracer() else { return self.deliveries(batch).await };
+        let Some(tracer) = self.executor.db.telemetry().tracer() else { return self.deliveries(batch).await };
         let parent = Parent::None(self.origin.clone());
         let name = || type_name(OperationType::Subscription).into();
         let span = tracer.begin(name, SpanKind::Internal, parent, None);
@@ -299,7 +270,7 @@ impl Feed {
 
     async fn deliveries(&self, batch: &Batch) -> Deliveries {
         let occurrences = loop {
-            let db = self.schema.db_for_request(Instant::now() + self.time);
+            let db = self.executor.db.for_request(Instant::now() + self.time);
             match self.watch.occurrences(&db, &batch.events).await {
                 Ok(occurrences) => break occurrences,
                 Err(error) => {
@@ -348,10 +319,10 @@ impl Feed {
     async fn attempt(&self, occurrences: &[Occurrence]) -> Vec<Answer> {
         let CheckedRequest { document, prepared, .. } = &*self.request;
         let deadline = Instant::now() + self.time;
-        let db = self.schema.db_for_request(deadline);
+        let db = self.executor.db.for_request(deadline);
         let occasion = Occasion::Events(occurrences.to_vec());
-        let bounds = self.schema.bounds(deadline);
-        let responses = self.schema.responses(prepared.execution.clone(), &db, occasion, bounds).await;
+        let bounds = self.executor.bounds(deadline);
+        let responses = self.executor.responses(prepared.execution.clone(), &db, occasion, bounds).await;
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
             errors: finished(response.errors, document),
@@ -363,7 +334,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let mut feeds = self.schema.feeds.0.lock();
+        let mut feeds = self.feeds.0.lock();
         // Another one may have taken its place.
         if feeds.get(&self.key).is_some_and(|feed| feed.strong_count() == 0) {
             feeds.remove(&self.key);

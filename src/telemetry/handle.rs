@@ -1,6 +1,11 @@
 //! What each part of the server notes for those who watch it, and where.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 
 use super::{
     metrics::{Metrics, OperationSeries},
@@ -19,7 +24,12 @@ struct Parts {
     metrics: Option<Metrics>,
     tracer: Option<Tracer>,
     settings: TelemetrySettings,
+    /// When a plan was logged last.
+    explained: Mutex<Option<Instant>>,
 }
+
+/// The time from one plan in the log to the next.
+const EXPLAIN_AFTER: Duration = Duration::from_mins(1);
 
 impl Telemetry {
     /// What these settings, and the variables of OpenTelemetry, ask for. It must be called in the runtime.
@@ -33,6 +43,7 @@ impl Telemetry {
             metrics: settings.metrics_listen.is_some().then(Metrics::default),
             tracer: Tracer::start().map_err(WrongSetting::from)?,
             settings: settings.clone(),
+            explained: Mutex::default(),
         })))
     }
 
@@ -58,6 +69,20 @@ impl Telemetry {
     #[must_use]
     pub fn slow(&self) -> Option<Duration> {
         Some(self.settings().slow_operation).filter(|time| !time.is_zero())
+    }
+
+    /// Whether the plan of a slow statement is logged now: plans are asked for, and there was none in the last minute.
+    #[must_use]
+    pub fn takes_plan(&self) -> bool {
+        if !self.settings().explain_slow {
+            return false;
+        }
+        let mut last = self.0.explained.lock();
+        let is_due = last.is_none_or(|last| last.elapsed() >= EXPLAIN_AFTER);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
     }
 
     /// The span that runs, if it is recorded.

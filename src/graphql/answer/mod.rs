@@ -8,6 +8,7 @@ mod json;
 mod list;
 mod mutation;
 mod node;
+mod query;
 mod root;
 mod settle;
 

@@ -18,7 +18,7 @@ use super::{
     fields::{Answered, EntityRows, Fault, Objects, answer_objects},
     json::JsonColumn,
     node::or_null,
-    root::QueryObject,
+    query::QueryObject,
 };
 use crate::{
     db::{StoreError, UnitOfWork},

@@ -10,27 +10,13 @@ use async_graphql::{
 };
 use futures_util::{
     FutureExt as _, StreamExt as _,
-    future::BoxFuture,
     stream::{self, BoxStream},
 };
 
-use super::{
-    Json,
-    connection::connections,
-    event,
-    fields::{Answered, Fault, Objects},
-    json::JsonColumn,
-    list::lists,
-    mutation,
-    node::{node, nodes, one, or_null},
-};
+use super::{event, mutation, query::query_field};
 use crate::{
-    graphql::{
-        context::RequestContext,
-        loaders::Source,
-        types::{self, Registry},
-    },
-    schema::{Api, Entity},
+    graphql::types::{self, Registry},
+    schema::Api,
 };
 
 /// The query root of an API.
@@ -87,54 +73,6 @@ impl<A: Api> ContainerType for QueryRoot<A> {
     }
 }
 
-/// The value of a field of the query root. One that can be null is null when it failed, which is reported.
-async fn query_field(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> Option<Answered> {
-    let name = ctx.item.node.name.node.as_str();
-    for entity in entities {
-        // The root is a parent like any other.
-        let (source, parents) = (Source::All(entity), || vec![0]);
-        if name == entity.one {
-            return Some(Ok(nullable(ctx, one(ctx, entity).boxed().await)));
-        }
-        if name == entity.many {
-            return Some(within_bounds(ctx, lists(ctx, source, parents()).boxed().await));
-        }
-        if name.strip_suffix("Connection") == Some(entity.many) {
-            return Some(within_bounds(ctx, connections(ctx, "Query", source, parents()).boxed().await));
-        }
-    }
-    match name {
-        "node" => Some(Ok(nullable(ctx, node(ctx).boxed().await))),
-        "nodes" => Some(within_bounds(ctx, nodes(ctx).boxed().await)),
-        _ => None,
-    }
-}
-
-/// The query root as an object, in the payload of a mutation.
-#[derive(Debug)]
-pub struct QueryObject(pub &'static [&'static Entity]);
-
-impl Objects for QueryObject {
-    fn type_name(&self) -> Cow<'_, str> {
-        "Query".into()
-    }
-
-    fn len(&self) -> usize {
-        1
-    }
-
-    fn scalar(&self, _field: &str) -> Option<usize> {
-        None
-    }
-
-    fn write(&self, _object: usize, _scalar: usize, _json: &mut Json) {}
-
-    fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
-        // Validation has refused all other names.
-        async { query_field(ctx, self.0).await.unwrap_or_else(|| Ok(JsonColumn::default())) }.boxed()
-    }
-}
-
 impl<A: Api> ObjectType for QueryRoot<A> {}
 
 impl<A: Api> OutputType for MutationRoot<A> {
@@ -175,16 +113,4 @@ impl<A: Api> SubscriptionType for SubscriptionRoot<A> {
         let responses = async move { event::respond(ctx, A::entities()).await.unwrap_or_default() };
         Some(stream::once(responses.boxed()).flat_map(stream::iter).boxed())
     }
-}
-
-/// The value of a field that is null when it failed, which is reported.
-fn nullable(ctx: &Context<'_>, answered: Answered) -> JsonColumn {
-    or_null(ctx, within_bounds(ctx, answered))
-}
-
-/// Takes the bytes of a field for the answer.
-fn within_bounds(ctx: &Context<'_>, answered: Answered) -> Answered {
-    let values = answered?;
-    RequestContext::from_context(ctx).bounds.take_bytes(values.bytes()).map_err(|error| Fault::new(error, ctx))?;
-    Ok(values)
 }
