@@ -322,7 +322,7 @@ impl ConnectionTrait for Connections {
         if let Some(route) = self.route.as_ref().filter(|route| route.leads_to_replica()) {
             let replica = &route.replica;
             tokio::select! {
-                result = self.query(&replica.connections.pool, statement.clone()) => match result {
+                result = self.query(&replica.pool, statement.clone()) => match result {
                     Err(error) if is_of_replica(&error) => {
                         let replica = replica.number;
                         tracing::info!(%error, replica, "a replica gives no answer; the primary is asked");

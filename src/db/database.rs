@@ -17,7 +17,7 @@ use super::{
     pool::Pool,
     pooler,
     queue::{self, Queue},
-    replica::Replicas,
+    replicas::Replicas,
     sqlite::RunOn,
     sqlite_options,
     statement_meter::StatementMeter,
@@ -96,7 +96,7 @@ impl Db {
             let connector = Connector::postgres(url, settings);
             let number = settings.read_connections;
             let pool = Pool::new(&format!("replica-{replica}"), connector, number, reserved(number), &long, settings);
-            replicas.push(Connections::new(pool, Arc::clone(&meter)));
+            replicas.push(pool);
         }
         let replicas = if replicas.is_empty() {
             None

@@ -19,6 +19,7 @@ mod pooler;
 mod queue;
 mod readiness;
 mod replica;
+mod replicas;
 mod settings;
 mod sqlite;
 mod sqlite_error;
@@ -26,6 +27,7 @@ mod sqlite_options;
 mod statement_meter;
 mod summary;
 mod write;
+mod written;
 
 pub use self::{
     backup::backup,
@@ -35,10 +37,10 @@ pub use self::{
     database::Db,
     error::{SERIALIZATION_FAILURE, StoreError},
     migrations::{MIGRATIONS, Migrations, SCHEMA_COMPAT},
-    replica::Written,
     settings::DbSettings,
     statement_meter::{Ran, Usage},
     write::{UnitOfWork, WriterTurn},
+    written::Written,
 };
 pub(crate) use self::{
     connector::{CANNOT_BE_WRITTEN, first_host},

@@ -1,92 +1,25 @@
-//! Replicas: hot standbys of PostgreSQL that answer queries, unless they are behind.
-//!
-//! How far a replica has come is known from the numbers of transactions, which are the same there: no function of the
-//! write-ahead log is needed, and no table. The primary is asked from time to time which number it has come to. What a
-//! replica does not yet have is as old as the first such number that it has not come to.
+//! A replica, as those know it who ask it.
 
 use std::{
-    collections::VecDeque,
-    fmt,
-    str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
-use sea_orm::{
-    ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement,
-    sqlx::{self, Executor as _, PgConnection, Row as _},
-};
-use tokio::{
-    sync::watch,
-    task::AbortHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
-use super::{Connections, connector::Connector};
-use crate::telemetry::{Metrics, Telemetry};
+use super::pool::Pool;
 
-/// How often replicas and the primary are looked at, at the most and at the least.
-const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
-/// How long a look may take. A replica that takes longer is not asked for anything.
-const MAX_LOOK: Duration = Duration::from_secs(1);
-/// How long a replica is waited for to have what a client has written, and the first pause between two looks.
-const MAX_WAIT: Duration = Duration::from_millis(50);
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const NOT_LOOKED_AT: &str = "it has not been looked at yet";
 
-/// What is looked at: the number of the cluster, whether it is a standby, and the transactions up to which all have
-/// ended, and from which on none has.
-const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, pg_is_in_recovery()::text, \
-    pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text";
-
-/// A transaction that was committed: what a client sends to read what it has written.
-///
-/// As text it is `system_identifier:xid8` in base64url, without padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The number of the cluster.
-    pub system: u64,
-    /// The number of the transaction.
-    pub xid: u64,
-}
-
-impl fmt::Display for Written {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&URL_SAFE_NO_PAD.encode(format!("{}:{}", self.system, self.xid)))
-    }
-}
-
-impl FromStr for Written {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let decoded = URL_SAFE_NO_PAD.decode(text).map_err(drop)?;
-        let (system, xid) = str::from_utf8(&decoded).map_err(drop)?.split_once(':').ok_or(())?;
-        Ok(Self { system: system.parse().map_err(drop)?, xid: xid.parse().map_err(drop)? })
-    }
-}
-
-/// The replicas of a database.
-#[derive(Debug)]
-pub struct Replicas {
-    all: Vec<Arc<Replica>>,
-    next: AtomicUsize,
-    /// The number of the cluster.
-    system: u64,
-    telemetry: Telemetry,
-    looks: Vec<AbortHandle>,
-}
-
-/// One of them.
+/// A replica: a hot standby of PostgreSQL that answers queries, unless it is behind.
 #[derive(Debug)]
 pub struct Replica {
     /// From 1, in the order of the settings.
     pub number: u32,
-    pub connections: Connections,
+    pub pool: Arc<Pool>,
     /// Why it is not asked, if it is not.
     state: watch::Sender<Option<&'static str>>,
     /// All transactions before this one have ended there.
@@ -95,122 +28,13 @@ pub struct Replica {
     lag: AtomicU64,
 }
 
-/// What the primary has come to, and when that was seen first.
-#[derive(Debug, Default)]
-struct Progress(Mutex<VecDeque<(Instant, u64)>>);
-
-/// What was seen.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    system: u64,
-    is_standby: bool,
-    xmin: u64,
-    xmax: u64,
-}
-
-const NOT_LOOKED_AT: &str = "it has not been looked at yet";
-
-impl Replicas {
-    /// Begins to look at replicas, and waits for the first look.
-    ///
-    /// # Errors
-    ///
-    /// When the primary does not answer.
-    pub async fn new(
-        primary: &Connections,
-        replicas: Vec<Connections>,
-        max_lag: Duration,
-        telemetry: Telemetry,
-    ) -> Result<Self, DbErr> {
-        let primary = primary.with_meter(&Arc::new(primary.meter.uncounted()));
-        let look = look_at_primary(&primary).await?;
-        let progress = Arc::new(Progress::default());
-        progress.note(look.xmax, max_lag);
-        let pause = (max_lag / 4).clamp(LOOK_AFTER[0], LOOK_AFTER[1]);
-        let mut all = Vec::new();
-        let mut looks = Vec::new();
-        for (number, connections) in (1..).zip(replicas) {
-            let (state, horizon, lag) = (watch::Sender::new(Some(NOT_LOOKED_AT)), AtomicU64::new(0), AtomicU64::new(0));
-            let replica = Arc::new(Replica { number, connections, state, horizon, lag });
-            let following = follow(Arc::clone(&replica), Arc::clone(&progress), look.system, max_lag, pause);
-            looks.push(tokio::spawn(following).abort_handle());
-            all.push(replica);
-        }
-        for replica in &all {
-            // A replica that does not answer is none, and keeps nobody from starting.
-            let mut state = replica.state.subscribe();
-            let _ = timeout(2 * MAX_LOOK, state.wait_for(|state| *state != Some(NOT_LOOKED_AT))).await;
-        }
-        let noting = async move {
-            loop {
-                sleep(pause).await;
-                match timeout(MAX_LOOK, look_at_primary(&primary)).await {
-                    Ok(Ok(look)) => progress.note(look.xmax, max_lag),
-                    // Nothing is written meanwhile, as far as can be known.
-                    Ok(Err(error)) => tracing::debug!(%error, "the primary cannot be looked at"),
-                    Err(_) => tracing::debug!("the primary does not answer"),
-                }
-            }
-        };
-        looks.push(tokio::spawn(noting).abort_handle());
-        Ok(Self { all, next: AtomicUsize::new(0), system: look.system, telemetry, looks })
-    }
-
-    /// The number of the cluster.
-    pub fn system(&self) -> u64 {
-        self.system
-    }
-
-    /// The next replica in turn that is up and has what a client has written. For that it is waited for a moment.
-    pub async fn choose(&self, after: &[Written]) -> Option<&Arc<Replica>> {
-        let first = self.next.fetch_add(1, Relaxed);
-        let in_turn = (0..self.all.len()).map(|index| &self.all[first.wrapping_add(index) % self.all.len()]);
-        let mut up = in_turn.filter(|replica| replica.is_up());
-        let latest = after.iter().map(|written| written.xid).max();
-        let Some(latest) = latest else { return up.next() };
-        let (replica, result) = 'found: {
-            if after.iter().any(|written| written.system != self.system) {
-                break 'found (None, "primary");
-            }
-            if let Some(replica) = up.clone().find(|replica| latest < replica.horizon.load(Relaxed)) {
-                break 'found (Some(replica), "replica");
-            }
-            match up.next() {
-                Some(replica) if replica.comes_to(after).await => (Some(replica), "waited"),
-                _ => (None, "primary"),
-            }
-        };
-        if let Some(metrics) = self.telemetry.metrics() {
-            metrics.note_read_your_writes(result);
-        }
-        replica
-    }
-
-    /// Brings the metrics of the replicas up to date.
-    pub fn tell_state(&self, metrics: &Metrics) {
-        for replica in &self.all {
-            replica.connections.tell_state(metrics);
-            metrics.set_replica_lag(replica.number, Duration::from_nanos(replica.lag.load(Relaxed)));
-        }
-    }
-
-    /// Waits for what is running, then closes all connections.
-    pub async fn close(&self) {
-        self.looks.iter().for_each(AbortHandle::abort);
-        for replica in &self.all {
-            // What a replica says at the end is of no use.
-            let _ = replica.connections.close().await;
-        }
-    }
-}
-
-impl Drop for Replicas {
-    fn drop(&mut self) {
-        self.looks.iter().for_each(AbortHandle::abort);
-    }
-}
-
 impl Replica {
+    /// A replica that has not been looked at yet.
+    pub fn new(number: u32, pool: Arc<Pool>) -> Self {
+        let state = watch::Sender::new(Some(NOT_LOOKED_AT));
+        Self { number, pool, state, horizon: AtomicU64::new(0), lag: AtomicU64::new(0) }
+    }
+
     pub fn is_up(&self) -> bool {
         self.state.borrow().is_none()
     }
@@ -221,38 +45,33 @@ impl Replica {
         let _ = self.state.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Whether it has these transactions, at once or in a moment.
-    async fn comes_to(&self, after: &[Written]) -> bool {
-        let end = Instant::now() + MAX_WAIT;
-        let connections = self.connections.with_meter(&Arc::new(self.connections.meter.uncounted().until(end)));
-        // A snapshot of a standby does not name those that run, so their state is asked for as well.
-        // The state of one that has not come yet is an error.
-        let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
-                THEN pg_xact_status(xid) = 'committed' ELSE false END),
-            pg_snapshot_xmin(pg_current_snapshot())::text FROM unnest($1::text[]::xid8[]) AS xid";
-        let xids: Vec<String> = after.iter().map(|written| written.xid.to_string()).collect();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [xids.clone().into()]);
-            if let Ok(Some(row)) = connections.query_one_raw(statement).await
-                && row.try_get_by_index(0) == Ok(Some(true))
-            {
-                self.note(number(&row, 1).unwrap_or_default());
-                return true;
-            }
-            if Instant::now() + pause >= end {
-                return false;
-            }
-            sleep(pause).await;
-            pause *= 2;
-        }
+    /// Waits until it has been looked at, for a time at the most.
+    pub async fn until_looked_at(&self, time: Duration) {
+        let mut state = self.state.subscribe();
+        let _ = timeout(time, state.wait_for(|state| *state != Some(NOT_LOOKED_AT))).await;
     }
 
-    fn note(&self, horizon: u64) {
+    /// Whether it is known to have a transaction, and all before it.
+    pub fn has(&self, xid: u64) -> bool {
+        xid < self.horizon.load(Relaxed)
+    }
+
+    /// How far it was behind when it was looked at last.
+    pub fn lag(&self) -> Duration {
+        Duration::from_nanos(self.lag.load(Relaxed))
+    }
+
+    pub fn note_lag(&self, lag: Duration) {
+        self.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Notes that all transactions before this one have ended there.
+    pub fn note_horizon(&self, horizon: u64) {
         self.horizon.fetch_max(horizon, Relaxed);
     }
 
-    fn set_state(&self, state: Option<&'static str>) {
+    /// Notes why it is not asked, or that it is.
+    pub fn set_state(&self, state: Option<&'static str>) {
         self.state.send_if_modified(|old| {
             let has_changed = *old != state;
             match state {
@@ -263,98 +82,5 @@ impl Replica {
             *old = state;
             has_changed
         });
-    }
-}
-
-/// Looks at a replica from time to time, over a connection of its own.
-async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max_lag: Duration, pause: Duration) {
-    let mut connection = None;
-    loop {
-        let state = match timeout(MAX_LOOK, look_at(&replica, &mut connection)).await {
-            Ok(Ok(look)) if look.system != system => Some("it belongs to another database"),
-            Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
-            Ok(Ok(look)) => {
-                replica.note(look.xmin);
-                let lag = progress.lag(look.xmax);
-                replica.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-                (lag > max_lag).then_some("it lags behind the primary")
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, replica = replica.number, "a replica cannot be looked at");
-                connection = None;
-                Some("it cannot be reached")
-            }
-            Err(_) => {
-                connection = None;
-                Some("it does not answer")
-            }
-        };
-        replica.set_state(state);
-        sleep(pause).await;
-    }
-}
-
-async fn look_at(replica: &Replica, kept: &mut Option<PgConnection>) -> Result<Look, sqlx::Error> {
-    let Connector::Postgres(postgres) = replica.connections.connector() else { return Err(sqlx::Error::RowNotFound) };
-    let mut connection = match kept.take() {
-        Some(connection) => connection,
-        None => postgres.open().await?.0,
-    };
-    let row = connection.fetch_one(LOOK).await?;
-    *kept = Some(connection);
-    let text = |column: usize| row.try_get::<&str, _>(column);
-    look([text(0)?, text(1)?, text(2)?, text(3)?]).ok_or(sqlx::Error::RowNotFound)
-}
-
-async fn look_at_primary(primary: &Connections) -> Result<Look, DbErr> {
-    let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK)).await?;
-    let row = row.ok_or(DbErr::RecordNotFound(String::new()))?;
-    let text = |column: usize| row.try_get_by_index::<String>(column);
-    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?]).ok_or(DbErr::RecordNotFound(String::new()))
-}
-
-fn look([system, is_standby, xmin, xmax]: [&str; 4]) -> Option<Look> {
-    let system = system.parse().ok()?;
-    Some(Look { system, is_standby: is_standby == "true", xmin: xmin.parse().ok()?, xmax: xmax.parse().ok()? })
-}
-
-fn number(row: &QueryResult, column: usize) -> Option<u64> {
-    row.try_get_by_index::<String>(column).ok()?.parse().ok()
-}
-
-impl Progress {
-    /// Notes what the primary has come to by now.
-    fn note(&self, xmax: u64, max_lag: Duration) {
-        let now = Instant::now();
-        let mut seen = self.0.lock();
-        if seen.back().is_none_or(|(_, latest)| xmax > *latest) {
-            seen.push_back((now, xmax));
-        }
-        // What is older than a replica may be says no more. The latest is kept: it stays what is to be come to.
-        while seen.len() > 1 && seen.front().is_some_and(|(time, _)| now - *time > 2 * max_lag) {
-            seen.pop_front();
-        }
-    }
-
-    /// The age of the oldest number that is greater than this one.
-    fn lag(&self, xmax: u64) -> Duration {
-        let seen = self.0.lock();
-        let missing = seen.iter().find(|(_, number)| *number > xmax);
-        missing.map_or(Duration::ZERO, |(time, _)| time.elapsed())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Written;
-
-    #[test]
-    fn texts() {
-        let written = Written { system: 7_300_000_000_000_000_001, xid: 12_345 };
-        assert_eq!(written.to_string(), "NzMwMDAwMDAwMDAwMDAwMDAwMToxMjM0NQ");
-        assert_eq!(written.to_string().parse(), Ok(written));
-        for text in ["", "x", "NzMw", "NzMwMDAwMDAwMDAwMDAwMDAwMToxMjM0NQ==", "MTox MjM", "LTE6MQ", "MTo", "OjE"] {
-            assert_eq!(text.parse::<Written>(), Err(()), "{text}");
-        }
     }
 }

@@ -1,0 +1,271 @@
+//! Replicas: hot standbys of PostgreSQL that answer queries, unless they are behind.
+//!
+//! How far a replica has come is known from the numbers of transactions, which are the same there: no function of the
+//! write-ahead log is needed, and no table. The primary is asked from time to time which number it has come to. What a
+//! replica does not yet have is as old as the first such number that it has not come to.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use sea_orm::{
+    ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement,
+    sqlx::{self, Executor as _, PgConnection, Row as _},
+};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Connections, Written, connector::Connector, pool::Pool, replica::Replica, statement_meter::StatementMeter,
+};
+use crate::telemetry::{Metrics, Telemetry};
+
+/// How often replicas and the primary are looked at, at the most and at the least.
+const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+/// How long a look may take. A replica that takes longer is not asked for anything.
+const MAX_LOOK: Duration = Duration::from_secs(1);
+/// How long a replica is waited for to have what a client has written, and the first pause between two looks.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+
+/// What is looked at: the number of the cluster, whether it is a standby, and the transactions up to which all have
+/// ended, and from which on none has.
+const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, pg_is_in_recovery()::text, \
+    pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text";
+
+/// The replicas of a database.
+#[derive(Debug)]
+pub struct Replicas {
+    all: Vec<Arc<Replica>>,
+    next: AtomicUsize,
+    /// The number of the cluster.
+    system: u64,
+    meter: Arc<StatementMeter>,
+    telemetry: Telemetry,
+    looks: Vec<AbortHandle>,
+}
+
+/// What the primary has come to, and when that was seen first.
+#[derive(Debug, Default)]
+struct Progress(Mutex<VecDeque<(Instant, u64)>>);
+
+/// What was seen.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    system: u64,
+    is_standby: bool,
+    xmin: u64,
+    xmax: u64,
+}
+
+impl Replicas {
+    /// Begins to look at replicas, and waits for the first look.
+    ///
+    /// # Errors
+    ///
+    /// When the primary does not answer.
+    pub async fn new(
+        primary: &Connections,
+        replicas: Vec<Arc<Pool>>,
+        max_lag: Duration,
+        telemetry: Telemetry,
+    ) -> Result<Self, DbErr> {
+        let meter = Arc::new(primary.meter.uncounted());
+        let primary = primary.with_meter(&meter);
+        let look = look_at_primary(&primary).await?;
+        let progress = Arc::new(Progress::default());
+        progress.note(look.xmax, max_lag);
+        let pause = (max_lag / 4).clamp(LOOK_AFTER[0], LOOK_AFTER[1]);
+        let mut all = Vec::new();
+        let mut looks = Vec::new();
+        for (number, pool) in (1..).zip(replicas) {
+            let replica = Arc::new(Replica::new(number, pool));
+            let following = follow(Arc::clone(&replica), Arc::clone(&progress), look.system, max_lag, pause);
+            looks.push(tokio::spawn(following).abort_handle());
+            all.push(replica);
+        }
+        for replica in &all {
+            // A replica that does not answer is none, and keeps nobody from starting.
+            replica.until_looked_at(2 * MAX_LOOK).await;
+        }
+        let noting = async move {
+            loop {
+                sleep(pause).await;
+                match timeout(MAX_LOOK, look_at_primary(&primary)).await {
+                    Ok(Ok(look)) => progress.note(look.xmax, max_lag),
+                    // Nothing is written meanwhile, as far as can be known.
+                    Ok(Err(error)) => tracing::debug!(%error, "the primary cannot be looked at"),
+                    Err(_) => tracing::debug!("the primary does not answer"),
+                }
+            }
+        };
+        looks.push(tokio::spawn(noting).abort_handle());
+        Ok(Self { all, next: AtomicUsize::new(0), system: look.system, meter, telemetry, looks })
+    }
+
+    /// The number of the cluster.
+    pub fn system(&self) -> u64 {
+        self.system
+    }
+
+    /// The next replica in turn that is up and has what a client has written. For that it is waited for a moment.
+    pub async fn choose(&self, after: &[Written]) -> Option<&Arc<Replica>> {
+        let first = self.next.fetch_add(1, Relaxed);
+        let in_turn = (0..self.all.len()).map(|index| &self.all[first.wrapping_add(index) % self.all.len()]);
+        let mut up = in_turn.filter(|replica| replica.is_up());
+        let latest = after.iter().map(|written| written.xid).max();
+        let Some(latest) = latest else { return up.next() };
+        let (replica, result) = 'found: {
+            if after.iter().any(|written| written.system != self.system) {
+                break 'found (None, "primary");
+            }
+            if let Some(replica) = up.clone().find(|replica| replica.has(latest)) {
+                break 'found (Some(replica), "replica");
+            }
+            match up.next() {
+                Some(replica) if self.comes_to(replica, after).await => (Some(replica), "waited"),
+                _ => (None, "primary"),
+            }
+        };
+        if let Some(metrics) = self.telemetry.metrics() {
+            metrics.note_read_your_writes(result);
+        }
+        replica
+    }
+
+    /// Whether a replica has these transactions, at once or in a moment.
+    async fn comes_to(&self, replica: &Replica, after: &[Written]) -> bool {
+        let end = Instant::now() + MAX_WAIT;
+        let connections = Connections::new(Arc::clone(&replica.pool), Arc::new(self.meter.until(end)));
+        // A snapshot of a standby does not name those that run, so their state is asked for as well.
+        // The state of one that has not come yet is an error.
+        let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
+                THEN pg_xact_status(xid) = 'committed' ELSE false END),
+            pg_snapshot_xmin(pg_current_snapshot())::text FROM unnest($1::text[]::xid8[]) AS xid";
+        let xids: Vec<String> = after.iter().map(|written| written.xid.to_string()).collect();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [xids.clone().into()]);
+            if let Ok(Some(row)) = connections.query_one_raw(statement).await
+                && row.try_get_by_index(0) == Ok(Some(true))
+            {
+                replica.note_horizon(number(&row, 1).unwrap_or_default());
+                return true;
+            }
+            if Instant::now() + pause >= end {
+                return false;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    /// Brings the metrics of the replicas up to date.
+    pub fn tell_state(&self, metrics: &Metrics) {
+        for replica in &self.all {
+            replica.pool.tell_state(metrics);
+            metrics.set_replica_lag(replica.number, replica.lag());
+        }
+    }
+
+    /// Waits for what is running, then closes all connections.
+    pub async fn close(&self) {
+        self.looks.iter().for_each(AbortHandle::abort);
+        for replica in &self.all {
+            // What a replica says at the end is of no use.
+            let _ = replica.pool.close().await;
+        }
+    }
+}
+
+impl Drop for Replicas {
+    fn drop(&mut self) {
+        self.looks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Looks at a replica from time to time, over a connection of its own.
+async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max_lag: Duration, pause: Duration) {
+    let mut connection = None;
+    loop {
+        let state = match timeout(MAX_LOOK, look_at(&replica, &mut connection)).await {
+            Ok(Ok(look)) if look.system != system => Some("it belongs to another database"),
+            Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
+            Ok(Ok(look)) => {
+                replica.note_horizon(look.xmin);
+                let lag = progress.lag(look.xmax);
+                replica.note_lag(lag);
+                (lag > max_lag).then_some("it lags behind the primary")
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, replica = replica.number, "a replica cannot be looked at");
+                connection = None;
+                Some("it cannot be reached")
+            }
+            Err(_) => {
+                connection = None;
+                Some("it does not answer")
+            }
+        };
+        replica.set_state(state);
+        sleep(pause).await;
+    }
+}
+
+async fn look_at(replica: &Replica, kept: &mut Option<PgConnection>) -> Result<Look, sqlx::Error> {
+    let Connector::Postgres(postgres) = replica.pool.connector() else { return Err(sqlx::Error::RowNotFound) };
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => postgres.open().await?.0,
+    };
+    let row = connection.fetch_one(LOOK).await?;
+    *kept = Some(connection);
+    let text = |column: usize| row.try_get::<&str, _>(column);
+    look([text(0)?, text(1)?, text(2)?, text(3)?]).ok_or(sqlx::Error::RowNotFound)
+}
+
+async fn look_at_primary(primary: &Connections) -> Result<Look, DbErr> {
+    let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK)).await?;
+    let row = row.ok_or(DbErr::RecordNotFound(String::new()))?;
+    let text = |column: usize| row.try_get_by_index::<String>(column);
+    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?]).ok_or(DbErr::RecordNotFound(String::new()))
+}
+
+fn look([system, is_standby, xmin, xmax]: [&str; 4]) -> Option<Look> {
+    let system = system.parse().ok()?;
+    Some(Look { system, is_standby: is_standby == "true", xmin: xmin.parse().ok()?, xmax: xmax.parse().ok()? })
+}
+
+fn number(row: &QueryResult, column: usize) -> Option<u64> {
+    row.try_get_by_index::<String>(column).ok()?.parse().ok()
+}
+
+impl Progress {
+    /// Notes what the primary has come to by now.
+    fn note(&self, xmax: u64, max_lag: Duration) {
+        let now = Instant::now();
+        let mut seen = self.0.lock();
+        if seen.back().is_none_or(|(_, latest)| xmax > *latest) {
+            seen.push_back((now, xmax));
+        }
+        // What is older than a replica may be says no more. The latest is kept: it stays what is to be come to.
+        while seen.len() > 1 && seen.front().is_some_and(|(time, _)| now - *time > 2 * max_lag) {
+            seen.pop_front();
+        }
+    }
+
+    /// The age of the oldest number that is greater than this one.
+    fn lag(&self, xmax: u64) -> Duration {
+        let seen = self.0.lock();
+        let missing = seen.iter().find(|(_, number)| *number > xmax);
+        missing.map_or(Duration::ZERO, |(time, _)| time.elapsed())
+    }
+}
