@@ -30,6 +30,9 @@ pub mod http;
 /// One connection after another.
 pub mod server;
 
+/// The signals that end the program.
+mod stop;
+
 /// The life of the program that serves.
 mod serve;
 

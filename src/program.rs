@@ -30,6 +30,7 @@ use crate::{
     records::{self, Imported},
     schema::{Api, HERO, TEAM},
     serve::{self, check_health, ensure_current, serve},
+    stop::stop_requested,
     store::{self, Copied, CopySource, TextIndex},
     telemetry::Telemetry,
 };
@@ -209,16 +210,7 @@ fn read(path: &Path) -> Result<String, WrongSetting> {
 /// Does what a command is for, unless the program is told to end before. What has not come to its end is dropped then,
 /// and removes what it has written.
 async fn unless_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let stopped = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    };
+    let stopped = stop_requested(true)?;
     tokio::select! {
         result = work => result,
         () = stopped => bail!("the command was stopped before its end"),

@@ -2,14 +2,12 @@
 
 use std::{
     future::pending,
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::{
@@ -22,6 +20,7 @@ use crate::{
     http_client,
     schema::{Api, Scope},
     server::{Lifetime, Listener, serve_until},
+    stop::stop_requested,
     telemetry::Telemetry,
 };
 
@@ -45,7 +44,7 @@ pub fn check(config: &Config) -> Result<(), WrongSetting> {
     database.refuse_with_sqlite(&[("--events-url", events.events_url.is_some())])
 }
 
-/// Prepares the database and serves until Ctrl-C or SIGTERM.
+/// Prepares the database and serves until a signal ends the program.
 ///
 /// # Errors
 ///
@@ -69,7 +68,12 @@ pub async fn serve<A: Api>(db: Db, config: &Config) -> anyhow::Result<()> {
     prepare(&db, settings).await?;
     access.read_api_keys().await.context("cannot read the API keys")?;
     // Whoever reads that the server listens may stop it.
-    let stop = stop_requested().context("cannot receive signals")?;
+    let told = stop_requested(graphql.documents.documents.is_empty()).context("cannot receive signals")?;
+    let stop = async move {
+        told.await;
+        tracing::info!("stopping: no new requests, running ones finish");
+        notify(NotifyState::Stopping);
+    };
     tracing::info!("listening on {}", listener.url()?);
     notify(NotifyState::Ready);
     let documents = schema.clone();
@@ -164,19 +168,6 @@ pub async fn ensure_current(db: &Db, remedy: &str) -> anyhow::Result<()> {
     let names = pending.join(", ");
     ensure!(pending.is_empty(), "the database is outdated: run the command `migrate`{remedy} (pending: {names})");
     Ok(())
-}
-
-fn stop_requested() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: no new requests, running ones finish");
-        notify(NotifyState::Stopping);
-    })
 }
 
 /// Tells systemd what the server does (`sd_notify`), if it has started it.

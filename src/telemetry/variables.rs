@@ -20,6 +20,8 @@ const RATIO: f64 = 0.01;
 /// The address of a collector for traces, and the one for all signals, which each have a path there.
 pub const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// How the trace of a client is named in its request.
+const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 /// The greatest number of spans that wait.
 const MAX_SPANS: usize = 1_000_000;
 /// The greatest number of milliseconds: an hour.
@@ -117,11 +119,23 @@ pub fn check() -> anyhow::Result<()> {
         number(name, 0..=u32::MAX)?;
     }
     for name in ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"] {
-        let is_header =
-            |name: &str, value: &str| name.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok();
-        check_pairs(name, is_header)?;
+        let is_header = |(name, value): &(String, String)| {
+            name.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok()
+        };
+        ensure!(pairs(name)?.iter().all(is_header), wrong_pairs(name));
     }
-    check_pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true)?;
+    pairs("OTEL_RESOURCE_ATTRIBUTES")?;
+    let compression = first_of(["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"]);
+    if let Some((name, compression)) = compression {
+        ensure!(["gzip", "none"].contains(&&*compression), "{name}: gzip or none is expected");
+    }
+    if let Some(propagators) = variable(PROPAGATORS) {
+        let is_known = |name: &str| ["tracecontext", "baggage"].contains(&name.trim());
+        ensure!(
+            propagators.split(',').all(is_known),
+            "{PROPAGATORS}: tracecontext is expected, or tracecontext,baggage"
+        );
+    }
     let unused = |kind| {
         [format!("OTEL_EXPORTER_OTLP_TRACES_{kind}"), format!("OTEL_EXPORTER_OTLP_{kind}")]
             .into_iter()
@@ -133,22 +147,20 @@ pub fn check() -> anyhow::Result<()> {
     }
 }
 
-fn pairs(name: &str) -> Option<Vec<String>> {
-    variable(name).map(|value| value.split_terminator(',').map(|pair| pair.trim().to_owned()).collect())
+/// The pairs of a variable, decoded.
+fn pairs(name: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let Some(value) = variable(name) else { return Ok(Vec::new()) };
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let [name, value] = [name, value].map(|text| percent_decode_str(text.trim()).decode_utf8());
+        Some((name.ok()?.into_owned(), value.ok()?.into_owned())).filter(|(name, _)| !name.is_empty())
+    };
+    let pairs: Option<_> = value.split_terminator(',').map(pair).collect();
+    pairs.with_context(|| wrong_pairs(name))
 }
 
-fn check_pairs(name: &str, is_possible: impl Fn(&str, &str) -> bool) -> anyhow::Result<()> {
-    let is_pair = |pair: &String| {
-        pair.split_once('=').is_some_and(|(name, value)| {
-            let value = percent_decode_str(value.trim()).decode_utf8();
-            !name.trim().is_empty() && value.is_ok_and(|value| is_possible(name.trim(), &value))
-        })
-    };
-    ensure!(
-        pairs(name).is_none_or(|pairs| pairs.iter().all(is_pair)),
-        "{name}: pairs such as name=value are expected, with commas between them and other characters as %XX"
-    );
-    Ok(())
+fn wrong_pairs(name: &str) -> String {
+    format!("{name}: pairs such as name=value are expected, with commas between them and other characters as %XX")
 }
 
 fn number<T: FromStr + PartialOrd + Display>(name: &str, range: RangeInclusive<T>) -> anyhow::Result<Option<T>> {
@@ -162,9 +174,11 @@ fn number<T: FromStr + PartialOrd + Display>(name: &str, range: RangeInclusive<T
 #[must_use]
 pub fn resource() -> Resource {
     let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    let is_named = pairs("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|pairs| {
-        pairs.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name.trim() == "service.name"))
-    });
+    // The SDK reads them as well, and leaves their values as they are.
+    let attributes = pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let is_named = attributes.iter().any(|(name, _)| name == "service.name");
+    let attributes = attributes.into_iter().map(|(name, value)| KeyValue::new(name, value));
+    let builder = builder.with_attributes(attributes);
     match variable("OTEL_SERVICE_NAME") {
         // It comes before the attribute (OpenTelemetry, General SDK Configuration).
         Some(name) => builder.with_service_name(name).build(),

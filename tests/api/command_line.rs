@@ -421,7 +421,7 @@ fn slow_statements_are_warned_of() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_stopped_finishes_what_is_running() {
     let folder = tempfile::tempdir().expect("a folder");
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let server = Server::start(folder.path(), &["--log-format", "json"]);
         // Half a request is running work: the server has accepted it and waits for the rest.
         let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");

@@ -2,18 +2,23 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read as _,
     path::Path,
     process::Output,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
+    http::{HeaderMap, HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
     routing::post,
 };
+use flate2::read::GzDecoder;
 use futures_util::{SinkExt as _, StreamExt as _};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -34,9 +39,9 @@ use crate::{
     support::until,
 };
 
-/// A collector on this machine.
+/// A collector on this machine, and whether what it gets is compressed.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>, Arc<AtomicBool>);
 
 impl Collector {
     /// Starts one, and gives where it listens.
@@ -76,7 +81,17 @@ impl Collector {
     }
 }
 
-async fn receive(State(collector): State<Collector>, body: Bytes) -> StatusCode {
+async fn receive(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mut decoded = Vec::new();
+    let body = match headers.get("content-encoding") {
+        Some(coding) => {
+            assert_eq!(coding, "gzip");
+            GzDecoder::new(&*body).read_to_end(&mut decoded).expect("it is gzip");
+            collector.1.store(true, Relaxed);
+            Bytes::from(decoded)
+        }
+        None => body,
+    };
     let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
     collector.0.lock().expect("no test has panicked").push(request);
     StatusCode::OK
@@ -305,6 +320,30 @@ async fn a_part_of_the_requests_is_recorded() {
     assert!((50..150).contains(&recorded), "{recorded}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attributes_are_decoded_and_batches_are_compressed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (compression, is_compressed) in [("none", false), ("gzip", true)] {
+        let (collector, address) = Collector::start().await;
+        let attributes = "team=a%2Cb, service.name = he%20roes ,empty=,";
+        let variables = [
+            ("OTEL_TRACES_SAMPLER", "always_on"),
+            ("OTEL_RESOURCE_ATTRIBUTES", attributes),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+            ("OTEL_PROPAGATORS", "tracecontext, baggage"),
+        ];
+        let server = server(folder.path(), &address, &[], &variables);
+        server.graphql("{ __typename }", json!({})).await.expect("it answers");
+        server.stopped().await;
+        let resource = collector.resource();
+        assert_eq!(
+            (&resource["team"], &resource["service.name"], &resource["empty"]),
+            (&json!("a,b"), &json!("he roes"), &json!(""))
+        );
+        assert_eq!(collector.1.load(Relaxed), is_compressed);
+    }
+}
+
 #[test]
 fn variables_that_are_not_possible_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -335,6 +374,9 @@ fn variables_that_are_not_possible_are_named() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=1, a b=c", "pairs such as name=value are expected"),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "garbage", "pairs such as name=value are expected"),
         ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,garbage", "pairs such as name=value are expected"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=%ff", "pairs such as name=value are expected"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none is expected"),
+        ("OTEL_PROPAGATORS", "tracecontext,b3", "tracecontext is expected, or tracecontext,baggage"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a.pem", "certificates of one's own are not supported"),
         (
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
