@@ -127,6 +127,51 @@ impl ApiError {
     }
 }
 
+/// The greatest number of errors that are reported of what is wrong together.
+const MAX_ERRORS: usize = 100;
+
+/// The errors of one request or call. Those beyond the first ones are counted, and not made.
+#[derive(Debug, Default)]
+pub struct BoundedErrors {
+    errors: Vec<ApiError>,
+    more: usize,
+}
+
+impl BoundedErrors {
+    /// Adds an error.
+    pub fn push(&mut self, error: impl FnOnce() -> ApiError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Goes on only when there are none.
+    ///
+    /// # Errors
+    ///
+    /// The first ones, and how many more there are.
+    pub fn finish(self) -> Result<(), Vec<ApiError>> {
+        if self.errors.is_empty() { Ok(()) } else { Err(self.into_vec()) }
+    }
+
+    fn into_vec(mut self) -> Vec<ApiError> {
+        if let Some(last) = self.errors.last().filter(|_| self.more > 0) {
+            self.errors.push(ApiError::new(last.code, format!("and {} more faults", self.more)));
+        }
+        self.errors
+    }
+}
+
+/// The first of these errors, and how many more there are.
+#[must_use]
+pub fn bounded(errors: impl IntoIterator<Item = ApiError>) -> Vec<ApiError> {
+    let mut bounded = BoundedErrors::default();
+    errors.into_iter().for_each(|error| bounded.push(|| error));
+    bounded.into_vec()
+}
+
 /// The code of an error that is on its way to a client.
 #[must_use]
 pub fn code(error: &ServerError) -> Option<String> {

@@ -224,6 +224,7 @@ impl Schema {
     ) -> Result<Prepared, Vec<ApiError>> {
         let schema = &self.definition.schema;
         let variables = variables::coerce(schema, operation, sent)?;
+        operation.check_repeated_values(&variables).map_err(|error| vec![error])?;
         let denied = self.denied(document, operation, &variables, principal);
         if !denied.is_empty() {
             return Err(denied);

@@ -13,12 +13,9 @@ use async_graphql_value::Value as ExecutableValue;
 
 use super::{
     document::Operation,
-    error::{ApiError, Code, abbreviated, quoted, shown_path},
-    types::bounded,
+    error::{ApiError, BoundedErrors, Code, abbreviated, quoted, shown_path},
 };
 
-/// Faults that are looked for. What is beyond is cut off by [`bounded`].
-const MAX_FAULTS: usize = 100;
 /// Entries of a list, at most: more than any argument takes, so that the arguments stay the ones to say what they take.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -33,7 +30,7 @@ pub fn coerce(
     mut sent: IndexMap<Name, Value>,
 ) -> Result<Variables, Vec<ApiError>> {
     let mut coerced = Variables::default();
-    let mut coercion = Coercion { schema, sigil: "$", path: Vec::new(), faults: Vec::new() };
+    let mut coercion = Coercion { schema, sigil: "$", path: Vec::new(), faults: BoundedErrors::default() };
     for variable in &operation.variables {
         coercion.path.push(Value::from(variable.name.as_str()));
         if let Some(mut value) = sent.swap_remove(&variable.name) {
@@ -46,7 +43,7 @@ pub fn coerce(
         }
         coercion.path.pop();
     }
-    if coercion.faults.is_empty() { Ok(coerced) } else { Err(bounded(coercion.faults)) }
+    coercion.faults.finish().map(|()| coerced)
 }
 
 /// Coerces one value, which has a name in messages, to a type.
@@ -55,9 +52,9 @@ pub fn coerce(
 ///
 /// `BAD_USER_INPUT` for each value in it that is not of its type, with its place.
 pub fn coerce_value(schema: &Schema, name: &str, ty: &Type, value: &mut Value) -> Result<(), Vec<ApiError>> {
-    let mut coercion = Coercion { schema, sigil: "", path: vec![Value::from(name)], faults: Vec::new() };
+    let mut coercion = Coercion { schema, sigil: "", path: vec![Value::from(name)], faults: BoundedErrors::default() };
     coercion.value(ty, value);
-    if coercion.faults.is_empty() { Ok(()) } else { Err(bounded(coercion.faults)) }
+    coercion.faults.finish()
 }
 
 struct Coercion<'s> {
@@ -65,18 +62,16 @@ struct Coercion<'s> {
     /// What is before the name of the value in messages.
     sigil: &'static str,
     path: Vec<Value>,
-    faults: Vec<ApiError>,
+    faults: BoundedErrors,
 }
 
 impl Coercion<'_> {
     fn fault(&mut self, message: &str) {
-        if self.faults.len() > MAX_FAULTS {
-            return;
-        }
-        let (sigil, place) = (self.sigil, shown_path(&self.path));
-        let mut fault = ApiError::new(Code::BadUserInput, format!("`{sigil}{place}` {message}"));
-        fault.variable_path.clone_from(&self.path);
-        self.faults.push(fault);
+        let Self { sigil, path, faults, .. } = self;
+        faults.push(|| {
+            let message = format!("`{sigil}{}` {message}", shown_path(path));
+            ApiError { variable_path: path.clone(), ..ApiError::new(Code::BadUserInput, message) }
+        });
     }
 
     fn value(&mut self, ty: &Type, value: &mut Value) {

@@ -189,6 +189,38 @@ on_both_databases! {
         }
     }
 
+    /// A value is read into memory at each place where its variable or its fragment stands.
+    async fn values_that_are_repeated_too_often(app: TestApp) {
+        let repeated = |number: u32| json!({"errors": [{
+            "message": format!(
+                "the values that arguments repeat, by variables and fragments, number {number}; at most 100000 are \
+                 allowed"
+            ),
+            "extensions": {"code": "QUERY_TOO_COMPLEX"},
+        }]});
+        let filter = json!({"age": {"in": vec![1; 1_000]}});
+        let uses = |times: usize| format!("query($f: HeroFilter!) {{ heroes(where: {{or: [{}]}}) {{ id }} }}", "$f ".repeat(times));
+        let answer = app.graphql_with(&uses(100), json!({"f": filter})).await;
+        assert_eq!(answer, json!({"data": {"heroes": []}}));
+        assert_eq!(app.graphql_with(&uses(1_000), json!({"f": filter})).await, repeated(999 * 1_003));
+        // A long text is more than one value, in a mutation as well.
+        let name = "x".repeat(6_400);
+        let objects = |times: usize| format!(
+            "mutation($n: String!) {{ createHeroes(input: [{}]) {{ heroes {{ id }} }} }}",
+            "{name: $n, secretName: $n} ".repeat(times)
+        );
+        assert_eq!(app.graphql_with(&objects(500), json!({"n": name})).await, repeated(999 * 101));
+        // A fragment with a list, and fragments of fragments.
+        let ids = format!("{{id: {{in: [{}]}}}} ", "1 ".repeat(1_000)).repeat(3);
+        let fragment = format!("fragment F on Hero {{ teams(where: {{or: [{ids}]}}) {{ id }} }}");
+        let spreads: String = (0..40).map(|hero| format!("h{hero}: hero(id: 1) {{ ...F }} ")).collect();
+        assert_eq!(app.graphql(&format!("{{ {spreads} }} {fragment}")).await, repeated(39 * 3_011));
+        // A list that stands once may be as long as any, and so may a variable that is used once.
+        let once = format!("{{ hero(id: 1) {{ ...F }} }} {fragment}");
+        assert_eq!(app.graphql(&once).await, json!({"data": {"hero": null}}));
+        assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
     async fn messages_do_not_grow_with_what_was_sent(app: TestApp) {
         let long = "x".repeat(300_000);
         for (query, variables) in [

@@ -8,6 +8,7 @@ mod literals;
 mod measure;
 mod nulls;
 mod operation;
+mod repeated_values;
 mod root;
 mod row_estimate;
 mod scopes;

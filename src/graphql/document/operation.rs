@@ -15,8 +15,9 @@ use super::{
     canonical::canonical,
     executable,
     id::DocumentId,
-    measure::Shape,
+    measure::{Shape, ensure_within},
     nulls::{Nulls, where_nothing_may_be_null},
+    repeated_values::RepeatedValues,
     root::is_introspection,
     row_estimate, scopes, siblings, validate,
 };
@@ -52,6 +53,8 @@ pub struct Operation {
     /// With the fragments that it uses, and without other operations.
     pub executable: Executable,
     pub definition: Node<apollo_compiler::executable::Operation>,
+    /// What its arguments read again and again.
+    repeated: RepeatedValues,
     /// How many rows it may answer with; none when that depends on its variables.
     rows: Option<u64>,
     /// The scopes that it may ask for, whatever its variables are.
@@ -64,6 +67,9 @@ pub struct Operation {
     /// What its SQL statements end with, if that is asked for.
     pub comment: Option<Arc<str>>,
 }
+
+/// The greatest number of values that arguments repeat. They are read into memory one by one.
+const MAX_REPEATED_VALUES: usize = 100_000;
 
 /// A variable that an operation declares.
 #[derive(Debug)]
@@ -195,6 +201,16 @@ impl Document {
 }
 
 impl Operation {
+    /// Checks how many values its arguments repeat, now that its variables are known.
+    ///
+    /// # Errors
+    ///
+    /// `QUERY_TOO_COMPLEX` with the counted and the allowed number.
+    pub fn check_repeated_values(&self, variables: &Variables) -> Result<(), ApiError> {
+        let what = "values that arguments repeat, by variables and fragments,";
+        ensure_within(what, self.repeated.count(variables), MAX_REPEATED_VALUES)
+    }
+
     fn new(
         (definition, telemetry): (&Definition, &Telemetry),
         document: &ExecutableDocument,
@@ -227,6 +243,7 @@ impl Operation {
             where_nothing_may_be_null: where_nothing_may_be_null(&definition.schema, document, operation),
             executable: executable::executable(document, operation),
             definition: operation.clone(),
+            repeated: RepeatedValues::new(document, operation),
             rows,
             scopes: scopes::asked(definition, document, operation),
             has_siblings: siblings::has_siblings(document, operation),

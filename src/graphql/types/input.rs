@@ -11,15 +11,13 @@ use super::{
     object::scalar,
 };
 use crate::{
-    graphql::error::ApiError,
+    graphql::error::{ApiError, BoundedErrors},
     schema::{Column, Entity, Kind, Relation, Scope, capitalized, with_article},
     store::{Change, Create, Relate, Scalar, Values},
 };
 
 /// The greatest number of objects that one call may name, nested ones included.
 const MAX_OBJECTS: usize = 10_000;
-/// The greatest number of errors that are reported for one call.
-const MAX_ERRORS: usize = 100;
 
 pub fn register(types: &mut Types, entities: &[&'static Entity]) {
     for entity in entities {
@@ -249,14 +247,14 @@ fn register_related(types: &mut Types, entity: &Entity, relation: &Relation) {
 #[derive(Debug)]
 pub struct InputReader {
     entities: &'static [&'static Entity],
-    errors: Vec<ApiError>,
+    errors: BoundedErrors,
 }
 
 impl InputReader {
     /// The reader of a new call.
     #[must_use]
     pub fn new(entities: &'static [&'static Entity]) -> Self {
-        Self { entities, errors: Vec::new() }
+        Self { entities, errors: BoundedErrors::default() }
     }
 
     /// The object to create.
@@ -304,7 +302,7 @@ impl InputReader {
 
     /// Notes an error.
     pub fn note(&mut self, path: ArgumentPath<'_>, message: impl fmt::Display) {
-        self.errors.push(path.bad_input(message));
+        self.errors.push(|| path.bad_input(message));
     }
 
     /// Notes that a call names too many objects.
@@ -321,11 +319,11 @@ impl InputReader {
     ///
     /// All errors. When there are very many, the first ones and how many more there are.
     pub fn finish(self) -> Result<(), Vec<ApiError>> {
-        if self.errors.is_empty() { Ok(()) } else { Err(bounded(self.errors)) }
+        self.errors.finish()
     }
 
     fn noted<T>(&mut self, read: Result<T, ApiError>) -> Option<T> {
-        read.map_err(|error| self.errors.push(error)).ok()
+        read.map_err(|error| self.errors.push(|| error)).ok()
     }
 
     fn key(&mut self, entity: &Entity, input: Input<'_>) -> Option<i64> {
@@ -406,16 +404,4 @@ impl InputReader {
         let fields = self.noted(input.object())?;
         Some(self.new_values(relation.to, fields, input.path()))
     }
-}
-
-/// The errors of a call; when there are very many, the first ones and how many more there are.
-#[must_use]
-pub fn bounded(mut errors: Vec<ApiError>) -> Vec<ApiError> {
-    if errors.len() > MAX_ERRORS {
-        let code = errors[MAX_ERRORS].code;
-        let more = errors.len() - MAX_ERRORS;
-        errors.truncate(MAX_ERRORS);
-        errors.push(ApiError::new(code, format!("and {more} more faults")));
-    }
-    errors
 }

@@ -21,7 +21,7 @@ pub use self::{
     event::{id_of_side, sides, subscription},
     filter::filter,
     id::{global_id, key_of, node_of, write_id},
-    input::{InputReader, bounded},
+    input::InputReader,
     order::{order, symbol},
     register::{REQUIRES_SCOPES, Registry, register},
     root::NODE,
