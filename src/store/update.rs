@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     db::{StoreError, Transaction, UnitOfWork},
-    schema::Entity,
+    schema::{Entity, Scopes},
 };
 
 /// A row, what is to change of it, and what it is to be linked to.
@@ -43,6 +43,9 @@ pub struct Update {
     pub entity: &'static Entity,
     /// The rows and their changes.
     pub changes: Arc<[Change]>,
+    /// What the one who writes may do. A value of a column that may not be read is written, and noted in the event,
+    /// also when it is the one that the row has: otherwise it could be guessed.
+    pub granted: Scopes,
     /// Whether its events are written.
     pub events: bool,
 }
@@ -53,7 +56,7 @@ impl UnitOfWork for Update {
     type Output = Vec<Row>;
 
     async fn run(&self, txn: &Transaction, _attempt: u32) -> Result<Self::Output, StoreError> {
-        let Self { entity, changes, events } = self;
+        let Self { entity, changes, events, .. } = self;
         let keys: Vec<i64> = changes.iter().map(|change| change.key).collect();
         let related: Vec<&[Relate]> = changes.iter().map(|change| &change.related[..]).collect();
         let rows = dialect::by_keys(txn, entity, &keys).await?;
@@ -75,7 +78,7 @@ impl UnitOfWork for Update {
 }
 
 impl Update {
-    /// Updates the rows that are not yet as they should be, in one statement.
+    /// Updates the rows that are not yet as they should be, or may not be known to be, in one statement.
     async fn update(
         &self,
         txn: &Transaction,
@@ -87,12 +90,16 @@ impl Update {
             let old = rows.get(&change.key)?.values(entity);
             let new: Values =
                 change.values.iter().zip(&old).map(|(new, old)| new.as_ref().unwrap_or(old).clone()).collect();
-            if new == old {
+            let given = entity.columns.iter().zip(change.values.iter().zip(&old));
+            let changed = given.filter(|(column, (new, old))| {
+                let is_hidden = column.requires.is_some_and(|scope| !self.granted.allow(scope));
+                new.as_ref().is_some_and(|new| is_hidden || new != *old)
+            });
+            let changed: Vec<&str> = changed.map(|(column, _)| column.name()).collect();
+            if changed.is_empty() {
                 return None;
             }
-            let values = entity.columns.iter().zip(new.iter().zip(&old));
-            let changed = values.filter(|(_, (new, old))| new != old).map(|(column, _)| column.name());
-            outbox.updated(entity, change.key, &changed.collect::<Vec<_>>());
+            outbox.updated(entity, change.key, &changed);
             Some([vec![Scalar::Int(change.key)], new].concat())
         });
         let changed: Vec<Values> = changed.collect();

@@ -313,6 +313,27 @@ on_both! {
         }
     }
 
+    /// Otherwise the number of statements, which clients are told, would say whether a guess is right.
+    async fn a_secret_cannot_be_guessed_by_writing_it(app: &TestApp) {
+        let writer = key(app, &[Scope::Write]).await;
+        let mut statements = Vec::new();
+        for guess in ["Dive Wilson", "Dive Wilson", "Wilson Slade"] {
+            app.take_statements();
+            let query = "mutation($guess: String!) { updateHero(input: {id: 1, secretName: $guess}) { hero { id } } }";
+            let answer = ask(app, &writer, query, json!({"guess": guess})).await;
+            assert_eq!(answer, json!({"data": {"updateHero": {"hero": {"id": "Hero:1"}}}}));
+            statements.push(app.take_statements().into_iter().map(|statement| statement.sql).collect::<Vec<_>>());
+        }
+        assert!(statements[0].iter().any(|sql| sql.contains("event")), "{statements:?}");
+        assert_eq!((&statements[0], &statements[1]), (&statements[2], &statements[2]));
+        // Whoever may read it is not told of what has not changed.
+        let reader = key(app, &[Scope::Write, Scope::ReadSecrets]).await;
+        app.take_statements();
+        ask(app, &reader, "mutation { updateHero(input: {id: 1, secretName: \"Wilson Slade\"}) { hero { id } } }", json!({})).await;
+        let unchanged = app.take_statements();
+        assert!(!unchanged.iter().any(|statement| statement.sql.contains("event")), "{unchanged:?}");
+    }
+
     async fn an_operation_asks_for_read_or_write(app: &TestApp) {
         let denied = |code: &str, coordinate: &str, column: u32, scope: &str| json!({
             "message": format!("`{coordinate}` requires the scope `{scope}`"),
@@ -347,6 +368,15 @@ on_both! {
             assert_eq!((status, answer), (StatusCode::FORBIDDEN, errors));
         }
         assert_eq!(app.take_statements().len(), 0);
+        // What is left out of the root asks for nothing.
+        for left_out in [
+            "{ heroes @skip(if: true) { id } __schema { queryType { name } } }",
+            "query($no: Boolean = false) { ...F @include(if: $no) __schema { queryType { name } } }
+                fragment F on Query { heroes { id } }",
+        ] {
+            let answer = ask(app, &none, left_out, json!({})).await;
+            assert_eq!(answer, json!({"data": {"__schema": {"queryType": {"name": "Query"}}}}));
+        }
         let (status, _, answer) = send(app, Some(&reader), RESPONSE, &json!({"query": query})).await;
         assert_eq!((status, answer.get("errors")), (StatusCode::OK, None));
         // What a mutation reads for its payload goes with it.
@@ -451,9 +481,9 @@ on_both! {
         let new = keys.create("new", Scopes::ALL, Some(SystemTime::now() + Duration::from_hours(1))).await;
         let new = new.expect("it is made");
         assert_eq!(keys.verify(&new.key).await.expect("it works").scopes, Scopes::ALL);
-        assert!(keys.revoke(&new.id).await.expect("it is revoked"));
-        assert!(keys.revoke(&new.id).await.expect("it stays so"));
-        assert!(!keys.revoke("nobody").await.expect("there is none"));
+        assert_eq!(keys.revoke(&new.key).await.expect("it is revoked"), Some(&*new.id));
+        assert_eq!(keys.revoke(&new.id).await.expect("it stays so"), Some(&*new.id));
+        assert_eq!(keys.revoke("nobody").await.expect("there is none"), None);
         let (status, ..) = with_headers(app, &[("x-api-key", &new.key)]).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
     }

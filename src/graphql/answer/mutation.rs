@@ -24,8 +24,8 @@ use crate::{
     db::{StoreError, UnitOfWork},
     graphql::{
         context::RequestContext,
-        error::{ApiError, Code},
-        types::{ArgumentPath, Input, InputReader, bounded, global_id},
+        error::{ApiError, Code, bounded},
+        types::{ArgumentPath, Input, InputReader, global_id},
     },
     schema::Entity,
     store::{Creation, PendingDelete, Relate, Row, Update},
@@ -99,8 +99,9 @@ impl Mutation {
             Some(change)
         };
         let changes: Arc<[_]> = self.read(ctx, read, |change| &change.related)?.into();
-        let events = RequestContext::from_context(ctx).db.writes_events();
-        let work = Update { entity: self.entity, changes: Arc::clone(&changes), events };
+        let RequestContext { db, scopes, .. } = RequestContext::from_context(ctx);
+        let (entity, events, granted) = (self.entity, db.writes_events(), *scopes);
+        let work = Update { entity, changes: Arc::clone(&changes), granted, events };
         let rows = write(ctx, work).await.map_err(|error| match error {
             StoreError::NotFound { keys, related: missing } => {
                 let mut errors = self.not_found(changes.iter().map(|change| change.key), &keys);
@@ -146,7 +147,7 @@ impl Mutation {
         let mut pending = PendingDelete::begin(db, self.entity, keys, attempt).await?;
         loaders.clear().await;
         let rows = pending.take_rows();
-        let Ok(mut payload) = self.payload_of(ctx, "Delete", &rows) else { return Ok(JsonColumn::null()) };
+        let mut payload = self.payload_of(ctx, "Delete", &rows);
         // The query root is read after the deletion, and all else before it.
         let reads_after = ctx.look_ahead().field(QUERY).exists();
         if reads_after {
@@ -155,8 +156,9 @@ impl Mutation {
         // Others wait to write meanwhile, so what the payload selects must not take for ever.
         let answered = timeout(MAX_READ, answer_objects(&payload, ctx)).await.map_err(|_| StoreError::Timeout)?;
         let answered = or_null(ctx, answered);
-        pending.commit().await?;
+        let committed = pending.commit().await;
         loaders.clear().await;
+        committed?;
         if !reads_after {
             return Ok(answered);
         }
@@ -183,24 +185,24 @@ impl Mutation {
     }
 
     async fn payload(self, ctx: &Context<'_>, verb: &str, rows: &[Row]) -> Answer {
-        let payload = self.payload_of(ctx, verb, rows)?;
+        if rows.is_empty() && !self.is_list {
+            return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
+        }
+        let payload = self.payload_of(ctx, verb, rows);
         // Its fields can be null, or are read after the mutation, so none of them fails it.
         Ok(or_null(ctx, answer_objects(&payload, ctx).await))
     }
 
-    fn payload_of<'r>(self, ctx: &Context<'_>, verb: &str, rows: &'r [Row]) -> Result<Payload<'r>, Vec<ApiError>> {
+    fn payload_of<'r>(self, ctx: &Context<'_>, verb: &str, rows: &'r [Row]) -> Payload<'r> {
         let Self { entity, is_list } = self;
         let what = if is_list { entity.plural() } else { entity.name.to_owned() };
-        if !is_list && rows.is_empty() {
-            return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
-        }
-        Ok(Payload {
+        Payload {
             name: format!("{verb}{what}Payload"),
             is_list,
             rows: EntityRows { entity, rows: rows.iter().collect() },
             query: QueryObject(RequestContext::from_context(ctx).entities),
             phase: Phase::Whole,
-        })
+        }
     }
 
     /// The path of the n-th input object, for a function.
@@ -237,12 +239,12 @@ impl Mutation {
     }
 }
 
-/// Writes, and forgets what was read before.
+/// Writes, and forgets what was read before, also when it is not known whether something is written.
 async fn write<W: UnitOfWork<Output = Vec<Row>>>(ctx: &Context<'_>, work: W) -> Result<Vec<Row>, StoreError> {
     let RequestContext { db, loaders, .. } = RequestContext::from_context(ctx);
-    let rows = db.write(work).await?;
+    let written = db.write(work).await;
     loaders.clear().await;
-    Ok(rows)
+    written
 }
 
 fn no_such(entity: &Entity, key: i64, path: ArgumentPath<'_>) -> ApiError {

@@ -18,8 +18,7 @@ use super::root::is_introspection;
 use crate::{
     graphql::{
         definition::{Definition, required},
-        error::{ApiError, Code, shown_path},
-        types::bounded,
+        error::{ApiError, Code, bounded, shown_path},
     },
     schema::{Scope, Scopes},
 };
@@ -65,7 +64,7 @@ pub fn denied(
             }
         }
     });
-    bounded(errors.into_values().collect())
+    bounded(errors.into_values())
 }
 
 /// A place that asks for a scope.
@@ -91,7 +90,9 @@ fn visit<'a>(
     visitor: impl FnMut(&RequiredScope<'_>),
 ) {
     let mut visit = Visit { definition, variables, path: Vec::new(), in_variable: false, spreads: Vec::new(), visitor };
-    visit.root(document, operation);
+    // A mutation asks for `write`, every other operation for `read`.
+    let scope = if operation.is_mutation() { Scope::Write } else { Scope::Read };
+    visit.root(document, scope, &operation.selection_set, &mut HashSet::new());
     visit.selection_set(&operation.selection_set);
     let mut seen = HashSet::new();
     while let Some(name) = visit.spreads.pop() {
@@ -111,12 +112,27 @@ struct Visit<'a, V> {
 }
 
 impl<'a, V: FnMut(&RequiredScope<'_>)> Visit<'a, V> {
-    /// A mutation asks for `write`, every other operation for `read`. Introspection has a setting of its own.
-    fn root(&mut self, document: &'a ExecutableDocument, operation: &'a executable::Operation) {
-        let scope = if operation.is_mutation() { Scope::Write } else { Scope::Read };
-        for field in operation.root_fields(document).filter(|field| !is_introspection(&field.name)) {
-            let parent = operation.selection_set.ty.as_str();
-            self.show(scope, parent, &field.name, offset(field));
+    /// The fields of the root, each of which asks for a scope. Introspection has a setting of its own.
+    fn root(
+        &mut self,
+        document: &'a ExecutableDocument,
+        scope: Scope,
+        selection_set: &'a SelectionSet,
+        seen: &mut HashSet<&'a Name>,
+    ) {
+        for selection in &selection_set.selections {
+            match selection {
+                selection if self.is_left_out(selection.directives()) => {}
+                Selection::Field(field) if is_introspection(&field.name) => {}
+                Selection::Field(field) => self.show(scope, &selection_set.ty, &field.name, offset(field)),
+                Selection::InlineFragment(fragment) => self.root(document, scope, &fragment.selection_set, seen),
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.fragment_name;
+                    if let (true, Some(fragment)) = (seen.insert(name), document.fragments.get(name)) {
+                        self.root(document, scope, &fragment.selection_set, seen);
+                    }
+                }
+            }
         }
     }
 
