@@ -66,7 +66,12 @@ pub fn init(Log(lines): &Log, settings: &LogSettings, log_sql: bool) {
     };
     // Statements are logged when they are asked for, whatever the level of the rest.
     let statements = if log_sql { "debug" } else { "off" };
-    let filter = EnvFilter::new(format!("{level},hero_teams::sql={statements}"));
+    let mut filter = format!("{level},hero_teams::sql={statements}");
+    if settings.log_level == LogLevel::Trace {
+        // Below this level they write what clients send and get, and how the database is reached, with all secrets.
+        filter.push_str(",sea_orm=debug,sqlx=debug,tokio_tungstenite=debug,tungstenite=debug");
+    }
+    let filter = EnvFilter::new(filter);
     let is_terminal = stderr().is_terminal();
     let log = fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(Arc::clone(lines));
     // What the library cannot log it would print, and a print that fails is a panic.

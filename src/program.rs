@@ -308,8 +308,9 @@ async fn key(keys: &ApiKeys, command: &KeyCommand) -> anyhow::Result<String> {
             Ok(aligned(&table))
         }
         KeyCommand::Revoke { id } => {
-            let exists = keys.revoke(id).await.context("cannot revoke the API key")?;
-            ensure!(exists, "there is no API key with the id {id:?}; the command `key list` lists them");
+            // What is given may be a whole key, which is not for a log.
+            let revoked = keys.revoke(id).await.context("cannot revoke the API key")?;
+            let id = revoked.context("there is no API key with this id; the command `key list` lists them")?;
             Ok(format!("{id} is revoked\n"))
         }
     }

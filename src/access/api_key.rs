@@ -149,13 +149,15 @@ impl ApiKeys {
         api_key::all(&self.shared.db).await
     }
 
-    /// Revokes the key with this id. Gives whether it exists.
+    /// Revokes the key with this id, which may come as the whole key. Gives the id, if the key exists.
     ///
     /// # Errors
     ///
     /// When the database cannot be written.
-    pub async fn revoke(&self, id: &str) -> Result<bool, StoreError> {
-        api_key::revoke(&self.shared.db, id, seconds(SystemTime::now())).await
+    pub async fn revoke<'a>(&self, id_or_key: &'a str) -> Result<Option<&'a str>, StoreError> {
+        let id = id_of(id_or_key).unwrap_or(id_or_key);
+        let exists = api_key::revoke(&self.shared.db, id, seconds(SystemTime::now())).await?;
+        Ok(exists.then_some(id))
     }
 
     /// Whose key it is.

@@ -178,7 +178,7 @@ async fn a_key_that_was_revoked_elsewhere_stops_within_thirty_seconds() {
         let elsewhere = ApiKeys::new(&db);
         let (key, id) = create(&elsewhere, Scopes::ALL).await;
         keys.verify(&key).await.expect("it works");
-        assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
+        assert_eq!(elsewhere.revoke(&id).await.expect("it is revoked"), Some(&*id));
         // It is still known, and asks for no statement.
         keys.verify(&key).await.expect("it works");
         later(Duration::from_secs(11)).await;
@@ -193,7 +193,7 @@ async fn a_key_that_was_revoked_elsewhere_stops_within_thirty_seconds() {
         // Nobody asked for long: then it is waited for.
         let (key, id) = create(&elsewhere, Scopes::ALL).await;
         keys.verify(&key).await.expect("it works");
-        assert!(elsewhere.revoke(&id).await.expect("it is revoked"));
+        assert_eq!(elsewhere.revoke(&id).await.expect("it is revoked"), Some(&*id));
         later(Duration::from_secs(30)).await;
         assert_eq!(keys.verify(&key).await, Err(REVOKED));
         db.close().await.expect("the database closes");
@@ -365,8 +365,11 @@ fn keys_by_the_command_line() {
 
     assert_eq!(stdout(&run(&["key", "revoke", id])), format!("{id} is revoked\n"));
     assert_eq!(stdout(&run(&["key", "revoke", id])), format!("{id} is revoked\n"));
-    let unknown = "error: there is no API key with the id \"x\"; the command `key list` lists them";
+    let unknown = "error: there is no API key with this id; the command `key list` lists them";
     assert_eq!(refusal(&run(&["key", "revoke", "x"])), unknown);
+    // The whole key does as well, and is repeated nowhere.
+    assert_eq!(stdout(&run(&["key", "revoke", &key])), format!("{id} is revoked\n"));
+    assert_eq!(refusal(&run(&["key", "revoke", &key[..key.len() - 1]])), unknown);
     for (arguments, expected) in [
         (&["--scopes", "read"][..], "the following required arguments were not provided:   --name <NAME>"),
         (&["--name", "x"], "the following required arguments were not provided:   --scopes <SCOPE>"),

@@ -7,6 +7,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use axum::http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +16,12 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::{command_line::command, support::until};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message as Frame, client::IntoClientRequest as _},
+};
+
+use crate::{command_line::command, databases::TestDatabase, support::until};
 
 const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name } } }"#;
 const BINARY: &str = env!("CARGO_BIN_EXE_hero-teams");
@@ -104,6 +111,53 @@ async fn a_log_that_cannot_be_written_is_no_reason_to_fail() {
     let server = Server(shell.current_dir(folder).spawn().expect("the binary runs"));
     assert_eq!(graphql(folder, CREATE).await, created);
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+/// What libraries say of themselves at the level `trace` is no reason to write secrets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_level_writes_secrets() {
+    const SECRETS: [&str; 4] = ["hunter2", "of-a-variable", "of-a-literal", "of-a-credential"];
+    for database in [Some(TestDatabase::sqlite()), TestDatabase::empty_postgres().await].into_iter().flatten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let log = File::create(folder.join("log")).expect("a file");
+        // No password is asked for here.
+        let url = database.url.replacen("@localhost", ":hunter2@localhost", 1);
+        let flags = ["--log-level", "trace", "--log-sql", "--database-url", &url, "--api-keys", "--anonymous", "write"];
+        let server = Server::start(folder, &flags, log);
+        let query = "mutation($s: String!) { createHero(input: {name: \"of-a-literal\", secretName: $s}) {
+            hero { name secretName } } }";
+        let variables = json!({"s": "of-a-variable"});
+        let answer = graphql_with(folder, query, variables.clone()).await;
+        assert_eq!(answer["errors"][0]["extensions"]["requires"], json!("read:secrets"), "{answer}");
+        let mut request = "ws://localhost/graphql".into_client_request().expect("it is a request");
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
+        let stream = UnixStream::connect(folder.join("socket")).await.expect("it accepts");
+        let (mut socket, _) = client_async(request, stream).await.expect("it is upgraded");
+        let query = query.replace("secretName }", "}");
+        let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": query, "variables": variables}});
+        for (message, answer) in [(json!({"type": "connection_init"}), "connection_ack"), (subscribe, "complete")] {
+            socket.send(Frame::text(message.to_string())).await.expect("it is sent");
+            while !socket.next().await.expect("it goes on").expect("it is read").to_string().contains(answer) {}
+        }
+        drop(socket);
+        // A credential that is not accepted, in each place that a credential may have.
+        let mut request = "ws://localhost/graphql".into_client_request().expect("it is a request");
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
+        let stream = UnixStream::connect(folder.join("socket")).await.expect("it accepts");
+        let (mut socket, _) = client_async(request, stream).await.expect("it is upgraded");
+        let init = json!({"type": "connection_init", "payload": {"Authorization": "Bearer of-a-credential"}});
+        socket.send(Frame::text(init.to_string())).await.expect("it is sent");
+        assert!(matches!(socket.next().await, Some(Ok(Frame::Close(Some(_))))));
+        assert_eq!(server.stop().await.code(), Some(0));
+        let log = fs::read_to_string(folder.join("log")).expect("it is text");
+        assert!(log.contains("INSERT INTO"), "{log}");
+        for secret in SECRETS {
+            let line = log.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None);
+        }
+        database.remove().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
