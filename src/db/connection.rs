@@ -33,6 +33,8 @@ pub struct Connection {
     generation: u64,
     /// When it was taken for use last.
     pub taken: Instant,
+    /// When it came back from its last use.
+    pub used: Instant,
     /// A statement was sent, and its answer has not come.
     running: bool,
     in_transaction: bool,
@@ -80,7 +82,7 @@ impl Connection {
         };
         let now = Instant::now();
         let (running, in_transaction, health) = (false, false, Health::Well);
-        Ok(Self { driver, opened: now, generation, taken: now, running, in_transaction, health })
+        Ok(Self { driver, opened: now, generation, taken: now, used: now, running, in_transaction, health })
     }
 
     /// The process of PostgreSQL that serves it, if it can be known.
@@ -123,7 +125,7 @@ impl Connection {
 
     /// Whether it was used a moment ago, so that it needs no question whether it still stands.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.taken) < IDLE_BEFORE_PING && !self.is_old(now)
+        now.saturating_duration_since(self.used) < IDLE_BEFORE_PING && !self.is_old(now)
     }
 
     pub async fn execute(&mut self, run_on: RunOn, sql: Arc<str>, values: Option<Values>) -> Result<ExecResult, DbErr> {

@@ -195,17 +195,24 @@ impl Pool {
             let now = Instant::now();
             if connection.is_old(now) {
                 lease.discard();
-            } else if connection.is_fresh(now)
-                || matches!(timeout_at(deadline.min(now + MAX_PING), connection.ping()).await, Ok(Ok(())))
-            {
-                connection.taken = Instant::now();
-                if let Some(series) = &self.series {
-                    series.waits.observe((connection.taken - start).as_secs_f64());
-                }
-                return Ok(lease);
-            } else {
-                lease.outdate();
+                continue;
             }
+            if !connection.is_fresh(now) {
+                match timeout_at(deadline.min(now + MAX_PING), connection.ping()).await {
+                    Ok(Ok(())) => {}
+                    // It has not had the time that an answer may take, so it may be well. What has been sent is reset.
+                    Err(_) if deadline < now + MAX_PING => return Err(self.timed_out()),
+                    _ => {
+                        lease.outdate();
+                        continue;
+                    }
+                }
+            }
+            connection.taken = Instant::now();
+            if let Some(series) = &self.series {
+                series.waits.observe((connection.taken - start).as_secs_f64());
+            }
+            return Ok(lease);
         }
     }
 
@@ -280,10 +287,17 @@ impl Pool {
         if let Ok(given) = timeout_at(deadline, receiver).await {
             return given.unwrap_or_else(|_| Err(closed()));
         }
+        Err(self.timed_out())
+    }
+
+    /// Notes that somebody has waited in vain.
+    fn timed_out(&self) -> DbErr {
         if let Some(series) = &self.series {
             series.timeouts.inc();
         }
-        Err(self.state.lock().why_there_is_none())
+        let mut state = self.state.lock();
+        state.forget_who_has_gone();
+        state.why_there_is_none()
     }
 
     /// Gives what is idle to those who wait, and opens connections for those who get none.
@@ -313,7 +327,8 @@ impl Pool {
     }
 
     /// Puts a connection back that was in use.
-    pub(super) fn put_back(self: &Arc<Self>, connection: Connection, claim: Claim) {
+    pub(super) fn put_back(self: &Arc<Self>, mut connection: Connection, claim: Claim) {
+        connection.used = Instant::now();
         let mut state = self.state.lock();
         state.release(claim);
         let outdated = state.put_back(connection);

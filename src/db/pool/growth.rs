@@ -68,7 +68,13 @@ impl Pool {
     /// Has the sibling give up a connection, and hold back, until this pool has one.
     fn ask_for_room(&self, asks: bool) {
         if let Some(sibling) = self.sibling.get().and_then(Weak::upgrade) {
-            if asks { sibling.make_room() } else { sibling.go_on() }
+            if asks {
+                sibling.make_room();
+            }
+            // Meanwhile another try may have opened one.
+            if !asks || self.has_connections() {
+                sibling.go_on();
+            }
         }
     }
 
