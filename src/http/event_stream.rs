@@ -16,7 +16,7 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use crate::{
@@ -36,15 +36,15 @@ pub fn answered(answer: &Answer) -> Response {
 pub fn subscribed(
     subscription: Subscription,
     session: Session,
-    stopping: watch::Receiver<bool>,
+    stopping: CancellationToken,
     counted: Option<Counted>,
 ) -> Response {
     let events = stream::unfold(Some((subscription, session, stopping, counted)), |state| async {
-        let (mut subscription, mut session, mut stopping, counted) = state?;
+        let (mut subscription, mut session, stopping, counted) = state?;
         let next = tokio::select! {
             next = subscription.next() => next,
             refused = session.ended() => Err(refused),
-            _ = stopping.wait_for(|stop| *stop) => Ok(None),
+            () = stopping.cancelled() => Ok(None),
         };
         match next {
             Ok(Some(delivery)) => Some((event(&delivery), Some((subscription, session, stopping, counted)))),
@@ -65,7 +65,8 @@ fn next(json: &[u8]) -> Event {
 }
 
 fn complete() -> Event {
-    Event::default().event("complete").data("")
+    // A browser passes over an event without data, and would connect again. An empty text makes no line of it.
+    Event::default().event("complete").data("\n")
 }
 
 fn respond(events: BoxStream<'static, Event>) -> Response {

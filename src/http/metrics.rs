@@ -15,6 +15,7 @@ use axum::{
 use super::{
     host::Hosts,
     layers::{compression, misdirected},
+    media_type::parts,
 };
 use crate::{access::Access, config::ListenAddress, db::Db, graphql::Schema, telemetry::exposition};
 
@@ -47,9 +48,21 @@ async fn metrics(State(Sources { db, schema, access }): State<Sources>, headers:
     db.tell_state();
     schema.tell_state();
     access.tell_state();
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    match db.telemetry().metrics().map(|metrics| exposition(metrics, accept)) {
+    match db.telemetry().metrics().map(|metrics| exposition(metrics, prefers_open_metrics(&headers))) {
         Some(Ok((content_type, text))) => ([(CONTENT_TYPE, content_type)], text).into_response(),
-        _ => StatusCode::NOT_FOUND.into_response(),
+        Some(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// Whether a client names `OpenMetrics`, and likes plain text no better.
+fn prefers_open_metrics(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted: Vec<_> = values.flat_map(|value| value.split(',')).map(parts).collect();
+    let quality = |name: &str| {
+        let named = accepted.iter().filter(|accepted| accepted.name.eq_ignore_ascii_case(name));
+        named.map(|accepted| accepted.quality).max().unwrap_or(0)
+    };
+    let open_metrics = quality("application/openmetrics-text");
+    open_metrics > 0 && open_metrics >= quality("text/plain")
 }

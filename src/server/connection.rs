@@ -22,10 +22,8 @@ use hyper::{
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
@@ -57,7 +55,7 @@ pub async fn serve(
     router: Router,
     protocol: Arc<Builder<Streams>>,
     timeouts: Timeouts,
-    mut stop: watch::Receiver<bool>,
+    stop: CancellationToken,
     telemetry: Telemetry,
 ) {
     let metrics = telemetry.metrics();
@@ -68,8 +66,7 @@ pub async fn serve(
     let stream = TokioIo::new(Stream::new(socket, timeouts.write, Arc::clone(&activity)));
     let requests = Requests { router, peer, activity: Arc::clone(&activity) };
     let mut connection = pin!(protocol.serve_connection_with_upgrades(stream, requests));
-    // When the server itself has gone, its tasks go as well.
-    let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
+    let mut stopped = pin!(stop.cancelled());
     let mut timer = pin!(tokio::time::sleep(timeouts.header));
     let mut closes = false;
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use super::activity::{Activity, Running};
 
 /// The life of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lifetime {
-    stop: Arc<watch::Sender<bool>>,
+    stop: CancellationToken,
     sockets: TaskTracker,
 }
 
@@ -25,17 +27,11 @@ pub struct OpenSocket {
 #[derive(Clone, Debug)]
 pub struct Connection(pub(super) Arc<Activity>);
 
-impl Default for Lifetime {
-    fn default() -> Self {
-        Self { stop: Arc::new(watch::Sender::new(false)), sockets: TaskTracker::new() }
-    }
-}
-
 impl Lifetime {
     /// Tells when the server is to stop.
     #[must_use]
-    pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Counts a socket for as long as what this gives. An HTTP/2 connection goes on while it has sockets.
@@ -52,7 +48,7 @@ impl Lifetime {
 
     /// Has the server stop.
     pub(super) fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
     }
 
     /// Waits until no socket is open. No new one is expected.

@@ -9,15 +9,15 @@ use super::Metrics;
 /// The media type of `OpenMetrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The text of all metrics, with its media type: `OpenMetrics` for those who accept it, otherwise the older format of
-/// Prometheus, which `promtool` checks.
+/// The text of all metrics, with its media type: `OpenMetrics`, or the older format of Prometheus, which `promtool`
+/// checks.
 ///
 /// # Errors
 ///
 /// None: a text can always be written to.
-pub fn exposition(metrics: &Metrics, accept: &str) -> Result<(&'static str, String), fmt::Error> {
+pub fn exposition(metrics: &Metrics, is_open_metrics: bool) -> Result<(&'static str, String), fmt::Error> {
     let mut exposition = String::new();
-    if accept.contains("application/openmetrics-text") {
+    if is_open_metrics {
         text::encode(&mut exposition, metrics.registry())?;
         return Ok((OPEN_METRICS, exposition));
     }

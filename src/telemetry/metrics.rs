@@ -52,14 +52,14 @@ pub struct Metrics {
     operations: Histograms<Operation>,
     taken: [TakenSeries; 3],
     http_requests: Histograms<HttpRequest>,
-    latest_http_requests: Latest<HttpRequest>,
+    latest_http_requests: FirstSeries<HttpRequest>,
     active_requests: By<&'static str, Gauge>,
     pub connections: Gauge,
     errors: By<String, Counter>,
     documents: [(&'static str, Counter); DOCUMENTS.len()],
     pub document_bytes: Gauge,
     statements: Histograms<Statement>,
-    latest_statements: Latest<Statement>,
+    latest_statements: FirstSeries<Statement>,
     pool_connections: Family<PoolState, Gauge>,
     pool_pending: By<String, Gauge>,
     pool_waits: Histograms<[(&'static str, String); 1]>,
@@ -94,31 +94,35 @@ impl MetricConstructor<Histogram> for Buckets {
 /// The series that came first, which are those of almost all that comes. They are found by comparing: there are few,
 /// and to hash the texts of their labels takes longer.
 #[derive(Debug)]
-struct Latest<L>(RwLock<Vec<(L, Histogram)>>);
+struct FirstSeries<L>(RwLock<Vec<(L, Histogram)>>);
 
 /// The greatest number of series that are found by comparing.
-const MAX_LATEST: usize = 32;
+const MAX_FIRST: usize = 32;
 
-impl<L: EncodeLabelSet + Clone + std::hash::Hash + Eq> Latest<L> {
+impl<L: EncodeLabelSet + Clone + std::hash::Hash + Eq> FirstSeries<L> {
     fn observe(&self, all: &Histograms<L>, is_it: impl Fn(&L) -> bool, labels: impl FnOnce() -> L, time: Duration) {
         let seconds = time.as_secs_f64();
-        {
-            let latest = self.0.read();
-            if let Some((_, series)) = latest.iter().find(|(labels, _)| is_it(labels)) {
+        let has_room = {
+            let first = self.0.read();
+            if let Some((_, series)) = first.iter().find(|(labels, _)| is_it(labels)) {
                 return series.observe(seconds);
             }
-        }
+            first.len() < MAX_FIRST
+        };
         let labels = labels();
         let series = all.get_or_create_owned(&labels);
         series.observe(seconds);
-        let mut latest = self.0.write();
-        if latest.len() < MAX_LATEST && !latest.iter().any(|(other, _)| *other == labels) {
-            latest.push((labels, series));
+        if !has_room {
+            return;
+        }
+        let mut first = self.0.write();
+        if first.len() < MAX_FIRST && !first.iter().any(|(other, _)| *other == labels) {
+            first.push((labels, series));
         }
     }
 }
 
-impl<L> Default for Latest<L> {
+impl<L> Default for FirstSeries<L> {
     fn default() -> Self {
         Self(RwLock::default())
     }
@@ -268,7 +272,7 @@ impl Default for Metrics {
                 "Time of HTTP requests, until the head of the answer",
                 REQUEST_SECONDS,
             ),
-            latest_http_requests: Latest::default(),
+            latest_http_requests: FirstSeries::default(),
             active_requests: new(r, "http_server_active_requests", "HTTP requests that are worked on"),
             connections: new(r, "http_server_connections", "Open connections of clients"),
             errors: new(r, "graphql_server_errors", "Errors in answers"),
@@ -280,7 +284,7 @@ impl Default for Metrics {
             },
             document_bytes: new(r, "graphql_server_document_cache_bytes", "Bytes of the cache of documents"),
             statements: seconds(r, "db_client_operation_duration", "Time of SQL statements", STATEMENT_SECONDS),
-            latest_statements: Latest::default(),
+            latest_statements: FirstSeries::default(),
             pool_connections: new(r, "db_client_connections", "Connections to the database"),
             pool_pending: new(
                 r,
@@ -495,9 +499,8 @@ impl Metrics {
         Counted::new(self.sockets.get_or_create_owned(&[("transport", transport)]))
     }
 
-    /// Notes a WebSocket that was closed, with a code or by the client.
-    pub fn note_socket_close(&self, code: Option<u16>) {
-        let code = code.map_or(Cow::Borrowed("client"), |code| code.to_string().into());
+    /// Notes a WebSocket that has ended: the code with which the server closed it, `client` or `lost`.
+    pub fn note_socket_close(&self, code: Cow<'static, str>) {
         self.socket_closes.get_or_create(&[("code", code)]).inc();
     }
 

@@ -24,8 +24,17 @@ struct Names {
 impl OperationNames {
     /// The name that is told. One that is new is told from now on, if there is room.
     pub fn note<'a>(&self, name: Option<&'a str>, max: usize) -> &'a str {
-        let known = self.known(name);
-        let Some(name) = name.filter(|_| known == OTHER) else { return known };
+        let Some(name) = name else { return ANONYMOUS };
+        {
+            // Clients choose names, so one without room costs no more than one that is told.
+            let names = self.0.read();
+            if names.has(name) {
+                return name;
+            }
+            if names.first.len() >= max {
+                return OTHER;
+            }
+        }
         let mut names = self.0.write();
         // It may have become known meanwhile.
         if !names.has(name) {

@@ -93,6 +93,8 @@ impl Stream {
                     Some(line.strip_prefix(' ').unwrap_or(line).to_owned())
                 };
                 if let Some(event) = field("event") {
+                    // A browser passes over an event without data.
+                    assert!(block.contains("\ndata:"), "{block}");
                     let data = field("data").filter(|data| !data.is_empty());
                     let data = data.map_or(Value::Null, |data| serde_json::from_str(&data).expect("it is JSON"));
                     return Some(Received { event, id: field("id"), data });
@@ -768,6 +770,31 @@ on_both_databases! {
         assert_eq!(stream.next().await, None);
         until(async || app.events.listeners() == 0).await;
         app.db.close().await.expect("it closes");
+    }
+
+    /// A field that several fragments select is one field (Single Root Field).
+    async fn a_field_that_is_selected_several_times(app: TestApp) {
+        for (number, query) in (1..).zip([
+            "subscription { teamChanged { id } teamChanged { change } }",
+            "subscription { ...A teamChanged { id } } fragment A on Subscription { teamChanged { change } }",
+            "subscription { ...A ...B } fragment A on Subscription { teamChanged { id } }
+                fragment B on Subscription { teamChanged { change } }",
+        ]) {
+            let mut stream = Stream::open(&app.router, query, json!({})).await;
+            write(app, r#"createTeam(input: {name: "T", headquarters: "H"})"#).await;
+            assert_eq!(stream.value().await, json!({"id": format!("Team:{number}"), "change": "CREATED"}), "{query}");
+        }
+        for query in [
+            "subscription { a: teamChanged { id } teamChanged { id } }",
+            "subscription { teamChanged { id } heroChanged { id } }",
+        ] {
+            let error = Stream::open(&app.router, query, json!({})).await.error().await;
+            let message = error["message"].as_str().expect("there is one");
+            assert!(message.contains("can only have one root field"), "{message}");
+        }
+        let query = "subscription { teamChanged { id } teamChanged { nothing } }";
+        let error = Stream::open(&app.router, query, json!({})).await.error().await;
+        assert!(error["message"].as_str().is_some_and(|message| message.contains("`nothing`")), "{error}");
     }
 
     async fn what_is_no_subscription(app: TestApp) {

@@ -63,7 +63,7 @@ async fn app(database: TestDatabase, telemetry: &Telemetry) -> TestApp {
 /// What the metrics say now.
 pub fn now(telemetry: &Telemetry) -> BTreeMap<String, f64> {
     let metrics = telemetry.metrics().expect("they are asked for");
-    series(&exposition(metrics, "application/openmetrics-text").expect("it is written").1)
+    series(&exposition(metrics, true).expect("it is written").1)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,6 +277,9 @@ async fn prometheus_reads_them_and_answers_the_queries_of_the_dashboard() {
     assert_eq!((checked.status.code(), String::from_utf8_lossy(&checked.stderr).as_ref()), (Some(0), ""));
     let open_metrics = scrape(&metrics, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
     assert!(open_metrics.ends_with("# EOF\n"), "{open_metrics}");
+    for plain in ["application/openmetrics-text;q=0", "text/plain, application/openmetrics-text;version=1.0.0;q=0.5"] {
+        assert!(!scrape(&metrics, plain).await.contains("# EOF"), "{plain}");
+    }
 
     let settings = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: hero-teams\n  static_configs:\n  \

@@ -1,8 +1,11 @@
 //! Validation as the specification has it, by apollo-compiler.
 
+use std::collections::HashSet;
+
 use apollo_compiler::{
-    ExecutableDocument, Schema,
+    ExecutableDocument, Node, Schema,
     diagnostic::ToCliReport as _,
+    executable::Operation,
     parser::Parser,
     validation::{DiagnosticData, DiagnosticList, Valid},
 };
@@ -38,11 +41,19 @@ pub fn checked(
     let text = &*without_descriptions(text);
     let parsed = parser.parse_ast(text, "request");
     check_text(text, &parser, limits).map_err(|error| vec![error.at(None)])?;
-    let document = parsed.map_err(|invalid| faults(&invalid.errors, None).into_errors())?;
+    let document = parsed.map_err(|invalid| faults(&invalid.errors, None, &[]).into_errors())?;
     let shapes = measure(&document, limits).map_err(|error| vec![error.at(None)])?;
-    let validated = document.to_executable_validate(schema);
-    let unknown = || suggest.then(|| UnknownNames::new(&document, schema));
-    let valid = validated.map_err(|invalid| faults(&invalid.errors, unknown().as_ref()).into_errors())?;
+    let valid = match document.to_executable_validate(schema) {
+        Ok(valid) => valid,
+        Err(invalid) => {
+            let unknown = suggest.then(|| UnknownNames::new(&document, schema));
+            let faults = faults(&invalid.errors, unknown.as_ref(), &merged_subscriptions(&invalid.partial));
+            if !faults.is_empty() {
+                return Err(faults.into_errors());
+            }
+            Valid::assume_valid(invalid.partial)
+        }
+    };
     let mut faults = values::faults(schema, &valid, text);
     let others = valid.operations.iter().filter(|operation| !operation.is_query());
     for field in others.flat_map(|operation| operation.all_fields(&valid)).filter(|field| is_introspection(&field.name))
@@ -88,10 +99,26 @@ pub fn tokens(text: &str) -> usize {
     Lexer::new(&text).filter(|token| token.as_ref().is_ok_and(|token| is_counted(token.kind()))).count()
 }
 
-fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>) -> ValidationErrors {
+/// Where subscriptions begin whose fields at the root are one field (Single Root Field). apollo-compiler 1.33 counts
+/// how often it is selected.
+fn merged_subscriptions(document: &ExecutableDocument) -> Vec<usize> {
+    let is_one = |operation: &&Node<Operation>| {
+        let keys: HashSet<_> = operation.root_fields(document).map(|field| field.response_key()).collect();
+        operation.is_subscription() && keys.len() == 1
+    };
+    let places = document.operations.iter().filter(is_one).filter_map(Node::location);
+    places.map(|location| location.offset()).collect()
+}
+
+/// The faults that a document has, but for that of several fields at the root of these subscriptions.
+fn faults(diagnostics: &DiagnosticList, unknown: Option<&UnknownNames>, merged: &[usize]) -> ValidationErrors {
     let (mut faults, mut of_empty) = (ValidationErrors::default(), ValidationErrors::default());
     for diagnostic in diagnostics.iter().map(|diagnostic| diagnostic.error) {
         let location = diagnostic.location();
+        let is_of_merged = location.is_some_and(|location| merged.contains(&location.offset()));
+        if is_of_merged && diagnostic.unstable_error_name() == Some("SubscriptionUsesMultipleFields") {
+            continue;
+        }
         let offset = location.filter(|_| is_unknown(diagnostic)).map(|location| location.offset());
         let suggestion = offset.and_then(|offset| unknown?.suggestion(offset));
         let suggestion = suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();

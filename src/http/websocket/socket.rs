@@ -11,10 +11,13 @@ use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{StreamExt as _, sink, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, sleep_until, timeout},
 };
-use tungstenite::{Error as WsError, error::CapacityError};
+use tungstenite::{
+    Error as WsError,
+    error::{CapacityError, ProtocolError},
+};
 
 use super::{
     initialization::{Authenticating, forbidden, initialize},
@@ -22,7 +25,7 @@ use super::{
     protocol::{Close, Protocol, Received, Sent},
 };
 use crate::{
-    access::{Principal, Unauthenticated},
+    access::Principal,
     graphql::Params,
     http::{
         endpoint::Endpoint,
@@ -38,6 +41,15 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Messages that wait for the library, and messages of the library that wait to be sent.
 const QUEUE: usize = 16;
+
+/// How a client ends a socket.
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    /// It has closed it.
+    Closed,
+    /// It takes nothing and says nothing, or its connection has ended.
+    Lost,
+}
 
 /// The WebSocket of a client.
 pub struct Socket {
@@ -70,25 +82,28 @@ impl Socket {
         credential: Option<OwnedCredential>,
         principal: Principal,
     ) {
-        let close = match protocol {
+        let end = match protocol {
             _ if self.permit.is_none() => {
                 self.endpoint.note_refused(Some("max_sockets"));
-                Some(Close::new(1013, "as many WebSockets are open as may be"))
+                Ok(Close::new(1013, "as many WebSockets are open as may be"))
             }
-            None => Some(Close::new(4406, "Subprotocol not acceptable")),
+            None => Ok(Close::new(4406, "Subprotocol not acceptable")),
             Some(protocol) => self.serve(protocol, credential, principal).await,
         };
-        self.close(close).await;
+        self.close(end).await;
     }
 
-    /// Answers the operations of a client until it has gone. Gives why the socket is to be closed, if the client has
-    /// not closed it.
+    /// Answers the operations of a client, and gives why the socket is to be closed.
+    ///
+    /// # Errors
+    ///
+    /// When the client has gone.
     async fn serve(
         &mut self,
         protocol: GraphQLProtocol,
         credential: Option<OwnedCredential>,
         principal: Principal,
-    ) -> Option<Close> {
+    ) -> Result<Close, Gone> {
         let endpoint = Arc::clone(&self.endpoint);
         let settings = &endpoint.events;
         let operations = Operations::new(Arc::clone(&endpoint), principal);
@@ -107,11 +122,11 @@ impl Socket {
         let init_end = Instant::now() + settings.ws_init_timeout;
         let mut ping_at = Instant::now() + settings.ping_interval;
         let mut pong_end: Option<Instant> = None;
-        let mut stopping = endpoint.lifetime.stopping();
+        let stopping = endpoint.lifetime.stopping();
         let mut is_stopping = false;
         loop {
             if is_stopping && !operations.are_executed() && from_library.is_empty() {
-                return Some(Close::new(1001, "the server is stopping"));
+                return Ok(Close::new(1001, "the server is stopping"));
             }
             tokio::select! {
                 // Each frame, and the end of the initialisation, has room in the input of the library.
@@ -127,15 +142,17 @@ impl Socket {
                             operations.add(number, Params { client: self.client.clone(), ..*params });
                             let _ = to_library.try_send(Message::Text(text.into()));
                         }
-                        Received::Forward(text) => drop(to_library.try_send(Message::Text(text.into()))),
+                        Received::Forward(text) => {
+                            let _ = to_library.try_send(Message::Text(text.into()));
+                        }
                         Received::Reply(text) => self.send(Message::Text(text.into())).await?,
                         Received::Nothing => {}
-                        Received::Close(close) => return Some(close),
+                        Received::Close(close) => return Ok(close),
                     },
-                    Some(Ok(Message::Binary(_))) => return Some(Close::new(4400, "a message must be text")),
+                    Some(Ok(Message::Binary(_))) => return Ok(Close::new(4400, "a message must be text")),
                     Some(Ok(Message::Pong(_))) => pong_end = None,
                     Some(Ok(Message::Ping(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return None,
+                    Some(Ok(Message::Close(_))) | None => return Err(Gone::Closed),
                 },
                 Some(message) = from_library.recv() => {
                     if let Some(message) = outgoing(&mut rules, &operations, message) {
@@ -143,8 +160,8 @@ impl Socket {
                     }
                 }
                 // It ends when one of the channels does, and they do not.
-                () = &mut library => return Some(Close::new(1011, "the server failed to do this")),
-                authenticated = authentication_of(&mut authenticating) => {
+                () = &mut library => return Ok(Close::new(1011, "the server failed to do this")),
+                authenticated = or_never(authenticating.as_mut()) => {
                     authenticating = None;
                     match authenticated {
                         Ok(accepted) => {
@@ -152,38 +169,51 @@ impl Socket {
                             session = Some(accepted);
                             let _ = to_library.try_send(Message::Text(rules.initialized().into()));
                         }
-                        Err(refused) => return Some(forbidden(&refused)),
+                        Err(refused) => return Ok(forbidden(&refused)),
                     }
                 }
-                refused = ended(&mut session) => return Some(forbidden(&refused)),
+                refused = or_never(session.as_mut().map(Session::refused)) => return Ok(forbidden(&refused)),
                 () = sleep_until(init_end), if rules.is_new() => {
-                    return Some(Close::new(4408, "Connection initialisation timeout"));
+                    return Ok(Close::new(4408, "Connection initialisation timeout"));
                 }
                 () = sleep_until(ping_at) => {
                     self.send(Message::Ping("".into())).await?;
                     ping_at = Instant::now() + settings.ping_interval;
                     pong_end.get_or_insert_with(|| Instant::now() + PONG_TIMEOUT);
                 }
-                // The client has gone, and cannot be told.
-                () = until(pong_end) => return None,
-                () = stop(&mut stopping), if !is_stopping => is_stopping = true,
+                () = or_never(pong_end.map(sleep_until)) => return Err(Gone::Lost),
+                () = stopping.cancelled(), if !is_stopping => is_stopping = true,
             }
         }
     }
 
-    /// Sends a message. None when the client takes nothing, or has gone.
-    async fn send(&mut self, message: Message) -> Option<()> {
-        timeout(self.endpoint.write_timeout, self.frames.send(message)).await.ok()?.ok()
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// When the client takes nothing, or has gone.
+    async fn send(&mut self, message: Message) -> Result<(), Gone> {
+        let sent = timeout(self.endpoint.write_timeout, self.frames.send(message)).await;
+        sent.ok().and_then(Result::ok).ok_or(Gone::Lost)
     }
 
-    /// Tells the client why the socket is closed, if there is a reason, and waits a moment until both sides are closed.
-    async fn close(mut self, close: Option<Close>) {
+    /// Tells the client why the socket is closed, unless it has gone, and waits a moment until both sides are closed.
+    async fn close(mut self, end: Result<Close, Gone>) {
         if let Some(metrics) = self.endpoint.telemetry.metrics() {
-            metrics.note_socket_close(close.as_ref().map(|close| close.code));
+            metrics.note_socket_close(match &end {
+                Ok(close) => close.code.to_string().into(),
+                Err(Gone::Closed) => "client".into(),
+                Err(Gone::Lost) => "lost".into(),
+            });
         }
-        if let Some(Close { code, reason }) = close
-            && self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_none()
-        {
+        let told = match end {
+            Ok(Close { code, reason }) => {
+                self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await
+            }
+            Err(Gone::Closed) => Ok(()),
+            Err(Gone::Lost) => Err(Gone::Lost),
+        };
+        if told.is_err() {
             return;
         }
         let closed = async { while let Some(Ok(_)) = self.frames.recv().await {} };
@@ -205,43 +235,27 @@ fn outgoing(rules: &mut Protocol, operations: &Operations, message: Message) -> 
     Some(Message::Text(text.into()))
 }
 
-/// The end of a socket from which nothing more can be read.
-fn close_for(error: &(dyn std::error::Error + 'static), max_bytes: usize) -> Option<Close> {
-    match error.downcast_ref::<WsError>()? {
-        WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
-            Some(Close::new(1009, &format!("a message has at most {max_bytes} bytes")))
+/// Why a socket is to be closed from which nothing more can be read.
+///
+/// # Errors
+///
+/// When the client has gone.
+fn close_for(error: &(dyn std::error::Error + 'static), max_bytes: usize) -> Result<Close, Gone> {
+    match error.downcast_ref::<WsError>() {
+        Some(WsError::Capacity(CapacityError::MessageTooLong { .. })) => {
+            Ok(Close::new(1009, &format!("a message has at most {max_bytes} bytes")))
         }
-        WsError::Utf8(_) => Some(Close::new(1007, "a message must be UTF-8")),
-        WsError::Protocol(_) => Some(Close::new(1002, "this is not as WebSocket has it")),
-        _ => None,
+        Some(WsError::Utf8(_)) => Ok(Close::new(1007, "a message must be UTF-8")),
+        Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Err(Gone::Lost),
+        Some(WsError::Protocol(_)) => Ok(Close::new(1002, "this is not as WebSocket has it")),
+        _ => Err(Gone::Lost),
     }
 }
 
-/// What comes of looking at a credential; never, while none is looked at.
-async fn authentication_of(authenticating: &mut Option<Authenticating>) -> Result<Session, Unauthenticated> {
-    match authenticating {
-        Some(authenticating) => authenticating.await,
-        None => pending().await,
-    }
-}
-
-/// Waits until the credential of a client is not accepted any more; for ever, while there is none.
-async fn ended(session: &mut Option<Session>) -> Unauthenticated {
-    match session {
-        Some(session) => session.refused().await,
-        None => pending().await,
-    }
-}
-
-/// Waits until the server is to stop.
-async fn stop(stopping: &mut watch::Receiver<bool>) {
-    // Without the server it is to stop as well.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
+/// The output of a future; never, while there is none.
+async fn or_never<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
         None => pending().await,
     }
 }

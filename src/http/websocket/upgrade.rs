@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequestParts as _, Request, State, WebSocketUpgrade},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
+        header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
         request::Parts,
         uri::Authority,
     },
@@ -51,7 +51,11 @@ pub async fn open(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Re
         return Err(refusal(StatusCode::FORBIDDEN, Code::Forbidden, message));
     }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|rejection| {
-        refusal(rejection.status(), Code::BadUserInput, &format!("this is no WebSocket: {}", rejection.body_text()))
+        let message = format!("this is no WebSocket: {}", rejection.body_text());
+        let mut refusal = refusal(rejection.status(), Code::BadUserInput, &message);
+        // The version that would be accepted (RFC 6455, 4.2.2).
+        refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        refusal
     })?;
     let credential = credential(&endpoint.access, &parts.headers)?;
     let principal = authenticate(&endpoint.access, credential, endpoint.request_timeout).await?;
