@@ -137,7 +137,7 @@ fn values(entity: &'static Entity, new: &Create) -> Result<Vec<Value>, StoreErro
             [row] => values.extend(parameters(relation.to, row)),
             rows => values.push(dialect::json_records(&names(relation.to), rows.iter().map(|row| &row[..]))?.into()),
         }
-        values.push(dialect::list_value(DbBackend::Postgres, &related.connect));
+        values.push(dialect::list_value(DbBackend::Postgres, &connected(related)));
     }
     Ok(values)
 }
@@ -145,6 +145,14 @@ fn values(entity: &'static Entity, new: &Create) -> Result<Vec<Value>, StoreErro
 /// The relations along which a row is linked to something, and to what.
 fn related_of<'n>(entity: &'static Entity, new: &'n Create) -> impl Iterator<Item = (&'static Relation, &'n Relate)> {
     entity.relations.iter().zip(&new.related).filter(|(_, related)| related.objects() > 0)
+}
+
+/// The keys of the rows to be linked to, each once.
+fn connected(related: &Relate) -> Vec<i64> {
+    let mut keys = related.connect.clone();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -> Result<Statement, StoreError> {
@@ -158,7 +166,7 @@ fn insertion_with_related(entity: &'static Entity, new: &Create, events: bool) -
     let (mut nested_events, mut link_events) = (Vec::new(), Vec::new());
     for (relation, related) in related_of(entity, new) {
         let (field, key) = (relation.field, relation.to.key.name());
-        let mut keys = dialect::keys(&related.connect, key);
+        let mut keys = dialect::keys(&connected(related), key);
         if !related.create.is_empty() {
             let nested: Vec<&Values> = related.create.iter().collect();
             let table = format!("nested_{field}");

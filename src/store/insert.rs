@@ -11,7 +11,10 @@ use super::{
     dialect::{self, columns},
     row::{Row, Scalar},
 };
-use crate::{db::StoreError, schema::Entity};
+use crate::{
+    db::StoreError,
+    schema::{Column, Entity, Kind},
+};
 
 /// The values of a row: all columns but the primary key, in the order of the entity.
 pub type Values = Vec<Scalar>;
@@ -27,13 +30,20 @@ pub async fn find(
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
+    let backend = db.get_database_backend();
     let records = wanted.iter().map(|values| &values[..]);
-    let records = dialect::records(db.get_database_backend(), entity.table(), &names(entity), records)?;
+    let records = dialect::records(backend, entity.table(), &names(entity), records)?;
+    // SQLite knows nothing of the values, and may take the index of a column in which most of them are equal. It takes
+    // none of a column with `+`. The first text is most often what names the row.
+    let name = entity.columns.iter().find(|column| matches!(column.kind, Kind::Text { .. }));
+    let is_looked_up = |column: &Column| backend != DbBackend::Sqlite || name.is_none_or(|name| name == column);
     let same = entity.columns.iter().fold(Condition::all(), |condition, column| {
         // Only where NULL may stand: `IS NOT DISTINCT FROM` uses no index on PostgreSQL.
         let equal = if column.is_nullable { BinOper::Custom("IS NOT DISTINCT FROM") } else { BinOper::Equal };
         let wanted = Expr::col((WANTED, column.name()));
-        condition.add(Expr::col((entity.table(), column.name())).binary(equal, wanted))
+        let stored = Expr::col((entity.table(), column.name()));
+        let stored = if is_looked_up(column) { stored } else { Expr::cust_with_expr("+?", stored) };
+        condition.add(stored.binary(equal, wanted))
     });
     let mut select = Query::select();
     select.columns(columns(entity)).from(entity.table());

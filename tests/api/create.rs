@@ -54,6 +54,24 @@ on_both_databases! {
         assert_eq!(app.counts().await, [5, 8, 8]);
     }
 
+    async fn what_is_connected_twice_is_linked_once(app: TestApp) {
+        let team = json!({"name": "Z-Force", "headquarters": "Bar"});
+        app.data(CREATE_TEAM, json!({"input": team})).await;
+        for teams in [
+            json!({"connect": ["1", "Team:1"]}),
+            json!({"connect": [1, 1, 1], "create": [team]}),
+            json!({"connect": [1, 1], "connectOrCreate": [team, team]}),
+        ] {
+            let hero = json!({"name": "Deadpond", "secretName": "Dive Wilson", "teams": teams});
+            let data = app.data(CREATE_HERO, json!({"input": hero})).await;
+            assert_eq!(data["createHero"]["hero"]["teams"][0]["name"], json!("Z-Force"));
+        }
+        let team = json!({"name": "Preventers", "headquarters": "Tower", "heroes": {"connect": ["Hero:1", 1]}});
+        let data = app.data(CREATE_TEAM, json!({"input": team})).await;
+        assert_eq!(data["createTeam"]["team"]["heroes"].as_array().map(Vec::len), Some(1));
+        assert_eq!(app.counts().await, [3, 3, 5]);
+    }
+
     async fn connect_or_create_takes_the_oldest(app: TestApp) {
         let team = json!({"name": "Z-Force", "headquarters": "Bar"});
         for _ in 0..3 {

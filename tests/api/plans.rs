@@ -34,7 +34,10 @@ async fn fill(app: &TestApp) {
 
 /// The plan of the last statement of a query.
 async fn plan(app: &TestApp, query: &str, variables: Value) -> String {
-    let statement = app.last_statement_of(query, variables).await;
+    plan_of(app, app.last_statement_of(query, variables).await).await
+}
+
+async fn plan_of(app: &TestApp, statement: Statement) -> String {
     let explain = if app.database.is_postgres() { "EXPLAIN" } else { "EXPLAIN QUERY PLAN" };
     let explained = Statement { sql: format!("{explain} {}", statement.sql), ..statement };
     let rows = app.db.read.query_all_raw(explained).await.expect("the plan");
@@ -98,6 +101,22 @@ on_both_databases! {
         assert!(!plan_of_all.contains("TEMP B-TREE") && !plan_of_all.contains("Sort"), "sorted:\n{plan_of_all}");
         let query = "{ heroes(limit: 20) { teamCount } }";
         assert_uses(&plan(app, query, json!({})).await, &heroes[..1]);
+    }
+
+    /// SQLite knows nothing of the values before ANALYZE, and nearly all ages may be null.
+    async fn objects_are_found_by_their_names(app: TestApp) {
+        app.execute("INSERT INTO hero (name, secret_name) VALUES ('A', 'B')").await;
+        let heroes = json!([{"name": "C", "secretName": "D"}, {"name": "E", "secretName": "F"}]);
+        let team = json!({"name": "T", "headquarters": "H", "heroes": {"connectOrCreate": heroes}});
+        let query = "mutation($team: CreateTeamInput!) { createTeam(input: $team) { team { id } } }";
+        app.take_statements();
+        app.data(query, json!({"team": team})).await;
+        let statements = app.take_statements();
+        let find = statements.iter().find(|statement| statement.sql.contains("AS \"wanted\""));
+        let plan = plan_of(app, find.expect("they are looked for").clone()).await;
+        if !app.database.is_postgres() {
+            assert!(plan.contains("SEARCH hero USING INDEX ix_hero_name (name=?)"), "{plan}");
+        }
     }
 
     async fn filters_use_the_indexes(app: TestApp) {
