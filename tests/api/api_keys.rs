@@ -368,7 +368,7 @@ fn keys_by_the_command_line() {
     let unknown = "error: there is no API key with this id; the command `key list` lists them";
     assert_eq!(refusal(&run(&["key", "revoke", "x"])), unknown);
     // The whole key does as well, and is repeated nowhere.
-    assert_eq!(stdout(&run(&["key", "revoke", &key])), format!("{id} is revoked\n"));
+    assert_eq!(stdout(&run(&["key", "revoke", key])), format!("{id} is revoked\n"));
     assert_eq!(refusal(&run(&["key", "revoke", &key[..key.len() - 1]])), unknown);
     for (arguments, expected) in [
         (&["--scopes", "read"][..], "the following required arguments were not provided:   --name <NAME>"),
