@@ -10,8 +10,7 @@ use sea_orm::sqlx;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    acquire::Pool,
-    lease::close,
+    handle::{Pool, close},
     state::{connection_error, no_answer},
 };
 use crate::db::{

@@ -1,12 +1,12 @@
 //! The connections that are open, and whose turn it is to use them.
 
-mod acquire;
 mod growth;
+mod handle;
 mod lease;
 mod state;
 
 pub use self::{
-    acquire::Pool,
+    handle::Pool,
     lease::{Interrupt, PooledConnection},
     state::no_answer,
 };

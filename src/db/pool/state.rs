@@ -5,7 +5,6 @@ use std::{collections::VecDeque, io, sync::Arc};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::lease::PooledConnection;
 use crate::db::{
     claim::{Claim, LongStatements, TextHash},
     connection::Connection,
@@ -40,13 +39,16 @@ pub struct State {
     pub is_closed: bool,
 }
 
+/// What somebody who waits is given: a connection and what it counts as, or why there is none.
+pub type Given = Result<(Claim, Connection), DbErr>;
+
 /// Somebody who waits for a connection.
 #[derive(Debug)]
 pub struct Waiter {
     pub number: u64,
     pub statement: Option<TextHash>,
     pub due: Option<Instant>,
-    pub sender: oneshot::Sender<Result<PooledConnection, DbErr>>,
+    pub sender: oneshot::Sender<Given>,
 }
 
 impl State {
@@ -80,7 +82,7 @@ impl State {
         claim: Claim,
         statement: Option<TextHash>,
         due: Option<Instant>,
-        sender: oneshot::Sender<Result<PooledConnection, DbErr>>,
+        sender: oneshot::Sender<Given>,
     ) {
         self.waited += 1;
         let waiter = Waiter { number: self.waited, statement, due, sender };

@@ -17,9 +17,10 @@ use futures_util::{
 
 use super::{
     Json,
-    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    entity_rows::EntityRows,
+    fields::{Answered, Fault, Objects, answer_objects},
     json::JsonColumn,
-    list::{answer_pages, bounded, check_scan, int, numbers, query},
+    list::{answer_pages, check_scan, int, numbers, page_size, query},
 };
 use crate::{
     db::Indexes,
@@ -65,8 +66,8 @@ impl Connections {
         let (first, last) = (arguments.get("first").present(), arguments.get("last").present());
         let (limit, is_last) = match (first, last) {
             (Some(_), Some(last)) => return Err(last.path().bad_input("must not be given together with `first`")),
-            (None, Some(last)) => (bounded(last, DEFAULT_LIMIT)?, true),
-            (_, None) => (bounded(arguments.get("first"), DEFAULT_LIMIT)?, false),
+            (None, Some(last)) => (page_size(last, DEFAULT_LIMIT)?, true),
+            (_, None) => (page_size(arguments.get("first"), DEFAULT_LIMIT)?, false),
         };
         let slice = Slice::Keyset { after: None, before: None, limit, last: is_last };
         let mut query = query(request, source.entity(), arguments, slice)?;
@@ -108,7 +109,7 @@ impl Connections {
     }
 
     fn rows<'p>(&self, pages: &'p [Arc<Page>]) -> EntityRows<'p> {
-        EntityRows { entity: self.source.entity(), rows: pages.iter().flat_map(|page| &page.rows).collect() }
+        EntityRows::of_pages(self.source.entity(), pages)
     }
 
     async fn page_infos(&self, ctx: &Context<'_>) -> Answered {

@@ -11,7 +11,8 @@ use futures_util::{
 
 use super::{
     Json,
-    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    entity_rows::EntityRows,
+    fields::{Answered, Fault, Objects, answer_objects},
     json::JsonColumn,
     node::or_null,
 };

@@ -16,15 +16,7 @@ use async_graphql::{
 use futures_util::future::{BoxFuture, join_all};
 
 use super::json::{Json, JsonColumn};
-use crate::{
-    graphql::{
-        context::RequestContext,
-        error::ApiError,
-        types::{NODE, write_id},
-    },
-    schema::Entity,
-    store::Row,
-};
+use crate::graphql::{context::RequestContext, error::ApiError, types::NODE};
 
 /// Objects of one type that are answered together.
 pub trait Objects: Send + Sync {
@@ -214,44 +206,4 @@ impl<'a> CollectedFields<'a> {
 /// Whether a fragment on `condition` is for objects of a batch (`DoesFragmentTypeApply`).
 fn applies(batch: &dyn Objects, condition: &str) -> bool {
     batch.type_name() == condition || (batch.is_node() && condition == NODE)
-}
-
-/// Objects of an entity.
-#[derive(Debug)]
-pub struct EntityRows<'a> {
-    /// What they are.
-    pub entity: &'static Entity,
-    /// Their rows.
-    pub rows: Vec<&'a Row>,
-}
-
-impl Objects for EntityRows<'_> {
-    fn type_name(&self) -> Cow<'_, str> {
-        self.entity.name.into()
-    }
-
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn is_node(&self) -> bool {
-        true
-    }
-
-    fn scalar(&self, field: &str) -> Option<usize> {
-        self.entity.all_columns().position(|column| column.field == field)
-    }
-
-    fn write(&self, object: usize, scalar: usize, json: &mut Json) {
-        let row = self.rows[object];
-        if scalar == 0 {
-            write_id(self.entity, json, |key| row.write_json(0, key));
-        } else {
-            row.write_json(scalar, json.bytes());
-        }
-    }
-
-    fn answer<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Answered> {
-        super::list::answer_related(ctx, self.entity, || self.rows.iter().map(|row| row.key()).collect())
-    }
 }

@@ -3,15 +3,10 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, PathSegment};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, ready},
-};
 
 use super::{
     Json,
-    connection::connections,
-    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    fields::{Answered, Fault, Objects, answer_objects},
     json::JsonColumn,
 };
 use crate::{
@@ -26,49 +21,20 @@ use crate::{
     store::{Count, CountQuery, Filter, ListQuery, Page, Slice},
 };
 
-/// A field of a relation, for all objects of an entity with these keys.
-pub fn answer_related<'a>(
-    ctx: &'a Context<'_>,
-    entity: &'static Entity,
-    keys: impl Fn() -> Vec<i64>,
-) -> BoxFuture<'a, Answered> {
-    let name = ctx.item.node.name.node.as_str();
-    for relation in entity.relations {
-        let source = Source::Related(relation);
-        if name == relation.field {
-            return lists(ctx, source, keys()).boxed();
-        }
-        if name == relation.count {
-            return counts(ctx, source, keys()).boxed();
-        }
-        if name.strip_suffix("Connection") == Some(relation.field) {
-            return connections(ctx, entity.name, source, keys()).boxed();
-        }
-    }
-    // Validation has refused all other names.
-    ready(Ok(JsonColumn::default())).boxed()
-}
-
-/// The plain lists of a field, for many parents.
-pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+/// The pages of the plain lists of a field, for many parents.
+pub async fn pages(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Result<Vec<Arc<Page>>, Fault> {
     let request = RequestContext::from_context(ctx);
     let arguments = RequestContext::arguments(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
-    check_scan(request, source, |indexes| query.reads_all(source.entity(), indexes))
-        .await
-        .map_err(|error| Fault::new(error, ctx))?;
+    let reads_all = |indexes: &Indexes| query.reads_all(source.entity(), indexes);
+    check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
     let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
-    let pages = pages.map_err(|error| Fault::new(error, ctx))?;
-    answer_pages(ctx, &pages, |pages| EntityRows {
-        entity: source.entity(),
-        rows: pages.iter().flat_map(|page| &page.rows).collect(),
-    })
-    .await
+    pages.map_err(|error| Fault::new(error, ctx))
 }
 
 fn list_query(request: &RequestContext, entity: &'static Entity, arguments: &Arguments) -> Result<ListQuery, ApiError> {
-    let limit = bounded(arguments.get("limit"), DEFAULT_LIMIT)?;
+    let limit = page_size(arguments.get("limit"), DEFAULT_LIMIT)?;
     let offset = arguments.get("offset");
     let number = offset.present().map_or(Ok(0), |offset| offset.int())?;
     let negative = |_| offset.path().bad_input(format_args!("must be 0 or more, not {number}"));
@@ -120,7 +86,7 @@ pub fn query(
 }
 
 /// A number of objects that is in its range.
-pub fn bounded(argument: Input<'_>, default: i32) -> Result<u64, ApiError> {
+pub fn page_size(argument: Input<'_>, default: i32) -> Result<u64, ApiError> {
     let number = argument.present().map_or(Ok(default), |argument| argument.int())?;
     match u64::try_from(number) {
         Ok(limit) if number <= MAX_LIMIT => Ok(limit),
@@ -162,7 +128,7 @@ fn in_list(mut fault: Fault, pages: &[Arc<Page>]) -> Fault {
 }
 
 /// The numbers of objects in the lists of a field, for many parents.
-async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+pub async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
     let arguments = RequestContext::arguments(ctx);
     let filter = arguments.and_then(|arguments| {
         filter(RequestContext::from_context(ctx).entities, source.entity(), arguments.get("where"))

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod connection;
+mod entity_rows;
 mod event;
 mod fields;
 mod json;

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::{
     Json,
     connection::edges,
-    fields::{Answered, EntityRows, Fault, Objects, answer_objects},
+    entity_rows::EntityRows,
+    fields::{Answered, Fault, Objects, answer_objects},
     json::JsonColumn,
     node::or_null,
     query::QueryObject,
@@ -72,10 +73,10 @@ pub async fn answer(ctx: &Context<'_>, entities: &'static [&'static Entity]) -> 
 }
 
 /// The payload, or what is wrong. Nothing is written then.
-type Answer = Result<JsonColumn, Vec<ApiError>>;
+type Written = Result<JsonColumn, Vec<ApiError>>;
 
 impl Mutation {
-    async fn create(self, ctx: &Context<'_>) -> Answer {
+    async fn create(self, ctx: &Context<'_>) -> Written {
         let new: Arc<[_]> =
             self.read(ctx, |reader, input| reader.create(self.entity, input), |new| &new.related)?.into();
         let events = RequestContext::from_context(ctx).db.writes_events();
@@ -89,7 +90,7 @@ impl Mutation {
         self.payload(ctx, "Create", &rows).await
     }
 
-    async fn update(self, ctx: &Context<'_>) -> Answer {
+    async fn update(self, ctx: &Context<'_>) -> Written {
         let mut seen = HashSet::new();
         let read = |reader: &mut InputReader, input: Input<'_>| {
             let change = reader.update(self.entity, input)?;
@@ -115,7 +116,7 @@ impl Mutation {
 
     /// Deletes objects while they are answered: the payload has them as they were, so what it selects of them is read
     /// between the lock of the transaction and its commit.
-    async fn delete(self, ctx: &Context<'_>) -> Answer {
+    async fn delete(self, ctx: &Context<'_>) -> Written {
         let keys = self.read(ctx, |reader, input| reader.delete(self.entity, input), |_| &[])?;
         let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let reported_before = reported().len();
@@ -184,7 +185,7 @@ impl Mutation {
         Ok(entries)
     }
 
-    async fn payload(self, ctx: &Context<'_>, verb: &str, rows: &[Row]) -> Answer {
+    async fn payload(self, ctx: &Context<'_>, verb: &str, rows: &[Row]) -> Written {
         if rows.is_empty() && !self.is_list {
             return Err(vec![ApiError::new(Code::Internal, "the server wrote nothing")]);
         }

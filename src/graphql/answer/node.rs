@@ -4,7 +4,8 @@ use async_graphql::{Context, PathSegment};
 use futures_util::future::join_all;
 
 use super::{
-    fields::{Answered, EntityRows, Fault, answer_objects},
+    entity_rows::EntityRows,
+    fields::{Answered, Fault, answer_objects},
     json::JsonColumn,
 };
 use crate::{

@@ -8,9 +8,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use super::{
     Json,
     connection::connections,
+    entity_rows::lists,
     fields::{Answered, Fault, Objects},
     json::JsonColumn,
-    list::lists,
     node::{node, nodes, one, or_null},
 };
 use crate::{

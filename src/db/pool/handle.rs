@@ -1,4 +1,4 @@
-//! Whose turn it is to use a connection.
+//! A pool: its connections, and what comes back to it.
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -9,19 +9,16 @@ use parking_lot::Mutex;
 use sea_orm::{DbErr, sqlx};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, oneshot},
-    time::{Instant, sleep, timeout, timeout_at},
+    sync::Notify,
+    time::{Instant, sleep, timeout},
 };
 
-use super::{
-    lease::{MAX_RESET, PooledConnection, close},
-    state::{State, closed, connection_error, no_answer},
-};
+use super::state::{State, connection_error, no_answer};
 use crate::{
     db::{
         DbSettings,
         cancel::Canceller,
-        claim::{Claim, LongStatements, TextHash},
+        claim::{Claim, LongStatements},
         connection::Connection,
         connector::{Connector, Target},
         error::is_without_room,
@@ -29,8 +26,8 @@ use crate::{
     telemetry::{Metrics, PoolSeries},
 };
 
-/// How long a connection has to say that it still stands.
-const MAX_PING: Duration = Duration::from_secs(2);
+/// How long a connection has to end what was left in it, before it is given up.
+pub const MAX_RESET: Duration = Duration::from_secs(5);
 /// How often a database is asked for a sign of life that may take its time, and how long it has to give one.
 const LOOK_AFTER: Duration = Duration::from_secs(15);
 
@@ -51,10 +48,10 @@ pub struct Pool {
     /// Whoever closes the pool is told that a connection has come back.
     came_back: Notify,
     pub(super) canceller: Canceller,
-    long: Arc<LongStatements>,
+    pub(super) long: Arc<LongStatements>,
     name: Box<str>,
     target: Arc<Target>,
-    series: Option<PoolSeries>,
+    pub(super) series: Option<PoolSeries>,
     /// The other pool with connections to the same database.
     pub(super) sibling: OnceLock<Weak<Pool>>,
 }
@@ -85,15 +82,6 @@ impl Pool {
             series: settings.telemetry.metrics().map(|metrics| metrics.pool(name)),
             sibling: OnceLock::new(),
         })
-    }
-
-    /// Opens the first connection.
-    ///
-    /// # Errors
-    ///
-    /// When the database cannot be reached.
-    pub async fn open(self: &Arc<Self>) -> Result<(), DbErr> {
-        self.acquire(Claim::First, None, None).await.map(drop)
     }
 
     /// Has two pools share what PostgreSQL lets them have.
@@ -161,61 +149,6 @@ impl Pool {
         }
     }
 
-    /// A connection that is free and was used a moment ago, if there is one. It is to come back when it is due.
-    pub fn try_acquire(self: &Arc<Self>, claim: Claim, due: Option<Instant>) -> Option<PooledConnection> {
-        let now = Instant::now();
-        let mut lease = self.take(claim, due, |connection| connection.is_fresh(now))?;
-        lease.connection.as_mut()?.taken = now;
-        if let Some(series) = &self.series {
-            series.waits.observe(0.0);
-        }
-        Some(lease)
-    }
-
-    /// A connection that stands, for a statement when that is known. It waits until there is one.
-    ///
-    /// # Errors
-    ///
-    /// When there is none in time, or the database cannot be reached.
-    pub async fn acquire(
-        self: &Arc<Self>,
-        claim: Claim,
-        sql: Option<&str>,
-        due: Option<Instant>,
-    ) -> Result<PooledConnection, DbErr> {
-        let start = Instant::now();
-        let deadline = start + self.acquire_timeout;
-        let statement = sql.map(|sql| self.long.hash(sql));
-        loop {
-            let mut lease = match self.take(claim, due, |_| true) {
-                Some(lease) => lease,
-                None => self.wait(claim, statement, due, deadline).await?,
-            };
-            let connection = lease.connection()?;
-            let now = Instant::now();
-            if connection.is_old(now) {
-                lease.discard();
-                continue;
-            }
-            if !connection.is_fresh(now) {
-                match timeout_at(deadline.min(now + MAX_PING), connection.ping()).await {
-                    Ok(Ok(())) => {}
-                    // It has not had the time that an answer may take, so it may be well. What has been sent is reset.
-                    Err(_) if deadline < now + MAX_PING => return Err(self.timed_out()),
-                    _ => {
-                        lease.outdate();
-                        continue;
-                    }
-                }
-            }
-            connection.taken = Instant::now();
-            if let Some(series) = &self.series {
-                series.waits.observe((connection.taken - start).as_secs_f64());
-            }
-            return Ok(lease);
-        }
-    }
-
     /// Brings its metrics up to date.
     pub fn tell_state(&self, metrics: &Metrics) {
         let state = self.state.lock();
@@ -252,46 +185,8 @@ impl Pool {
         Ok(())
     }
 
-    fn take(
-        self: &Arc<Self>,
-        claim: Claim,
-        due: Option<Instant>,
-        is_wanted: impl FnOnce(&Connection) -> bool,
-    ) -> Option<PooledConnection> {
-        let mut state = self.state.lock();
-        // While a connection is idle, those who wait have `Claim::Further`, and may not have it.
-        if state.is_closed || (claim == Claim::Further && state.further >= self.max_further) {
-            return None;
-        }
-        let connection = state.idle.pop_if(|connection| is_wanted(connection))?;
-        state.took(claim, due);
-        Some(PooledConnection { pool: Arc::clone(self), claim, connection: Some(connection) })
-    }
-
-    async fn wait(
-        self: &Arc<Self>,
-        claim: Claim,
-        statement: Option<TextHash>,
-        due: Option<Instant>,
-        deadline: Instant,
-    ) -> Result<PooledConnection, DbErr> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.lock();
-            if state.is_closed {
-                return Err(closed());
-            }
-            state.wait(claim, statement, due, sender);
-            self.serve(&mut state);
-        }
-        if let Ok(given) = timeout_at(deadline, receiver).await {
-            return given.unwrap_or_else(|_| Err(closed()));
-        }
-        Err(self.timed_out())
-    }
-
     /// Notes that somebody has waited in vain.
-    fn timed_out(&self) -> DbErr {
+    pub(super) fn timed_out(&self) -> DbErr {
         if let Some(series) = &self.series {
             series.timeouts.inc();
         }
@@ -304,12 +199,12 @@ impl Pool {
     pub(super) fn serve(self: &Arc<Self>, state: &mut State) {
         while !state.idle.is_empty()
             && let Some((claim, waiter)) = state.next(self.max_further, &self.long)
+            && let Some(connection) = state.idle.pop()
         {
-            let lease = PooledConnection { pool: Arc::clone(self), claim, connection: state.idle.pop() };
-            match waiter.sender.send(Ok(lease)) {
+            match waiter.sender.send(Ok((claim, connection))) {
                 Ok(()) => state.took(claim, waiter.due),
-                // It does not wait any more. What is dropped here must not lock the pool again.
-                Err(unsent) => state.idle.extend(unsent.ok().and_then(|mut lease| lease.connection.take())),
+                // It does not wait any more.
+                Err(unsent) => state.idle.extend(unsent.ok().map(|(_, connection)| connection)),
             }
         }
         while state.opening < state.wanted(self.max_further)
@@ -385,5 +280,12 @@ impl Pool {
                 close(connection);
             }
         }
+    }
+}
+
+/// Closes a connection, and ignores errors.
+pub fn close(connection: Connection) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(MAX_RESET, connection.close()));
     }
 }
