@@ -198,7 +198,7 @@ pub enum KeyCommand {
     List,
     /// Revoke an API key; servers refuse it within 30 seconds
     Revoke {
-        /// Id of the key, as `key list` prints it
+        /// Id of the key, as `key list` prints it, or the whole key
         id: String,
     },
 }

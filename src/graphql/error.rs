@@ -130,7 +130,7 @@ impl ApiError {
 /// The greatest number of errors that are reported of what is wrong together.
 const MAX_ERRORS: usize = 100;
 
-/// The errors of one request or call. Those beyond the first ones are counted, and not made.
+/// The errors of one request or call: the first ones, and how many more there are.
 #[derive(Debug, Default)]
 pub struct BoundedErrors {
     errors: Vec<ApiError>,
@@ -138,7 +138,7 @@ pub struct BoundedErrors {
 }
 
 impl BoundedErrors {
-    /// Adds an error.
+    /// Adds an error, which is made only if it is one of the first.
     pub fn push(&mut self, error: impl FnOnce() -> ApiError) {
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(error());

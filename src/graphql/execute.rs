@@ -268,7 +268,7 @@ impl Schema {
     ) -> Vec<ApiError> {
         let mut denied = document.denied(&self.definition, operation, variables, principal);
         if self.introspection != Introspection::All {
-            for (field, position) in document.introspections(operation) {
+            for (field, position) in document.introspections(operation, variables) {
                 if let Err(mut error) = self.check_introspection(principal, &format!("Query.{field}")) {
                     error.positions.extend(position);
                     denied.push(error);

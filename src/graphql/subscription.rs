@@ -158,8 +158,8 @@ impl Feeds {
             return feed;
         }
         let origin = executor.db.telemetry().tracer().and_then(|_| Span::current()?.context());
-        let (executor, feeds_of_schema, answered) = (executor.clone(), self.clone(), Mutex::default());
-        let feed = Feed { key: key.clone(), feeds: feeds_of_schema, executor, request, watch, time, origin, answered };
+        let (executor, answered) = (executor.clone(), Mutex::default());
+        let feed = Feed { key: key.clone(), feeds: self.clone(), executor, request, watch, time, origin, answered };
         let feed = Arc::new(feed);
         feeds.insert(key, Arc::downgrade(&feed));
         feed

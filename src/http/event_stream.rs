@@ -6,6 +6,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    body::{Body, Bytes},
     http::{HeaderName, HeaderValue, header},
     response::{
         IntoResponse, Response,
@@ -14,6 +15,7 @@ use axum::{
 };
 use futures_util::{
     StreamExt as _,
+    future::ready,
     stream::{self, BoxStream},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,9 +29,13 @@ use crate::{
 /// How often something is sent at least, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(12);
 
+/// The last event. A browser passes over an event without a line of data, and would connect again. axum writes none for
+/// an empty text.
+const COMPLETE: &[u8] = b"event: complete\ndata:\n\n";
+
 /// An answer, and the end.
 pub fn answered(answer: &Answer) -> Response {
-    respond(stream::iter([next(&answer.to_json()), complete()]).boxed())
+    respond(stream::iter([next(&answer.to_json())]).boxed())
 }
 
 /// The events of a subscription, until it ends, the credential of its client does, or the server.
@@ -52,7 +58,7 @@ pub fn subscribed(
             Err(answer) => Some((self::next(&answer.to_json()), None)),
         }
     });
-    respond(events.chain(stream::iter([complete()])).boxed())
+    respond(events.boxed())
 }
 
 fn event(delivery: &Arc<Delivery>) -> Event {
@@ -64,11 +70,7 @@ fn next(json: &[u8]) -> Event {
     Event::default().event("next").data(String::from_utf8_lossy(json))
 }
 
-fn complete() -> Event {
-    // A browser passes over an event without data, and would connect again. An empty text makes no line of it.
-    Event::default().event("complete").data("\n")
-}
-
+/// Answers with these events, and the end.
 fn respond(events: BoxStream<'static, Event>) -> Response {
     // Something comes at once, so that the client knows that it is heard.
     let first = stream::iter([Event::default().comment("")]);
@@ -80,5 +82,7 @@ fn respond(events: BoxStream<'static, Event>) -> Response {
         // Proxies such as nginx hold an answer back unless they are told not to.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, stream).into_response()
+    let (parts, body) = (headers, stream).into_response().into_parts();
+    let end = stream::once(ready(Ok(Bytes::from_static(COMPLETE))));
+    Response::from_parts(parts, Body::from_stream(body.into_data_stream().chain(end)))
 }

@@ -59,10 +59,38 @@ async fn metrics(State(Sources { db, schema, access }): State<Sources>, headers:
 fn prefers_open_metrics(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let accepted: Vec<_> = values.flat_map(|value| value.split(',')).map(parts).collect();
-    let quality = |name: &str| {
-        let named = accepted.iter().filter(|accepted| accepted.name.eq_ignore_ascii_case(name));
+    let quality = |names: &[&str]| {
+        let named = accepted.iter().filter(|accepted| names.contains(&&*accepted.name.to_ascii_lowercase()));
         named.map(|accepted| accepted.quality).max().unwrap_or(0)
     };
-    let open_metrics = quality("application/openmetrics-text");
-    open_metrics > 0 && open_metrics >= quality("text/plain")
+    let open_metrics = quality(&["application/openmetrics-text"]);
+    open_metrics > 0 && open_metrics >= quality(&["text/plain", "text/*", "*/*"])
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, header::ACCEPT};
+
+    use super::prefers_open_metrics;
+
+    #[test]
+    fn what_a_client_likes() {
+        for (accept, expected) in [
+            // Prometheus 2 and 3.
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+              text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            ("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.4", false),
+            ("Application/OpenMetrics-Text", true),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-text;q=0.5, */*;q=0.9", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(prefers_open_metrics(&headers), expected, "{accept}");
+        }
+    }
 }

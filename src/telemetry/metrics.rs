@@ -52,14 +52,14 @@ pub struct Metrics {
     operations: Histograms<Operation>,
     taken: [TakenSeries; 3],
     http_requests: Histograms<HttpRequest>,
-    latest_http_requests: FirstSeries<HttpRequest>,
+    first_http_requests: FirstSeries<HttpRequest>,
     active_requests: By<&'static str, Gauge>,
     pub connections: Gauge,
     errors: By<String, Counter>,
     documents: [(&'static str, Counter); DOCUMENTS.len()],
     pub document_bytes: Gauge,
     statements: Histograms<Statement>,
-    latest_statements: FirstSeries<Statement>,
+    first_statements: FirstSeries<Statement>,
     pool_connections: Family<PoolState, Gauge>,
     pool_pending: By<String, Gauge>,
     pool_waits: Histograms<[(&'static str, String); 1]>,
@@ -272,7 +272,7 @@ impl Default for Metrics {
                 "Time of HTTP requests, until the head of the answer",
                 REQUEST_SECONDS,
             ),
-            latest_http_requests: FirstSeries::default(),
+            first_http_requests: FirstSeries::default(),
             active_requests: new(r, "http_server_active_requests", "HTTP requests that are worked on"),
             connections: new(r, "http_server_connections", "Open connections of clients"),
             errors: new(r, "graphql_server_errors", "Errors in answers"),
@@ -284,7 +284,7 @@ impl Default for Metrics {
             },
             document_bytes: new(r, "graphql_server_document_cache_bytes", "Bytes of the cache of documents"),
             statements: seconds(r, "db_client_operation_duration", "Time of SQL statements", STATEMENT_SECONDS),
-            latest_statements: FirstSeries::default(),
+            first_statements: FirstSeries::default(),
             pool_connections: new(r, "db_client_connections", "Connections to the database"),
             pool_pending: new(
                 r,
@@ -424,7 +424,7 @@ impl Metrics {
             network_protocol_version: version,
             error_type: status.is_server_error().then_some(code),
         };
-        self.latest_http_requests.observe(&self.http_requests, is_it, labels, time);
+        self.first_http_requests.observe(&self.http_requests, is_it, labels, time);
     }
 
     /// Counts a request while it is worked on.
@@ -454,7 +454,7 @@ impl Metrics {
             db_collection_name: table.to_owned(),
             db_response_status_code: code.clone(),
         };
-        self.latest_statements.observe(&self.statements, is_it, labels, time);
+        self.first_statements.observe(&self.statements, is_it, labels, time);
     }
 
     /// What is measured of a pool.

@@ -131,8 +131,9 @@ pub fn check() -> anyhow::Result<()> {
     }
     if let Some(propagators) = variable(PROPAGATORS) {
         let is_known = |name: &str| ["tracecontext", "baggage"].contains(&name.trim());
+        let has_trace = propagators.split(',').any(|name| name.trim() == "tracecontext");
         ensure!(
-            propagators.split(',').all(is_known),
+            has_trace && propagators.split(',').all(is_known),
             "{PROPAGATORS}: tracecontext is expected, or tracecontext,baggage"
         );
     }

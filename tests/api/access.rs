@@ -329,7 +329,8 @@ on_both! {
         // Whoever may read it is not told of what has not changed.
         let reader = key(app, &[Scope::Write, Scope::ReadSecrets]).await;
         app.take_statements();
-        ask(app, &reader, "mutation { updateHero(input: {id: 1, secretName: \"Wilson Slade\"}) { hero { id } } }", json!({})).await;
+        let query = r#"mutation { updateHero(input: {id: 1, secretName: "Wilson Slade"}) { hero { id } } }"#;
+        ask(app, &reader, query, json!({})).await;
         let unchanged = app.take_statements();
         assert!(!unchanged.iter().any(|statement| statement.sql.contains("event")), "{unchanged:?}");
     }
@@ -376,6 +377,18 @@ on_both! {
         ] {
             let answer = ask(app, &none, left_out, json!({})).await;
             assert_eq!(answer, json!({"data": {"__schema": {"queryType": {"name": "Query"}}}}));
+        }
+        // What is left out in one place, or not at all, asks as ever.
+        for executed in [
+            "{ ...F @skip(if: true) ...F } fragment F on Query { heroes { id } }",
+            "{ heroes @skip(if: true) { id } ...G } fragment G on Query { ...F } fragment F on Query { heroes { id } }",
+            "query($yes: Boolean = true) { heroes @include(if: $yes) { id } }",
+            "query($yes: Boolean! = true, $no: Boolean! = false) { heroes @skip(if: $no) @include(if: $yes) { id } }",
+            "{ ... @include(if: true) { ... @skip(if: false) { heroes { id } } } }",
+        ] {
+            let answer = ask(app, &none, executed, json!({})).await;
+            let denied = &answer["errors"][0]["extensions"]["coordinate"];
+            assert_eq!((denied, answer.get("data")), (&json!("Query.heroes"), None), "{executed}");
         }
         let (status, _, answer) = send(app, Some(&reader), RESPONSE, &json!({"query": query})).await;
         assert_eq!((status, answer.get("errors")), (StatusCode::OK, None));
@@ -558,6 +571,9 @@ async fn the_schema_itself_is_for_whom_the_setting_says() {
         let app = app_with(TestDatabase::sqlite(), &flags, |settings| settings.graphql.introspection = introspection);
         let app = app.await;
         let (reader, admin) = (key(&app, READ).await, key(&app, &[Scope::Admin]).await);
+        let left_out = "{ __schema @skip(if: true) { queryType { name } } team(id: 1) { name } }";
+        let answer = ask(&app, &reader, left_out, json!({})).await;
+        assert_eq!(answer, json!({"data": {"team": {"name": "Z-Force"}}}));
         for (key, expected) in [(None, for_nobody), (Some(&reader), for_reader), (Some(&admin), for_admin)] {
             let key = key.map(String::as_str);
             let (status, headers, answer) = send(&app, key, RESPONSE, &query).await;

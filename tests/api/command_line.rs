@@ -452,6 +452,23 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
     assert_eq!(files, ["hero-teams.db"]);
 }
 
+/// As `nohup` starts it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_started_without_sighup_goes_on_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"trap "" HUP; exec "$0" --listen 127.0.0.1:0"#, env!("CARGO_BIN_EXE_hero-teams")]);
+    shell.current_dir(folder.path()).env_remove("DATABASE_URL");
+    let server = Server::spawn(shell);
+    server.signal("-HUP");
+    for _ in 0..50 {
+        let answer = server.graphql("{ __typename }", json!({})).await.expect("it answers");
+        assert_eq!(answer, json!({"data": {"__typename": "Query"}}));
+    }
+    assert!(!server.has_logged(&["stopping"]));
+    server.stopped().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_stopped_loses_no_answer() {
     let folder = tempfile::tempdir().expect("a folder");

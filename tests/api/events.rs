@@ -94,7 +94,7 @@ impl Stream {
                 };
                 if let Some(event) = field("event") {
                     // A browser passes over an event without data.
-                    assert!(block.contains("\ndata:"), "{block}");
+                    assert_eq!(block.matches("\ndata:").count(), 1, "{block}");
                     let data = field("data").filter(|data| !data.is_empty());
                     let data = data.map_or(Value::Null, |data| serde_json::from_str(&data).expect("it is JSON"));
                     return Some(Received { event, id: field("id"), data });

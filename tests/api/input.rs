@@ -199,7 +199,10 @@ on_both_databases! {
             "extensions": {"code": "QUERY_TOO_COMPLEX"},
         }]});
         let filter = json!({"age": {"in": vec![1; 1_000]}});
-        let uses = |times: usize| format!("query($f: HeroFilter!) {{ heroes(where: {{or: [{}]}}) {{ id }} }}", "$f ".repeat(times));
+        let uses = |times: usize| {
+            let filters = "$f ".repeat(times);
+            format!("query($f: HeroFilter!) {{ heroes(where: {{or: [{filters}]}}) {{ id }} }}")
+        };
         let answer = app.graphql_with(&uses(100), json!({"f": filter})).await;
         assert_eq!(answer, json!({"data": {"heroes": []}}));
         assert_eq!(app.graphql_with(&uses(1_000), json!({"f": filter})).await, repeated(999 * 1_003));

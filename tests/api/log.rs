@@ -2,12 +2,17 @@
 
 use std::{
     fs::{self, File},
+    future::ready,
     io::{BufRead, BufReader},
     path::Path,
+    pin::pin,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use axum::http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use axum::http::{
+    HeaderValue,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
@@ -15,7 +20,6 @@ use tokio::{
     net::UnixStream,
     task::spawn_blocking,
 };
-
 use tokio_tungstenite::{
     client_async,
     tungstenite::{Message as Frame, client::IntoClientRequest as _},
@@ -123,6 +127,7 @@ async fn no_level_writes_secrets() {
         let log = File::create(folder.join("log")).expect("a file");
         // No password is asked for here.
         let url = database.url.replacen("@localhost", ":hunter2@localhost", 1);
+        assert_eq!(url.contains("hunter2"), url.contains("@localhost"));
         let flags = ["--log-level", "trace", "--log-sql", "--database-url", &url, "--api-keys", "--anonymous", "write"];
         let server = Server::start(folder, &flags, log);
         let query = "mutation($s: String!) { createHero(input: {name: \"of-a-literal\", secretName: $s}) {
@@ -138,12 +143,28 @@ async fn no_level_writes_secrets() {
         let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": query, "variables": variables}});
         for (message, answer) in [(json!({"type": "connection_init"}), "connection_ack"), (subscribe, "complete")] {
             socket.send(Frame::text(message.to_string())).await.expect("it is sent");
-            while !socket.next().await.expect("it goes on").expect("it is read").to_string().contains(answer) {}
+            let received = socket.by_ref().map(|message| message.expect("it is read").to_string());
+            let mut received = pin!(received.filter(|message| ready(message.contains("\"type\""))));
+            let mut last = String::new();
+            while !last.contains(answer) {
+                assert!(!last.contains("error"), "{last}");
+                last = received.next().await.expect("it goes on");
+            }
         }
         drop(socket);
-        // A credential that is not accepted, in each place that a credential may have.
+        // A credential that is not accepted: of a request, of an upgrade, and of what comes after it.
+        let mut stream = UnixStream::connect(folder.join("socket")).await.expect("it accepts");
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n";
+        stream.write_all(format!("{head}x-api-key: of-a-credential\r\n\r\n").as_bytes()).await.expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the answer arrives");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
         let mut request = "ws://localhost/graphql".into_client_request().expect("it is a request");
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
+        let mut with_credential = request.clone();
+        with_credential.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Bearer of-a-credential"));
+        let stream = UnixStream::connect(folder.join("socket")).await.expect("it accepts");
+        assert!(client_async(with_credential, stream).await.is_err());
         let stream = UnixStream::connect(folder.join("socket")).await.expect("it accepts");
         let (mut socket, _) = client_async(request, stream).await.expect("it is upgraded");
         let init = json!({"type": "connection_init", "payload": {"Authorization": "Bearer of-a-credential"}});

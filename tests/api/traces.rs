@@ -376,6 +376,7 @@ fn variables_that_are_not_possible_are_named() {
         ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,garbage", "pairs such as name=value are expected"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team=%ff", "pairs such as name=value are expected"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none is expected"),
+        ("OTEL_PROPAGATORS", "baggage", "tracecontext is expected, or tracecontext,baggage"),
         ("OTEL_PROPAGATORS", "tracecontext,b3", "tracecontext is expected, or tracecontext,baggage"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a.pem", "certificates of one's own are not supported"),
         (

@@ -23,6 +23,7 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _, protocol::Role},
 };
+use tower::ServiceExt as _;
 
 use crate::{
     access::{app_with, key},
@@ -622,4 +623,44 @@ async fn a_client_in_rust() {
     drop((client, events, created));
     actor.await.expect("it ends");
     server.stop().await;
+}
+
+/// The answer names the version that would do (RFC 6455, 4.2.2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_not_spoken() {
+    let app = TestApp::new(TestDatabase::sqlite()).await;
+    let request = Request::get("/graphql")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-version", "8")
+        .body(axum::body::Body::empty())
+        .expect("it is a request");
+    let response = app.router.clone().oneshot(request).await.expect("the router answers");
+    assert_eq!(response.status().as_u16(), 400);
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    app.close().await;
+}
+
+/// How sockets have ended is counted: closed by the server, closed by the client, and lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ends_of_sockets_are_counted() {
+    let telemetry = crate::metrics::telemetry(10);
+    let server = Server::start(|settings| settings.db.telemetry = telemetry.clone()).await;
+    let ended = |code: &str| {
+        let series = format!("hero_teams_socket_closes_total{{code=\"{code}\"}}");
+        crate::metrics::now(&telemetry).get(&series).map(ToString::to_string)
+    };
+    let mut wrong = server.socket().await;
+    wrong.0.send(Message::text("nonsense")).await.expect("it is sent");
+    until(async || ended("4400").is_some()).await;
+    let mut closed = server.socket().await;
+    closed.init(json!({})).await;
+    closed.0.close(None).await.expect("it is closed");
+    until(async || ended("client").is_some()).await;
+    let mut lost = server.socket().await;
+    lost.init(json!({})).await;
+    drop(lost);
+    until(async || ended("lost").is_some()).await;
+    assert_eq!(["4400", "client", "lost"].map(ended), [(); 3].map(|()| Some("1".to_owned())));
 }

@@ -165,7 +165,7 @@ impl Pool {
                 match timeout_at(deadline.min(now + MAX_PING), connection.ping()).await {
                     Ok(Ok(())) => {}
                     // It has not had the time that an answer may take, so it may be well. What has been sent is reset.
-                    Err(_) if deadline < now + MAX_PING => return Err(self.timed_out()),
+                    Err(_) if now.elapsed() < MAX_PING.min(self.acquire_timeout / 2) => return Err(self.timed_out()),
                     _ => {
                         lease.outdate();
                         continue;

@@ -156,9 +156,13 @@ impl Document {
     }
 
     /// The fields of the root that ask for the schema, with their places.
-    pub fn introspections<'a>(&'a self, operation: &'a Operation) -> impl Iterator<Item = (&'a str, Option<Pos>)> {
-        let fields = operation.definition.root_fields(&self.valid).filter(|field| is_introspection(&field.name));
-        fields.map(|field| {
+    pub fn introspections<'a>(
+        &'a self,
+        operation: &'a Operation,
+        variables: &Variables,
+    ) -> impl Iterator<Item = (&'a str, Option<Pos>)> {
+        let fields = scopes::root_fields(&self.valid, &operation.definition, Some(variables)).into_iter();
+        fields.filter(|field| is_introspection(&field.name)).map(|field| {
             let position = field.location().map(|location| Pos { line: 0, column: location.offset() });
             (field.name.as_str(), position)
         })

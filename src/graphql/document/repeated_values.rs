@@ -1,9 +1,10 @@
 //! How many values the arguments of an operation repeat.
 //!
 //! A value stands once in a document or in the variables, whose sizes are bounded, and is read wherever its variable or
-//! its fragment is used. What is read so is counted before anything is done with it.
+//! its fragment is used. What is read so is counted before anything is done with it, in linear time: each fragment is
+//! looked at once, however often it is spread.
 
-use std::{collections::HashMap, rc::Rc};
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     ExecutableDocument, Name,
@@ -11,8 +12,8 @@ use apollo_compiler::{
 };
 use async_graphql::Variables;
 
-/// How many characters of a text count as one value.
-const CHARACTERS: usize = 64;
+/// A text counts as one value, and as one more for each of so many bytes.
+const BYTES: usize = 64;
 
 /// The values that the arguments of an operation repeat.
 #[derive(Debug)]
@@ -23,30 +24,31 @@ pub struct RepeatedValues {
     variables: Vec<(Name, usize)>,
 }
 
-/// The values of a selection set, with fragments in the place of their spreads.
+/// What stands in an operation or a fragment, without the fragments that it spreads.
 #[derive(Default)]
-struct Values<'a> {
+struct Part<'a> {
+    /// Values that are written there.
     written: usize,
-    uses: HashMap<&'a Name, usize>,
-}
-
-struct Counting<'a> {
-    document: &'a ExecutableDocument,
-    fragments: HashMap<&'a Name, Rc<Values<'a>>>,
-    /// The values that are written, each once.
-    once: usize,
+    /// How often each variable and each fragment is used.
+    variables: HashMap<&'a Name, usize>,
+    spreads: HashMap<&'a Name, usize>,
 }
 
 impl RepeatedValues {
     /// Those of an operation of a valid document.
     pub fn new(document: &ExecutableDocument, operation: &Operation) -> Self {
-        let mut counting = Counting { document, fragments: HashMap::new(), once: 0 };
-        let values = counting.selection_set(&operation.selection_set);
-        let repeated = values.uses.into_iter().filter(|(_, uses)| *uses > 1);
-        Self {
-            in_fragments: values.written.saturating_sub(counting.once),
-            variables: repeated.map(|(name, uses)| (name.clone(), uses - 1)).collect(),
+        let mut parts = Vec::new();
+        add_parts(document, None, &operation.selection_set, &mut HashSet::new(), &mut parts);
+        let (mut in_fragments, mut variables, mut spreads) = (0_usize, HashMap::new(), HashMap::new());
+        // What spreads a fragment comes before it, so how often it is spread is known by then.
+        for (name, part) in parts.into_iter().rev() {
+            let times: usize = name.map_or(1, |name| spreads.get(name).copied().unwrap_or(0));
+            in_fragments = in_fragments.saturating_add(part.written.saturating_mul(times.saturating_sub(1)));
+            add_all(&mut variables, part.variables, times);
+            add_all(&mut spreads, part.spreads, times);
         }
+        let repeated = variables.into_iter().filter(|(_, uses)| *uses > 1);
+        Self { in_fragments, variables: repeated.map(|(name, uses)| (name.clone(), uses - 1)).collect() }
     }
 
     /// Their number, with the values of variables.
@@ -58,55 +60,50 @@ impl RepeatedValues {
     }
 }
 
-impl<'a> Counting<'a> {
-    fn selection_set(&mut self, selection_set: &'a SelectionSet) -> Values<'a> {
-        let mut values = Values::default();
-        for selection in &selection_set.selections {
-            match selection {
-                Selection::Field(field) => {
-                    let written = values.written;
-                    field.arguments.iter().for_each(|argument| values.add_value(&argument.value));
-                    self.once = self.once.saturating_add(values.written - written);
-                    let below = self.selection_set(&field.selection_set);
-                    values.add(&below);
-                }
-                Selection::InlineFragment(fragment) => {
-                    let inner = self.selection_set(&fragment.selection_set);
-                    values.add(&inner);
-                }
-                Selection::FragmentSpread(spread) => {
-                    let inner = self.fragment(&spread.fragment_name);
-                    values.add(&inner);
-                }
-            }
+/// Adds a selection set, which is that of a fragment if it has a name, after all fragments that it spreads.
+fn add_parts<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&'a Name>,
+    selection_set: &'a SelectionSet,
+    seen: &mut HashSet<&'a Name>,
+    parts: &mut Vec<(Option<&'a Name>, Part<'a>)>,
+) {
+    let mut part = Part::default();
+    part.add(selection_set);
+    for fragment in part.spreads.keys().copied() {
+        if let (true, Some(definition)) = (seen.insert(fragment), document.fragments.get(fragment)) {
+            add_parts(document, Some(fragment), &definition.selection_set, seen, parts);
         }
-        values
     }
+    parts.push((name, part));
+}
 
-    /// Each fragment is counted once.
-    fn fragment(&mut self, name: &'a Name) -> Rc<Values<'a>> {
-        if let Some(values) = self.fragments.get(name) {
-            return Rc::clone(values);
-        }
-        let Some(fragment) = self.document.fragments.get(name) else { return Rc::default() };
-        let values = Rc::new(self.selection_set(&fragment.selection_set));
-        self.fragments.insert(name, Rc::clone(&values));
-        values
+fn add_all<'a>(sums: &mut HashMap<&'a Name, usize>, numbers: HashMap<&'a Name, usize>, times: usize) {
+    for (name, number) in numbers {
+        let sum = sums.entry(name).or_default();
+        *sum = sum.saturating_add(number.saturating_mul(times));
     }
 }
 
-impl<'a> Values<'a> {
-    fn add(&mut self, other: &Self) {
-        self.written = self.written.saturating_add(other.written);
-        for (name, uses) in &other.uses {
-            let sum = self.uses.entry(name).or_default();
-            *sum = sum.saturating_add(*uses);
+impl<'a> Part<'a> {
+    fn add(&mut self, selection_set: &'a SelectionSet) {
+        for selection in &selection_set.selections {
+            match selection {
+                Selection::Field(field) => {
+                    for argument in &field.arguments {
+                        self.add_value(&argument.value);
+                    }
+                    self.add(&field.selection_set);
+                }
+                Selection::InlineFragment(fragment) => self.add(&fragment.selection_set),
+                Selection::FragmentSpread(spread) => *self.spreads.entry(&spread.fragment_name).or_default() += 1,
+            }
         }
     }
 
     fn add_value(&mut self, value: &'a Value) {
         match value {
-            Value::Variable(name) => *self.uses.entry(name).or_default() += 1,
+            Value::Variable(name) => *self.variables.entry(name).or_default() += 1,
             Value::List(entries) => {
                 self.written += 1;
                 for entry in entries {
@@ -119,7 +116,7 @@ impl<'a> Values<'a> {
                     self.add_value(field);
                 }
             }
-            Value::String(text) => self.written += 1 + text.len() / CHARACTERS,
+            Value::String(text) => self.written += 1 + text.len() / BYTES,
             _ => self.written += 1,
         }
     }
@@ -130,7 +127,7 @@ fn values_of(value: &async_graphql::Value) -> usize {
     match value {
         async_graphql::Value::List(entries) => 1 + entries.iter().map(values_of).sum::<usize>(),
         async_graphql::Value::Object(fields) => 1 + fields.values().map(values_of).sum::<usize>(),
-        async_graphql::Value::String(text) => 1 + text.len() / CHARACTERS,
+        async_graphql::Value::String(text) => 1 + text.len() / BYTES,
         _ => 1,
     }
 }

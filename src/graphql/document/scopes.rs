@@ -67,6 +67,51 @@ pub fn denied(
     bounded(errors.into_values())
 }
 
+/// The fields of the root, but for those that conditions leave out with these variables.
+pub fn root_fields<'a>(
+    document: &'a ExecutableDocument,
+    operation: &'a executable::Operation,
+    variables: Option<&Variables>,
+) -> Vec<&'a Node<executable::Field>> {
+    let (mut fields, mut seen) = (Vec::new(), HashSet::new());
+    let mut selections: Vec<&Selection> = operation.selection_set.selections.iter().rev().collect();
+    while let Some(selection) = selections.pop() {
+        if is_left_out(selection, variables) {
+            continue;
+        }
+        let below = match selection {
+            Selection::Field(field) => {
+                fields.push(field);
+                continue;
+            }
+            Selection::InlineFragment(fragment) => Some(&fragment.selection_set),
+            Selection::FragmentSpread(spread) => {
+                let fragment = document.fragments.get(&spread.fragment_name);
+                fragment.filter(|_| seen.insert(&spread.fragment_name)).map(|fragment| &fragment.selection_set)
+            }
+        };
+        selections.extend(below.into_iter().flat_map(|below| below.selections.iter().rev()));
+    }
+    fields
+}
+
+/// Whether a selection is skipped, or not included, with these variables.
+fn is_left_out(selection: &Selection, variables: Option<&Variables>) -> bool {
+    let is = |directive: &Node<Directive>, condition: bool| {
+        let value = directive.specified_argument_by_name("if").map(|value| &**value);
+        match value {
+            Some(executable::Value::Boolean(value)) => *value == condition,
+            Some(executable::Value::Variable(name)) => {
+                variables.is_some_and(|variables| variables.get(name.as_str()) == Some(&Value::Boolean(condition)))
+            }
+            _ => false,
+        }
+    };
+    let directives = selection.directives();
+    directives.get_all("skip").any(|skip| is(skip, true))
+        || directives.get_all("include").any(|include| is(include, false))
+}
+
 /// A place that asks for a scope.
 struct RequiredScope<'p> {
     scope: Scope,
@@ -92,7 +137,11 @@ fn visit<'a>(
     let mut visit = Visit { definition, variables, path: Vec::new(), in_variable: false, spreads: Vec::new(), visitor };
     // A mutation asks for `write`, every other operation for `read`.
     let scope = if operation.is_mutation() { Scope::Write } else { Scope::Read };
-    visit.root(document, scope, &operation.selection_set, &mut HashSet::new());
+    // Introspection has a setting of its own.
+    let fields = root_fields(document, operation, variables);
+    for field in fields.into_iter().filter(|field| !is_introspection(&field.name)) {
+        visit.show(scope, &operation.selection_set.ty, &field.name, offset(field));
+    }
     visit.selection_set(&operation.selection_set);
     let mut seen = HashSet::new();
     while let Some(name) = visit.spreads.pop() {
@@ -112,30 +161,6 @@ struct Visit<'a, V> {
 }
 
 impl<'a, V: FnMut(&RequiredScope<'_>)> Visit<'a, V> {
-    /// The fields of the root, each of which asks for a scope. Introspection has a setting of its own.
-    fn root(
-        &mut self,
-        document: &'a ExecutableDocument,
-        scope: Scope,
-        selection_set: &'a SelectionSet,
-        seen: &mut HashSet<&'a Name>,
-    ) {
-        for selection in &selection_set.selections {
-            match selection {
-                selection if self.is_left_out(selection.directives()) => {}
-                Selection::Field(field) if is_introspection(&field.name) => {}
-                Selection::Field(field) => self.show(scope, &selection_set.ty, &field.name, offset(field)),
-                Selection::InlineFragment(fragment) => self.root(document, scope, &fragment.selection_set, seen),
-                Selection::FragmentSpread(spread) => {
-                    let name = &spread.fragment_name;
-                    if let (true, Some(fragment)) = (seen.insert(name), document.fragments.get(name)) {
-                        self.root(document, scope, &fragment.selection_set, seen);
-                    }
-                }
-            }
-        }
-    }
-
     fn show(&mut self, scope: Scope, parent: &str, name: &str, offset: Option<usize>) {
         let (path, in_variable) = (&*self.path, self.in_variable);
         (self.visitor)(&RequiredScope { scope, parent, name, path, in_variable, offset });
@@ -149,7 +174,7 @@ impl<'a, V: FnMut(&RequiredScope<'_>)> Visit<'a, V> {
 
     fn selection_set(&mut self, selection_set: &'a SelectionSet) {
         for selection in &selection_set.selections {
-            if self.is_left_out(selection.directives()) {
+            if is_left_out(selection, self.variables) {
                 continue;
             }
             match selection {
@@ -163,22 +188,6 @@ impl<'a, V: FnMut(&RequiredScope<'_>)> Visit<'a, V> {
                 Selection::FragmentSpread(spread) => self.spreads.push(&spread.fragment_name),
             }
         }
-    }
-
-    /// Whether a selection is skipped, or not included, with these variables.
-    fn is_left_out(&self, directives: &executable::DirectiveList) -> bool {
-        let is = |directive: &Node<Directive>, condition: bool| {
-            let value = directive.specified_argument_by_name("if").map(|value| &**value);
-            match value {
-                Some(executable::Value::Boolean(value)) => *value == condition,
-                Some(executable::Value::Variable(name)) => self
-                    .variables
-                    .is_some_and(|variables| variables.get(name.as_str()) == Some(&Value::Boolean(condition))),
-                _ => false,
-            }
-        };
-        directives.get_all("skip").any(|skip| is(skip, true))
-            || directives.get_all("include").any(|include| is(include, false))
     }
 
     fn arguments(&mut self, field: &'a executable::Field) {
