@@ -285,11 +285,8 @@ impl Schema {
         operation: &Operation,
         variables: &Variables,
     ) -> Result<IndexMap<Name, Value>, ApiError> {
-        let fields = introspection::introspect(&self.definition, document, operation, variables)?;
-        if introspection::bytes(&fields) > self.documents.validator.limits.max_answer_bytes {
-            return Err(ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less"));
-        }
-        Ok(fields)
+        let max_bytes = self.documents.validator.limits.max_answer_bytes;
+        introspection::introspect(&self.definition, document, operation, variables, max_bytes)
     }
 
     /// Answers a query or a mutation until the deadline. A subscription is refused: it has no single answer.
@@ -346,7 +343,7 @@ impl Schema {
                 errors.extend(response.errors);
             }
         }
-        let mut errors = finished(errors, &document);
+        let mut errors = finished(errors, bounds.more_errors(), &document);
         if ty == OperationType::Mutation {
             errors.iter_mut().for_each(tell_written);
         }

@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Bounds, MutationRoot, QueryRoot, SubscriptionRoot, settle},
+    answer::{Bounds, MAX_ERRORS, MutationRoot, QueryRoot, SubscriptionRoot, settle},
     checked_request::Execution,
     context::RequestContext,
     document::Document,
@@ -23,9 +23,6 @@ use crate::{
 
 /// The schema of an API, as async-graphql has it.
 pub type SchemaOf<A> = async_graphql::Schema<QueryRoot<A>, MutationRoot<A>, SubscriptionRoot<A>>;
-
-/// The greatest number of errors in one answer.
-const MAX_ERRORS: usize = 1_000;
 
 /// Executes the operations of an API over a database.
 #[derive(Clone)]
@@ -111,18 +108,18 @@ pub fn sdl_of<A: Api>(schema: &SchemaOf<A>) -> String {
     format!("{}\n", sdl.trim_end())
 }
 
-/// The errors of an answer, as they are sent.
-pub fn finished(errors: Vec<ServerError>, document: &Document) -> Vec<ServerError> {
-    let mut errors = bounded(errors);
+/// The errors of an answer, as they are sent, of which there were `more`.
+pub fn finished(errors: Vec<ServerError>, more: usize, document: &Document) -> Vec<ServerError> {
+    let mut errors = bounded(errors, more);
     errors.iter_mut().for_each(with_code);
     document.locate(&mut errors);
     errors
 }
 
 /// The first errors of an answer, and how many there are when there are very many.
-fn bounded(mut errors: Vec<ServerError>) -> Vec<ServerError> {
-    if errors.len() > MAX_ERRORS {
-        let more = errors.len() - MAX_ERRORS;
+fn bounded(mut errors: Vec<ServerError>, more: usize) -> Vec<ServerError> {
+    let more = more + errors.len().saturating_sub(MAX_ERRORS);
+    if more > 0 {
         errors.truncate(MAX_ERRORS);
         errors.push(ApiError::new(Code::BadUserInput, format!("and {more} more errors")).at(None));
     }

@@ -15,7 +15,7 @@ use async_graphql::{Name, Value, Variables, indexmap::IndexMap};
 use super::{
     answer::Json,
     definition::{Definition, TYPE},
-    document::{Document, Operation},
+    document::{Document, Operation, is_introspection},
     error::{ApiError, Code},
 };
 
@@ -25,17 +25,17 @@ const IS_ONE_OF: &str = "isOneOf";
 ///
 /// # Errors
 ///
-/// `QUERY_TOO_COMPLEX` when it asks for types of types of types, which multiply.
+/// `QUERY_TOO_COMPLEX` when it asks for types of types of types, which multiply, or for more than `max_bytes`.
 pub fn introspect(
     definition: &Definition,
     document: &Document,
     operation: &Operation,
     variables: &Variables,
+    max_bytes: usize,
 ) -> Result<IndexMap<Name, Value>, ApiError> {
     let failed = || ApiError::new(Code::Internal, "the introspection failed");
     let Definition { schema, implementers, .. } = definition;
-    let definition = &operation.definition;
-    introspection::check_max_depth(&document.valid, definition)
+    introspection::check_max_depth(&document.valid, &operation.definition)
         .map_err(|_| ApiError::new(Code::QueryTooComplex, "the introspection nests lists of the schema too deep"))?;
     let values = serde_json::to_value(variables).and_then(serde_json::from_value::<JsonMap>).map_err(|_| failed())?;
     // They have been coerced before.
@@ -43,20 +43,29 @@ pub fn introspect(
     // Each `isOneOf` is sent to apollo-compiler as `<prefix><key>: name` and rewritten afterwards. The prefix is
     // random, so no alias of a client can collide with it.
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
-    let (document, mut definition) = (by_name(&document.valid, schema, &prefix), definition.clone());
-    ask_by_name(&mut definition.make_mut().selection_set, schema, &prefix);
-    let response = introspection::partial_execute(schema, implementers, &document, &definition, &values);
-    match response.map(|response| async_graphql::to_value(response.data)) {
-        Ok(Ok(mut data)) => {
-            answer_by_name(&mut data, schema, &prefix);
-            if let Value::Object(fields) = data {
-                Ok(fields.into_iter().map(serialized).collect())
-            } else {
-                Err(failed())
-            }
-        }
-        _ => Err(failed()),
+    let by_name = by_name(&document.valid, schema, &prefix);
+    let mut fields: IndexMap<_, Vec<Selection>> = IndexMap::new();
+    for field in document.root_fields(operation, variables).into_iter().filter(|field| is_introspection(&field.name)) {
+        fields.entry(field.response_key()).or_default().push(field.clone().into());
     }
+    let mut introspected = IndexMap::new();
+    // One after another, so that no more is made than the first one that is too much.
+    for selections in fields.into_values() {
+        let mut definition = operation.definition.clone();
+        let selection_set = &mut definition.make_mut().selection_set;
+        selection_set.selections = selections;
+        ask_by_name(selection_set, schema, &prefix);
+        let response = introspection::partial_execute(schema, implementers, &by_name, &definition, &values);
+        let data = response.ok().and_then(|response| async_graphql::to_value(response.data).ok());
+        let mut data = data.ok_or_else(failed)?;
+        answer_by_name(&mut data, schema, &prefix);
+        let Value::Object(answered) = data else { return Err(failed()) };
+        introspected.extend(answered.into_iter().map(serialized));
+        if bytes(&introspected) > max_bytes {
+            return Err(ApiError::new(Code::QueryTooComplex, "the introspection is too large; ask for less"));
+        }
+    }
+    Ok(introspected)
 }
 
 /// A field as it is written into the answer.
@@ -67,7 +76,7 @@ fn serialized((key, value): (Name, Value)) -> (Name, Value) {
 }
 
 /// How many bytes an introspection is written in.
-pub fn bytes(fields: &IndexMap<Name, Value>) -> usize {
+fn bytes(fields: &IndexMap<Name, Value>) -> usize {
     let length = |value: &Value| if let Value::Binary(json) = value { json.len() } else { 0 };
     // Brackets around them, and commas between them.
     fields.values().map(length).sum::<usize>() + fields.len() + 1

@@ -129,7 +129,7 @@ impl Feeds {
                 return Err(ApiError::new(Code::BadUserInput, "the subscription selects nothing").into());
             }
             // Nothing has been executed.
-            let errors = finished(errors, &request.document).into_iter();
+            let errors = finished(errors, 0, &request.document).into_iter();
             let errors = errors.map(|error| ServerError { path: Vec::new(), ..error });
             return Err(Answer::not_executed(errors.collect()));
         };
@@ -325,7 +325,7 @@ impl Feed {
         let responses = self.executor.responses(prepared.execution.clone(), &db, occasion, bounds).await;
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
-            errors: finished(response.errors, document),
+            errors: finished(response.errors, 0, document),
             ..Answer::not_executed(Vec::new())
         };
         responses.into_iter().map(answer).collect()

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, DynIden, Value,
-    sea_query::{BinOper, Condition, Expr, ExprTrait, InsertStatement, IntoIden, JoinType, Query},
+    sea_query::{BinOper, Condition, Expr, ExprTrait, Func, InsertStatement, IntoIden, JoinType, Query},
 };
 
 use super::{
@@ -33,27 +33,49 @@ pub async fn find(
     let backend = db.get_database_backend();
     let records = wanted.iter().map(|values| &values[..]);
     let records = dialect::records(backend, entity.table(), &names(entity), records)?;
-    // SQLite knows nothing of the values, and may take the index of a column in which most of them are equal. It takes
-    // none of a column with `+`. The first text is most often what names the row.
-    let name = entity.columns.iter().find(|column| matches!(column.kind, Kind::Text { .. }));
-    let is_looked_up = |column: &Column| backend != DbBackend::Sqlite || name.is_none_or(|name| name == column);
-    let same = entity.columns.iter().fold(Condition::all(), |condition, column| {
-        // Only where NULL may stand: `IS NOT DISTINCT FROM` uses no index on PostgreSQL.
-        let equal = if column.is_nullable { BinOper::Custom("IS NOT DISTINCT FROM") } else { BinOper::Equal };
-        let wanted = Expr::col((WANTED, column.name()));
-        let stored = Expr::col((entity.table(), column.name()));
-        let stored = if is_looked_up(column) { stored } else { Expr::cust_with_expr("+?", stored) };
-        condition.add(stored.binary(equal, wanted))
-    });
     let mut select = Query::select();
     select.columns(columns(entity)).from(entity.table());
-    select.join_subquery(JoinType::InnerJoin, records, WANTED, same);
+    if backend == DbBackend::Sqlite {
+        // Each row with a wanted name is looked at once, by the index of the names, and then found among the wanted. A
+        // join would compare it with all that are wanted by that name, or take another index: SQLite knows nothing of
+        // the values. It takes no index of a column with `+`. The first text is most often what names the row.
+        let wanted = |exprs: Vec<Expr>| Query::select().exprs(exprs).from_subquery(records.clone(), WANTED).take();
+        if let Some(name) = entity.columns.iter().find(|column| matches!(column.kind, Kind::Text { .. })) {
+            let names = wanted(vec![Expr::col((WANTED, name.name()))]);
+            select.and_where(Expr::col((entity.table(), name.name())).in_subquery(names));
+        }
+        let stored =
+            comparable(entity, |column| Expr::cust_with_expr("+?", Expr::col((entity.table(), column.name()))));
+        let wanted = wanted(comparable(entity, |column| Expr::col((WANTED, column.name()))));
+        select.and_where(Expr::tuple(stored).in_subquery(wanted));
+    } else {
+        let same = entity.columns.iter().fold(Condition::all(), |condition, column| {
+            // Only where NULL may stand: `IS NOT DISTINCT FROM` uses no index.
+            let equal = if column.is_nullable { BinOper::Custom("IS NOT DISTINCT FROM") } else { BinOper::Equal };
+            let wanted = Expr::col((WANTED, column.name()));
+            condition.add(Expr::col((entity.table(), column.name())).binary(equal, wanted))
+        });
+        select.join_subquery(JoinType::InnerJoin, records, WANTED, same);
+    }
     let mut found = HashMap::with_capacity(wanted.len());
     for row in dialect::rows(db, entity, select, 0).await? {
         let key = row.key();
         found.entry(row.values(entity)).and_modify(|oldest| *oldest = Ord::min(*oldest, key)).or_insert(key);
     }
     Ok(found)
+}
+
+/// The values of a row, each of which equals another one also where it is null.
+fn comparable(entity: &'static Entity, value: impl Fn(&Column) -> Expr) -> Vec<Expr> {
+    let values = entity.columns.iter().flat_map(|column| {
+        let value = value(column);
+        if column.is_nullable {
+            vec![value.clone().is_null(), Func::coalesce([value, Expr::Constant(0.into())]).into()]
+        } else {
+            vec![value]
+        }
+    });
+    values.collect()
 }
 
 /// Inserts rows in one statement, and gives them in the order of `new`.

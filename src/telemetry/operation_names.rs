@@ -6,7 +6,9 @@ use parking_lot::RwLock;
 
 /// The operation name of an operation that has none.
 const ANONYMOUS: &str = "none";
-/// The operation name of all operations beyond the bound.
+/// The greatest length of a name that is told. Each series of metrics repeats it.
+const MAX_LENGTH: usize = 100;
+/// The operation name of all operations beyond the bounds.
 const OTHER: &str = "other";
 
 /// The names of operations that are told apart.
@@ -31,7 +33,7 @@ impl OperationNames {
             if names.has(name) {
                 return name;
             }
-            if names.first.len() >= max {
+            if names.first.len() >= max || name.len() > MAX_LENGTH {
                 return OTHER;
             }
         }
@@ -64,5 +66,23 @@ impl OperationNames {
 impl Names {
     fn has(&self, name: &str) -> bool {
         self.trusted.contains(name) || self.first.contains(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OperationNames;
+
+    #[test]
+    fn names_are_bounded_in_number_and_length() {
+        let (names, long) = (OperationNames::default(), "n".repeat(101));
+        assert_eq!(
+            ["a", &long, "b", "c", "a"].map(|name| names.note(Some(name), 2)),
+            ["a", "other", "b", "other", "a"]
+        );
+        assert_eq!([names.note(None, 2), names.known(Some("c"))], ["none", "other"]);
+        names.trust(&long);
+        names.trust("c");
+        assert_eq!([&long, "c"].map(|name| names.note(Some(name), 2)), [&*long, "c"]);
     }
 }

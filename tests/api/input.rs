@@ -183,6 +183,12 @@ on_both_databases! {
             (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "the brackets in brackets number 2002; \
                                                                                at most 64 are allowed"),
             (spreads, "the fields number 1099511627777; at most 2000 are allowed"),
+            (format!("query {} {{ __typename }}", "a".repeat(1_001)), "the characters of a name number 1001; at most 1000 \
+                                                                     are allowed"),
+            (format!("query(${}: Int) {{ __typename }}", "a".repeat(3_000)), "the characters of a name number 3000; at \
+                                                                            most 1000 are allowed"),
+            (format!("{{ heroes {{ ...F }} }} fragment F on Hero {{ {}: name }}", "a".repeat(1_001)), "the characters \
+                of a name number 1001; at most 1000 are allowed"),
         ] {
             let answer = app.graphql(&document).await;
             assert_eq!(answer, json!({"errors": [{"message": message, "extensions": {"code": "QUERY_TOO_COMPLEX"}}]}));
@@ -222,6 +228,15 @@ on_both_databases! {
         let once = format!("{{ hero(id: 1) {{ ...F }} }} {fragment}");
         assert_eq!(app.graphql(&once).await, json!({"data": {"hero": null}}));
         assert_eq!(app.counts().await, [0, 0, 0]);
+    }
+
+    async fn very_many_errors_of_fields_are_counted(app: TestApp) {
+        let query = "query($ids: [ID!]!) { a: nodes(ids: $ids) { id } b: nodes(ids: $ids) { id } }";
+        let answer = app.graphql_with(query, json!({"ids": vec!["x"; 900]})).await;
+        let errors = answer["errors"].as_array().expect("there are errors");
+        assert_eq!(errors.len(), 1_001);
+        assert_eq!(errors[1_000], json!({"message": "and 800 more errors", "extensions": {"code": "BAD_USER_INPUT"}}));
+        assert_eq!(answer["data"]["b"].as_array().map(Vec::len), Some(900));
     }
 
     async fn messages_do_not_grow_with_what_was_sent(app: TestApp) {

@@ -15,12 +15,17 @@ use crate::{
 /// How often the bytes of an answer are written on the way to it, at most: once for each level of objects.
 const LEVELS: usize = 6;
 
+/// The greatest number of errors in one answer.
+pub const MAX_ERRORS: usize = 1_000;
+
 /// The bounds of one request: what is left of each.
 #[derive(Debug)]
 pub struct Bounds {
     rows: AtomicUsize,
     bytes: AtomicUsize,
     written: AtomicUsize,
+    /// Errors so far.
+    errors: AtomicUsize,
     deadline: Instant,
     limits: Limits,
 }
@@ -31,7 +36,7 @@ impl Bounds {
     pub fn new(limits: &Limits, deadline: Instant) -> Self {
         let (rows, bytes) = (limits.max_rows.into(), limits.max_answer_bytes.into());
         let written = limits.max_answer_bytes.saturating_mul(LEVELS).into();
-        Self { rows, bytes, written, deadline, limits: limits.clone() }
+        Self { rows, bytes, written, errors: AtomicUsize::new(0), deadline, limits: limits.clone() }
     }
 
     /// The greatest offset of a list.
@@ -61,6 +66,16 @@ impl Bounds {
     pub fn taken(&self) -> (usize, usize) {
         let taken = |limit: usize, left: &AtomicUsize| limit.saturating_sub(left.load(Relaxed));
         (taken(self.limits.max_rows, &self.rows), taken(self.limits.max_answer_bytes, &self.bytes))
+    }
+
+    /// Notes an error in a field that can be null. Gives whether it is one of the first, which are reported.
+    pub fn take_error(&self) -> bool {
+        self.errors.fetch_add(1, Relaxed) < MAX_ERRORS
+    }
+
+    /// How many errors are not reported.
+    pub fn more_errors(&self) -> usize {
+        self.errors.load(Relaxed).saturating_sub(MAX_ERRORS)
     }
 
     /// Takes rows for the answer.

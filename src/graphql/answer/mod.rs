@@ -14,7 +14,7 @@ mod root;
 mod settle;
 
 pub use self::{
-    bounds::Bounds,
+    bounds::{Bounds, MAX_ERRORS},
     json::Json,
     root::{MutationRoot, QueryRoot, SubscriptionRoot},
     settle::settle,

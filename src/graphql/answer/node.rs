@@ -67,7 +67,9 @@ async fn load(ctx: &Context<'_>, entity: &'static Entity, key: i64) -> Answered 
 /// A value that is null when it failed, which is reported.
 pub fn or_null(ctx: &Context<'_>, answered: Answered) -> JsonColumn {
     answered.unwrap_or_else(|fault| {
-        ctx.add_error(fault.into_server_error(ctx));
+        if RequestContext::from_context(ctx).bounds.take_error() {
+            ctx.add_error(fault.into_server_error(ctx));
+        }
         JsonColumn::null()
     })
 }

@@ -21,6 +21,10 @@ const MAX_OPERATIONS: usize = 100;
 /// The greatest depth of fragments in fragments, so that nothing which walks them goes too deep.
 const MAX_FRAGMENTS_IN_FRAGMENTS: usize = 50;
 
+/// The greatest length of a name that a client chooses: of an operation, a variable, or an alias. Each error repeats the
+/// names on its path.
+const MAX_NAME: usize = 1_000;
+
 /// The shape of an operation, as the limits measure it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
@@ -55,6 +59,8 @@ struct Measuring<'a> {
     /// Whether there are too many fields already. Then nobody will ask for the aliases, whose bookkeeping is what costs
     /// most.
     too_many: bool,
+    /// The length of the longest alias.
+    longest_alias: usize,
     /// In how many fragments the walk is, and the most that it has been in.
     inside: usize,
     most_inside: usize,
@@ -79,14 +85,24 @@ pub fn measure(document: &Document, limits: &Limits) -> Result<Vec<Shape>, ApiEr
         }
     }
     ensure_within("operations", operations.len(), MAX_OPERATIONS)?;
-    let mut measuring =
-        Measuring { fragments, measured: HashMap::new(), limits, too_many: false, inside: 0, most_inside: 0 };
+    let mut measuring = Measuring {
+        fragments,
+        measured: HashMap::new(),
+        limits,
+        too_many: false,
+        longest_alias: 0,
+        inside: 0,
+        most_inside: 0,
+    };
     operations.into_iter().map(|operation| measuring.measure(operation)).collect()
 }
 
 impl<'a> Measuring<'a> {
     fn measure(&mut self, operation: &'a OperationDefinition) -> Result<Shape, ApiError> {
         let measures = self.selection_set(&operation.selection_set);
+        let variables = operation.variables.iter().map(|variable| &variable.name);
+        let names = operation.name.iter().chain(variables).map(|name| name.len());
+        let longest_name = names.fold(self.longest_alias, usize::max);
         let shape = Shape {
             depth: measures.depth,
             fields: measures.fields,
@@ -96,6 +112,7 @@ impl<'a> Measuring<'a> {
         };
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
         ensure_within("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
+        ensure_within("characters of a name", longest_name, MAX_NAME)?;
         ensure_within("fields in fields", shape.depth, max_depth)?;
         ensure_within("fields", shape.fields, max_fields)?;
         ensure_within("selections of one field of an object", shape.aliases, max_aliases)?;
@@ -117,6 +134,7 @@ impl<'a> Measuring<'a> {
         match selection {
             Selection::Field(field) => {
                 let inner = self.selection_set(&field.selection_set);
+                self.longest_alias = self.longest_alias.max(field.alias.as_ref().map_or(0, |alias| alias.len()));
                 measures.depth = measures.depth.max(inner.depth + 1);
                 measures.fields = measures.fields.saturating_add(inner.fields).saturating_add(1);
                 measures.add_directives(&inner, field.directives.len());

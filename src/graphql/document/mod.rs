@@ -26,6 +26,6 @@ pub use self::{
     measure::Shape,
     nulls::Nulls,
     operation::{Document, Operation, type_name},
-    root::{RootFields, has_fields},
+    root::{RootFields, has_fields, is_introspection},
     validator::{Checked, Validator},
 };

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use apollo_compiler::{ExecutableDocument, Node, ast::Type, validation::Valid};
+use apollo_compiler::{ExecutableDocument, Node, ast::Type, executable::Field, validation::Valid};
 use async_graphql::{
     Name, Pos, ServerError, Value, Variables,
     parser::types::{ExecutableDocument as Executable, OperationType},
@@ -155,13 +155,18 @@ impl Document {
         scopes::denied(definition, &self.valid, &operation.definition, variables, granted, code)
     }
 
+    /// The fields of the root, but for those that conditions leave out.
+    pub fn root_fields<'a>(&'a self, operation: &'a Operation, variables: &Variables) -> Vec<&'a Node<Field>> {
+        scopes::root_fields(&self.valid, &operation.definition, Some(variables))
+    }
+
     /// The fields of the root that ask for the schema, with their places.
     pub fn introspections<'a>(
         &'a self,
         operation: &'a Operation,
         variables: &Variables,
     ) -> impl Iterator<Item = (&'a str, Option<Pos>)> {
-        let fields = scopes::root_fields(&self.valid, &operation.definition, Some(variables)).into_iter();
+        let fields = self.root_fields(operation, variables).into_iter();
         fields.filter(|field| is_introspection(&field.name)).map(|field| {
             let position = field.location().map(|location| Pos { line: 0, column: location.offset() });
             (field.name.as_str(), position)

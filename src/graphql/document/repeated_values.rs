@@ -12,7 +12,7 @@ use apollo_compiler::{
 };
 use async_graphql::Variables;
 
-/// A text counts as one value, and as one more for each of so many bytes.
+/// A text or a number counts as one value, and as one more for each of so many bytes.
 const BYTES: usize = 64;
 
 /// The values that the arguments of an operation repeat.
@@ -117,6 +117,9 @@ impl<'a> Part<'a> {
                 }
             }
             Value::String(text) => self.written += 1 + text.len() / BYTES,
+            // An id may be written as a number of any length.
+            Value::Int(number) => self.written += 1 + number.as_str().len() / BYTES,
+            Value::Float(number) => self.written += 1 + number.as_str().len() / BYTES,
             _ => self.written += 1,
         }
     }
