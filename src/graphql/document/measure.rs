@@ -101,7 +101,7 @@ impl<'a> Measuring<'a> {
     fn measure(&mut self, operation: &'a OperationDefinition) -> Result<Shape, ApiError> {
         let measures = self.selection_set(&operation.selection_set);
         let variables = operation.variables.iter().map(|variable| &variable.name);
-        let names = operation.name.iter().chain(variables).map(|name| name.len());
+        let names = operation.name.iter().chain(variables).map(Name::len);
         let longest_name = names.fold(self.longest_alias, usize::max);
         let shape = Shape {
             depth: measures.depth,
@@ -134,7 +134,7 @@ impl<'a> Measuring<'a> {
         match selection {
             Selection::Field(field) => {
                 let inner = self.selection_set(&field.selection_set);
-                self.longest_alias = self.longest_alias.max(field.alias.as_ref().map_or(0, |alias| alias.len()));
+                self.longest_alias = self.longest_alias.max(field.alias.as_ref().map_or(0, Name::len));
                 measures.depth = measures.depth.max(inner.depth + 1);
                 measures.fields = measures.fields.saturating_add(inner.fields).saturating_add(1);
                 measures.add_directives(&inner, field.directives.len());
