@@ -183,8 +183,8 @@ on_both_databases! {
             (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "the brackets in brackets number 2002; \
                                                                                at most 64 are allowed"),
             (spreads, "the fields number 1099511627777; at most 2000 are allowed"),
-            (format!("query {} {{ __typename }}", "a".repeat(1_001)), "the characters of a name number 1001; at most 1000 \
-                                                                     are allowed"),
+            (format!("query {} {{ __typename }}", "a".repeat(1_001)), "the characters of a name number 1001; at \
+                                                                          most 1000 are allowed"),
             (format!("query(${}: Int) {{ __typename }}", "a".repeat(3_000)), "the characters of a name number 3000; at \
                                                                             most 1000 are allowed"),
             (format!("{{ heroes {{ ...F }} }} fragment F on Hero {{ {}: name }}", "a".repeat(1_001)), "the characters \

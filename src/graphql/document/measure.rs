@@ -21,8 +21,8 @@ const MAX_OPERATIONS: usize = 100;
 /// The greatest depth of fragments in fragments, so that nothing which walks them goes too deep.
 const MAX_FRAGMENTS_IN_FRAGMENTS: usize = 50;
 
-/// The greatest length of a name that a client chooses: of an operation, a variable, or an alias. Each error repeats the
-/// names on its path.
+/// The greatest length of a name that a client chooses: of an operation, a variable, or an alias. Each error repeats
+/// the names on its path.
 const MAX_NAME: usize = 1_000;
 
 /// The shape of an operation, as the limits measure it.
