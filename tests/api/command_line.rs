@@ -41,6 +41,20 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same program, with SIGHUP as it is by default, although whoever has started the tests may have it ignored.
+pub fn hearing_hangups(command: &Command) -> Command {
+    let mut heard = Command::new("env");
+    heard.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    heard.current_dir(command.get_current_dir().expect("a folder"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => heard.env(name, value),
+            None => heard.env_remove(name),
+        };
+    }
+    heard
+}
+
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("the binary runs")
 }
@@ -422,7 +436,8 @@ fn slow_statements_are_warned_of() {
 async fn a_server_that_is_stopped_finishes_what_is_running() {
     let folder = tempfile::tempdir().expect("a folder");
     for signal in ["-TERM", "-INT", "-HUP"] {
-        let server = Server::start(folder.path(), &["--log-format", "json"]);
+        let command = command(folder.path(), &["--log-format", "json", "--listen", "127.0.0.1:0"]);
+        let server = Server::spawn(hearing_hangups(&command));
         // Half a request is running work: the server has accepted it and waits for the rest.
         let mut stream = TcpStream::connect(&server.address).await.expect("the server accepts");
         let body =

@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend};
 use serde_json::{Value, json};
 
 use crate::{
-    command_line::{command, refusal, run, stdout, wrong_setting},
+    command_line::{command, hearing_hangups, refusal, run, stdout, wrong_setting},
     databases::{POOLER_PORT, TestDatabase},
     events::{IDS, Stream},
     poolers::flags,
@@ -597,8 +597,8 @@ async fn an_export_that_is_stopped_leaves_nothing() {
     let lock = app.db.begin().await.expect("it begins");
     lock.execute_unprepared("LOCK TABLE hero").await.expect("it is locked");
     for signal in ["-TERM", "-INT", "-HUP"] {
-        let mut export = command_on(folder, &postgres.url, &["export", "-o", "x.jsonl"]);
-        let export = export.stderr(Stdio::piped()).spawn().expect("it runs");
+        let export = command_on(folder, &postgres.url, &["export", "-o", "x.jsonl"]);
+        let export = hearing_hangups(&export).stderr(Stdio::piped()).spawn().expect("it runs");
         until(async || fs::read_dir(folder).expect("it exists").count() > 0).await;
         let kill = Command::new("kill").args([signal, &export.id().to_string()]).status();
         assert!(kill.expect("it runs").success());
