@@ -31,6 +31,10 @@ use crate::{
 /// The schema in the schema definition language, as errors name it.
 pub const SDL: &str = "schema.graphql";
 
+/// The greatest number of characters of the names in an operation that asks for the schema. The answer has each of them
+/// as often as there are types, fields and arguments, and is made before it is measured. Tools ask with about 1,000.
+const MAX_INTROSPECTION_NAMES: usize = 20_000;
+
 /// The schema of an API over a database: what answers requests.
 #[derive(Clone)]
 pub struct Schema {
@@ -285,6 +289,7 @@ impl Schema {
         operation: &Operation,
         variables: &Variables,
     ) -> Result<IndexMap<Name, Value>, ApiError> {
+        document::ensure_within("characters of names", operation.shape.names, MAX_INTROSPECTION_NAMES)?;
         let max_bytes = self.documents.validator.limits.max_answer_bytes;
         introspection::introspect(&self.definition, document, operation, variables, max_bytes)
     }

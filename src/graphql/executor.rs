@@ -120,6 +120,8 @@ pub fn finished(errors: Vec<ServerError>, more: usize, document: &Document) -> V
 fn bounded(mut errors: Vec<ServerError>, more: usize) -> Vec<ServerError> {
     let more = more + errors.len().saturating_sub(MAX_ERRORS);
     if more > 0 {
+        // An error of a field of the root says what has become of it.
+        errors.sort_by_key(|error| error.path.len() > 1);
         errors.truncate(MAX_ERRORS);
         errors.push(ApiError::new(Code::BadUserInput, format!("and {more} more errors")).at(None));
     }

@@ -322,10 +322,13 @@ impl Feed {
         let db = self.executor.db.for_request(deadline);
         let occasion = Occasion::Events(occurrences.to_vec());
         let bounds = self.executor.bounds(deadline);
-        let responses = self.executor.responses(prepared.execution.clone(), &db, occasion, bounds).await;
+        let execution = prepared.execution.clone();
+        let responses = self.executor.responses(execution, &db, occasion, Arc::clone(&bounds)).await;
+        // Those of several events are divided when one of them has errors.
+        let more = if responses.len() == 1 { bounds.more_errors() } else { 0 };
         let answer = |response: async_graphql::Response| Answer {
             outcome: Outcome::Executed(response.data),
-            errors: finished(response.errors, 0, document),
+            errors: finished(response.errors, more, document),
             ..Answer::not_executed(Vec::new())
         };
         responses.into_iter().map(answer).collect()

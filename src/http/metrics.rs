@@ -59,12 +59,14 @@ async fn metrics(State(Sources { db, schema, access }): State<Sources>, headers:
 fn prefers_open_metrics(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let accepted: Vec<_> = values.flat_map(|value| value.split(',')).map(parts).collect();
-    let quality = |names: &[&str]| {
-        let named = accepted.iter().filter(|accepted| names.contains(&&*accepted.name.to_ascii_lowercase()));
-        named.map(|accepted| accepted.quality).max().unwrap_or(0)
+    let quality = |name: &str| {
+        let named = accepted.iter().filter(|accepted| accepted.name.eq_ignore_ascii_case(name));
+        named.map(|accepted| accepted.quality).max()
     };
-    let open_metrics = quality(&["application/openmetrics-text"]);
-    open_metrics > 0 && open_metrics >= quality(&["text/plain", "text/*", "*/*"])
+    let open_metrics = quality("application/openmetrics-text").unwrap_or(0);
+    // The range counts that says most exactly what is meant (RFC 9110, 12.5.1).
+    let plain = ["text/plain", "text/*", "*/*"].into_iter().find_map(quality).unwrap_or(0);
+    open_metrics > 0 && open_metrics >= plain
 }
 
 #[cfg(test)]
@@ -86,6 +88,7 @@ mod tests {
             ("Application/OpenMetrics-Text", true),
             ("application/openmetrics-text;q=0", false),
             ("application/openmetrics-text;q=0.5, */*;q=0.9", false),
+            ("application/openmetrics-text;q=0.5, text/plain;q=0, */*;q=0.9", true),
             ("*/*", false),
             ("", false),
         ] {

@@ -38,9 +38,12 @@ pub async fn find(
     if backend == DbBackend::Sqlite {
         // Each row with a wanted name is looked at once, by the index of the names, and then found among the wanted. A
         // join would compare it with all that are wanted by that name, or take another index: SQLite knows nothing of
-        // the values. It takes no index of a column with `+`. The first text is most often what names the row.
+        // the values. It takes no index of a column with `+`. The first text is most often what names the row. Nulls
+        // are found in no list.
         let wanted = |exprs: Vec<Expr>| Query::select().exprs(exprs).from_subquery(records.clone(), WANTED).take();
-        if let Some(name) = entity.columns.iter().find(|column| matches!(column.kind, Kind::Text { .. })) {
+        let mut columns = entity.columns.iter().filter(|column| !column.is_nullable);
+        let name = columns.clone().find(|column| matches!(column.kind, Kind::Text { .. })).or_else(|| columns.next());
+        if let Some(name) = name {
             let names = wanted(vec![Expr::col((WANTED, name.name()))]);
             select.and_where(Expr::col((entity.table(), name.name())).in_subquery(names));
         }

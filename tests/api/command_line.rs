@@ -43,16 +43,21 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
 
 /// The same program, with SIGHUP as it is by default, although whoever has started the tests may have it ignored.
 pub fn hearing_hangups(command: &Command) -> Command {
-    let mut heard = Command::new("env");
-    heard.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
-    heard.current_dir(command.get_current_dir().expect("a folder"));
+    after(&["env", "--default-signal=HUP"], command)
+}
+
+/// A program that becomes that of a command.
+fn after(first: &[&str], command: &Command) -> Command {
+    let mut program = Command::new(first[0]);
+    program.args(&first[1..]).arg(command.get_program()).args(command.get_args());
+    program.current_dir(command.get_current_dir().expect("a folder"));
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => heard.env(name, value),
-            None => heard.env_remove(name),
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
         };
     }
-    heard
+    program
 }
 
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -471,10 +476,8 @@ async fn a_server_that_is_stopped_finishes_what_is_running() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_started_without_sighup_goes_on_after_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", r#"trap "" HUP; exec "$0" --listen 127.0.0.1:0"#, env!("CARGO_BIN_EXE_hero-teams")]);
-    shell.current_dir(folder.path()).env_remove("DATABASE_URL");
-    let server = Server::spawn(shell);
+    let command = command(folder.path(), &["--listen", "127.0.0.1:0"]);
+    let server = Server::spawn(after(&["sh", "-c", r#"trap "" HUP; exec "$0" "$@""#], &command));
     server.signal("-HUP");
     for _ in 0..50 {
         let answer = server.graphql("{ __typename }", json!({})).await.expect("it answers");

@@ -175,6 +175,8 @@ on_both_databases! {
     async fn documents_that_would_cost_too_much(app: TestApp) {
         let fragments: Vec<String> = (0..40).map(|level| format!(" fragment f{level} on Hero {{ ...f{} ...f{} }}", level + 1, level + 1)).collect();
         let spreads = format!("{{ heroes {{ ...f0 }} }} {} fragment f40 on Hero {{ name }}", fragments.join(" "));
+        let aliases: Vec<String> = (0..45).map(|number| format!("a{number:0>499}: name")).collect();
+        let introspection = format!("{{ __schema {{ types {{ {} }} }} }}", aliases.join(" "));
         let deep = |open: &str, close: &str, times: usize| format!("{{ heroes(where: {}{}) {{ id }} }}", open.repeat(times), close.repeat(times));
         for (document, message) in [
             (deep("[", "]", 1_000), "the brackets in brackets number 1002; at most 64 are allowed"),
@@ -183,6 +185,7 @@ on_both_databases! {
             (format!("{{ __typename @include(if: {}) }}", "[".repeat(2_000)), "the brackets in brackets number 2002; \
                                                                                at most 64 are allowed"),
             (spreads, "the fields number 1099511627777; at most 2000 are allowed"),
+            (introspection, "the characters of names number 22513; at most 20000 are allowed"),
             (format!("query {} {{ __typename }}", "a".repeat(1_001)), "the characters of a name number 1001; at \
                                                                           most 1000 are allowed"),
             (format!("query(${}: Int) {{ __typename }}", "a".repeat(3_000)), "the characters of a name number 3000; at \

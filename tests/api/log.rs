@@ -127,7 +127,7 @@ async fn no_level_writes_secrets() {
         let log = File::create(folder.join("log")).expect("a file");
         // No password is asked for here.
         let url = database.url.replacen("@localhost", ":hunter2@localhost", 1);
-        assert_eq!(url.contains("hunter2"), url.contains("@localhost"));
+        assert_eq!(url.contains("hunter2"), url.starts_with("postgres"));
         let flags = ["--log-level", "trace", "--log-sql", "--database-url", &url, "--api-keys", "--anonymous", "write"];
         let server = Server::start(folder, &flags, log);
         let query = "mutation($s: String!) { createHero(input: {name: \"of-a-literal\", secretName: $s}) {

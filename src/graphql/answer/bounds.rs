@@ -73,6 +73,16 @@ impl Bounds {
         self.errors.fetch_add(1, Relaxed) < MAX_ERRORS
     }
 
+    /// How many errors there were.
+    pub fn errors(&self) -> usize {
+        self.errors.load(Relaxed)
+    }
+
+    /// Takes back those errors that came after a number of them, with what they are of.
+    pub fn forget_errors_after(&self, errors: usize) {
+        self.errors.store(errors, Relaxed);
+    }
+
     /// How many errors are not reported.
     pub fn more_errors(&self) -> usize {
         self.errors.load(Relaxed).saturating_sub(MAX_ERRORS)

@@ -119,7 +119,8 @@ impl Mutation {
     async fn delete(self, ctx: &Context<'_>) -> Written {
         let keys = self.read(ctx, |reader, input| reader.delete(self.entity, input), |_| &[])?;
         let reported = || ctx.query_env.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        let reported_before = reported().len();
+        let bounds = &RequestContext::from_context(ctx).bounds;
+        let (reported_before, errors_before) = (reported().len(), bounds.errors());
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -127,6 +128,7 @@ impl Mutation {
             if result.is_err() {
                 // What the payload had to report is of an attempt that was rolled back.
                 reported().truncate(reported_before);
+                bounds.forget_errors_after(errors_before);
             }
             return match result {
                 Ok(values) => Ok(values),

@@ -35,6 +35,8 @@ pub struct Shape {
     pub aliases: usize,
     pub directives: usize,
     pub root_fields: usize,
+    /// The characters of the names that its fields have in an answer.
+    pub names: usize,
 }
 
 /// The measures of a selection set, with fragments in the place of their spreads.
@@ -43,6 +45,7 @@ struct Measures<'a> {
     /// Fields in fields.
     depth: usize,
     fields: usize,
+    names: usize,
     /// Fragments in fragments.
     fragments: usize,
     directives: usize,
@@ -109,6 +112,7 @@ impl<'a> Measuring<'a> {
             aliases: measures.aliases,
             directives: measures.directives + operation.directives.len(),
             root_fields: measures.selected.values().sum(),
+            names: measures.names,
         };
         let Limits { max_depth, max_fields, max_aliases, max_directives, max_root_fields, .. } = *self.limits;
         ensure_within("fragments in fragments", measures.fragments.max(self.most_inside), MAX_FRAGMENTS_IN_FRAGMENTS)?;
@@ -137,6 +141,8 @@ impl<'a> Measuring<'a> {
                 self.longest_alias = self.longest_alias.max(field.alias.as_ref().map_or(0, Name::len));
                 measures.depth = measures.depth.max(inner.depth + 1);
                 measures.fields = measures.fields.saturating_add(inner.fields).saturating_add(1);
+                let name = field.alias.as_ref().unwrap_or(&field.name).len();
+                measures.names = measures.names.saturating_add(inner.names).saturating_add(name);
                 measures.add_directives(&inner, field.directives.len());
                 measures.aliases = measures.aliases.max(inner.aliases);
                 measures.fragments = measures.fragments.max(inner.fragments);
@@ -158,6 +164,7 @@ impl<'a> Measuring<'a> {
         measures.depth = measures.depth.max(inner.depth);
         measures.fragments = measures.fragments.max(inner.fragments);
         measures.fields = measures.fields.saturating_add(inner.fields);
+        measures.names = measures.names.saturating_add(inner.names);
         measures.add_directives(inner, directives);
         measures.aliases = measures.aliases.max(inner.aliases);
         if !self.too_many {

@@ -23,7 +23,7 @@ pub use self::{
     canonical::canonical,
     id::DocumentId,
     literals::without_literals,
-    measure::Shape,
+    measure::{Shape, ensure_within},
     nulls::Nulls,
     operation::{Document, Operation, type_name},
     root::{RootFields, has_fields, is_introspection},
