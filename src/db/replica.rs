@@ -14,7 +14,7 @@ use super::pool::Pool;
 
 const NOT_LOOKED_AT: &str = "it has not been looked at yet";
 
-/// A replica: a hot standby of PostgreSQL that answers queries, unless it is behind.
+/// A replica: a hot standby of PostgreSQL that answers queries, unless it lags.
 #[derive(Debug)]
 pub struct Replica {
     /// From 1, in the order of the settings.
@@ -24,7 +24,7 @@ pub struct Replica {
     state: watch::Sender<Option<&'static str>>,
     /// All transactions before this one have ended there.
     horizon: AtomicU64,
-    /// How far it was behind when it was looked at last, in nanoseconds.
+    /// Its lag when it was looked at last, in nanoseconds.
     lag: AtomicU64,
 }
 
@@ -56,7 +56,7 @@ impl Replica {
         xid < self.horizon.load(Relaxed)
     }
 
-    /// How far it was behind when it was looked at last.
+    /// Its lag when it was looked at last.
     pub fn lag(&self) -> Duration {
         Duration::from_nanos(self.lag.load(Relaxed))
     }

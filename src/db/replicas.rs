@@ -1,4 +1,4 @@
-//! Replicas: hot standbys of PostgreSQL that answer queries, unless they are behind.
+//! Replicas: hot standbys of PostgreSQL that answer queries, unless they lag.
 //!
 //! How far a replica has come is known from the numbers of transactions, which are the same there: no function of the
 //! write-ahead log is needed, and no table. The primary is asked from time to time which number it has come to. What a

@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use async_graphql::{Name, Value, Variables, indexmap::IndexMap, parser::types::OperationType};
+use async_graphql::{Name, Pos, Value, Variables, indexmap::IndexMap, parser::types::OperationType};
 use tokio::time::Instant;
 
 use super::{
@@ -272,9 +272,9 @@ impl Schema {
     ) -> Vec<ApiError> {
         let mut denied = document.denied(&self.definition, operation, variables, principal);
         if self.introspection != Introspection::All {
-            for (field, position) in document.introspections(operation, variables) {
-                if let Err(mut error) = self.check_introspection(principal, &format!("Query.{field}")) {
-                    error.positions.extend(position);
+            for field in document.introspections(operation, variables) {
+                if let Err(mut error) = self.check_introspection(principal, &format!("Query.{}", field.name)) {
+                    error.positions.extend(field.location().map(|location| Pos { line: 0, column: location.offset() }));
                     denied.push(error);
                 }
             }

@@ -15,7 +15,7 @@ use async_graphql::{Name, Value, Variables, indexmap::IndexMap};
 use super::{
     answer::Json,
     definition::{Definition, TYPE},
-    document::{Document, Operation, is_introspection},
+    document::{Document, Operation},
     error::{ApiError, Code},
 };
 
@@ -45,7 +45,7 @@ pub fn introspect(
     let prefix = format!("__isOneOf{}_", fastrand::u64(..));
     let by_name = by_name(&document.valid, schema, &prefix);
     let mut fields: IndexMap<_, Vec<Selection>> = IndexMap::new();
-    for field in document.root_fields(operation, variables).into_iter().filter(|field| is_introspection(&field.name)) {
+    for field in document.introspections(operation, variables) {
         fields.entry(field.response_key()).or_default().push(field.clone().into());
     }
     let mut introspected = IndexMap::new();

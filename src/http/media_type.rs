@@ -83,15 +83,19 @@ struct Range {
     quality: u16,
 }
 
+/// The entries of the header `Accept`.
+pub fn accept(headers: &HeaderMap) -> impl Iterator<Item = Parts<'_>> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(parts)
+}
+
 /// The ranges in the header `Accept` in which the server can answer.
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = Range> {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(range)
+    accept(headers).filter_map(range)
 }
 
 /// A range in which the server can answer.
-fn range(range: &str) -> Option<Range> {
-    let Parts { name, charset, quality } = parts(range);
+fn range(Parts { name, charset, quality }: Parts<'_>) -> Option<Range> {
     let (media_type, exactness) = match name.to_ascii_lowercase().as_str() {
         "application/graphql-response+json" => (Some(MediaType::GraphQlResponse), 2),
         "application/json" => (Some(MediaType::Json), 2),

@@ -3,10 +3,7 @@
 use axum::{
     Router,
     extract::{Request, State},
-    http::{
-        HeaderMap, StatusCode,
-        header::{ACCEPT, CONTENT_TYPE},
-    },
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::get,
@@ -15,7 +12,7 @@ use axum::{
 use super::{
     host::Hosts,
     layers::{compression, misdirected},
-    media_type::parts,
+    media_type::accept,
 };
 use crate::{access::Access, config::ListenAddress, db::Db, graphql::Schema, telemetry::exposition};
 
@@ -57,8 +54,7 @@ async fn metrics(State(Sources { db, schema, access }): State<Sources>, headers:
 
 /// Whether a client names `OpenMetrics`, and likes plain text no better.
 fn prefers_open_metrics(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let accepted: Vec<_> = values.flat_map(|value| value.split(',')).map(parts).collect();
+    let accepted: Vec<_> = accept(headers).collect();
     let quality = |name: &str| {
         let named = accepted.iter().filter(|accepted| accepted.name.eq_ignore_ascii_case(name));
         named.map(|accepted| accepted.quality).max()

@@ -41,8 +41,8 @@ pub async fn find(
         // the values. It takes no index of a column with `+`. The first text is most often what names the row. Nulls
         // are found in no list.
         let wanted = |exprs: Vec<Expr>| Query::select().exprs(exprs).from_subquery(records.clone(), WANTED).take();
-        let mut columns = entity.columns.iter().filter(|column| !column.is_nullable);
-        let name = columns.clone().find(|column| matches!(column.kind, Kind::Text { .. })).or_else(|| columns.next());
+        let mut required = entity.columns.iter().filter(|column| !column.is_nullable);
+        let name = required.clone().find(|column| matches!(column.kind, Kind::Text { .. })).or_else(|| required.next());
         if let Some(name) = name {
             let names = wanted(vec![Expr::col((WANTED, name.name()))]);
             select.and_where(Expr::col((entity.table(), name.name())).in_subquery(names));

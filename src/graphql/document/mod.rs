@@ -26,6 +26,6 @@ pub use self::{
     measure::{Shape, ensure_within},
     nulls::Nulls,
     operation::{Document, Operation, type_name},
-    root::{RootFields, has_fields, is_introspection},
+    root::{RootFields, has_fields},
     validator::{Checked, Validator},
 };

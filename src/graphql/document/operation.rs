@@ -155,22 +155,14 @@ impl Document {
         scopes::denied(definition, &self.valid, &operation.definition, variables, granted, code)
     }
 
-    /// The fields of the root, but for those that conditions leave out.
-    pub fn root_fields<'a>(&'a self, operation: &'a Operation, variables: &Variables) -> Vec<&'a Node<Field>> {
-        scopes::root_fields(&self.valid, &operation.definition, Some(variables))
-    }
-
-    /// The fields of the root that ask for the schema, with their places.
+    /// The fields of the root that ask for the schema, but for those that conditions leave out.
     pub fn introspections<'a>(
         &'a self,
         operation: &'a Operation,
         variables: &Variables,
-    ) -> impl Iterator<Item = (&'a str, Option<Pos>)> {
-        let fields = self.root_fields(operation, variables).into_iter();
-        fields.filter(|field| is_introspection(&field.name)).map(|field| {
-            let position = field.location().map(|location| Pos { line: 0, column: location.offset() });
-            (field.name.as_str(), position)
-        })
+    ) -> impl Iterator<Item = &'a Node<Field>> {
+        let fields = scopes::root_fields(&self.valid, &operation.definition, Some(variables)).into_iter();
+        fields.filter(|field| is_introspection(&field.name))
     }
 
     /// The hash of its text as it is printed, by which it is known to be the same as another one.

@@ -206,14 +206,13 @@ impl Socket {
                 Err(Gone::Lost) => "lost".into(),
             });
         }
-        let told = match end {
+        let is_lost = match end {
             Ok(Close { code, reason }) => {
-                self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await
+                self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_err()
             }
-            Err(Gone::Closed) => Ok(()),
-            Err(Gone::Lost) => Err(Gone::Lost),
+            Err(gone) => matches!(gone, Gone::Lost),
         };
-        if told.is_err() {
+        if is_lost {
             return;
         }
         let closed = async { while let Some(Ok(_)) = self.frames.recv().await {} };
