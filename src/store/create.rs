@@ -125,7 +125,7 @@ async fn insert_with_related(
         Ok::<_, StoreError>(Arc::from(statement.sql))
     })?;
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, &*text, values);
-    Ok(row::from_postgres(db.query_all_raw(statement).await?, entity, 0)?)
+    Ok(row::from_postgres(&db.query_all_raw(statement).await?, entity, 0)?)
 }
 
 /// The parameters of that statement, in their order.

@@ -24,7 +24,7 @@ use sea_orm::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::row::{self, Row, RowsByParent, Scalar};
+use super::row::{self, Row, RowsByParent, Scalar, width};
 use crate::schema::Entity;
 
 const ROWS: &str = "rows";
@@ -57,7 +57,7 @@ pub async fn rows(
     if db.get_database_backend() == DbBackend::Sqlite {
         row::from_json(json_text(db, &json_rows(entity, select, counts)).await?, width(entity, counts))
     } else {
-        row::from_postgres(db.query_all(&select).await?, entity, 0)
+        row::from_postgres(&db.query_all(&select).await?, entity, counts)
     }
 }
 
@@ -78,7 +78,7 @@ pub async fn returned_rows(
 ) -> Result<Vec<Row>, DbErr> {
     let rows = db.query_all(statement).await?;
     if db.get_database_backend() == DbBackend::Postgres {
-        return row::from_postgres(rows, entity, 0);
+        return row::from_postgres(&rows, entity, 0);
     }
     let rows: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
     row::from_json(format!("[{}]", rows.join(",")), width(entity, 0))
@@ -107,7 +107,7 @@ pub async fn by_keys(db: &impl ConnectionTrait, entity: &'static Entity, keys: &
     if is_sqlite {
         row::from_json(one_text(db, statement).await?, width(entity, 0))
     } else {
-        row::from_postgres(db.query_all_raw(statement).await?, entity, 0)
+        row::from_postgres(&db.query_all_raw(statement).await?, entity, 0)
     }
 }
 
@@ -137,7 +137,7 @@ pub async fn per_parent(
             ROWS,
             Expr::Constant(true.into()),
         );
-        rows_by_parent(db, entity, parents, &statement).await
+        row::by_parent_from_postgres(&db.query_all(&statement).await?, entity, counts)
     }
 }
 
@@ -161,27 +161,12 @@ pub async fn per_parent_with_keys(
         .from_function(list(backend, parents), KEYS)
         .join_lateral(JoinType::InnerJoin, page, ROWS, Expr::Constant(true.into()))
         .inner_join(entity.table(), Expr::col(key(entity)).equals((ROWS, far.clone())));
-    let mut pages = rows_by_parent(db, entity, parents, &statement).await?;
+    let mut pages = row::by_parent_from_postgres(&db.query_all(&statement).await?, entity, 0)?;
     for rows in pages.values_mut() {
         rows.sort_unstable_by_key(Row::key);
         if is_descending {
             rows.reverse();
         }
-    }
-    Ok(pages)
-}
-
-async fn rows_by_parent(
-    db: &impl ConnectionTrait,
-    entity: &'static Entity,
-    parents: &[i64],
-    statement: &SelectStatement,
-) -> Result<RowsByParent, DbErr> {
-    let rows = db.query_all(statement).await?;
-    let keys: Vec<i64> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
-    let mut pages = HashMap::<i64, Vec<_>>::with_capacity(parents.len());
-    for (parent, row) in keys.into_iter().zip(row::from_postgres(rows, entity, 1)?) {
-        pages.entry(parent).or_default().push(row);
     }
     Ok(pages)
 }
@@ -315,11 +300,6 @@ where
 fn list_column(backend: DbBackend) -> &'static str {
     // PostgreSQL calls the column of a function as the function is called in FROM.
     if backend == DbBackend::Sqlite { "value" } else { KEYS }
-}
-
-/// The values of a row in a statement.
-fn width(entity: &Entity, counts: usize) -> usize {
-    1 + entity.columns.len() + counts
 }
 
 /// All rows of a statement as one JSON array of arrays.
