@@ -1,6 +1,8 @@
 -- Makes heroes and their links partitioned tables: psql --file partitions.sql, after `hero-teams migrate` and before the
 -- first hero. A hero is in one of 16 partitions by its id, and its links are in one by the same id.
 BEGIN;
+-- Until the end nobody writes a hero that would be lost.
+LOCK TABLE hero_team_link, hero;
 CREATE TABLE hero_partitioned (LIKE hero INCLUDING INDEXES) PARTITION BY HASH (id);
 CREATE TABLE hero_team_link_partitioned (LIKE hero_team_link INCLUDING INDEXES) PARTITION BY HASH (hero_id);
 DO $$

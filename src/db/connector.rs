@@ -66,6 +66,9 @@ const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 ];
+/// A setting that nobody else makes. Where it is missing, a pooler drops what is asked for, though the database may have
+/// the same settings from elsewhere.
+const ASKED: (&str, &str) = ("hero_teams.asked", "on");
 /// Why a host is refused that may only be read.
 pub const CANNOT_BE_WRITTEN: &str =
     "the host may only be read, but target_session_attrs asks for one that can be written";
@@ -102,7 +105,7 @@ impl Connector {
                 host.extra_float_digits(None)
             } else {
                 // They come after those of the URL, and so before them.
-                host.options(in_force.clone()).options(KEEPALIVE)
+                host.options(in_force.clone()).options(KEEPALIVE).options([ASKED])
             }
         };
         // A session that a pooler gives has nothing of what was asked for when the connection was opened.
@@ -239,8 +242,9 @@ impl Postgres {
         }
         let names = self.in_force.each_ref().map(|(name, _)| *name).join("', '");
         let sql = format!(
-            "SELECT pg_backend_pid(), current_setting('transaction_read_only'), name, setting FROM pg_settings \
-             WHERE name IN ('{names}')"
+            "SELECT pg_backend_pid(), current_setting('transaction_read_only'), name, setting, \
+             current_setting('{}', true) FROM pg_settings WHERE name IN ('{names}')",
+            ASKED.0
         );
         let rows = connection.fetch_all(AssertSqlSafe(sql)).await?;
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -253,12 +257,11 @@ impl Postgres {
         for (name, asked) in &self.in_force {
             let found = value(&rows, name)?;
             if found != asked {
-                let message = format!(
-                    "PostgreSQL does not do what was asked for when the connection was opened: {name} is {found} and \
-                     not {asked}; through a pooler, set --pooler transaction"
-                );
-                return Err(sqlx::Error::Configuration(message.into()));
+                return Err(not_asked(&format!("{name} is {found} and not {asked}")));
             }
+        }
+        if first.try_get::<Option<&str>, _>(4)? != Some(ASKED.1) {
+            return Err(not_asked("no setting has arrived"));
         }
         first.try_get(0).map(Some)
     }
@@ -267,6 +270,14 @@ impl Postgres {
     pub fn in_force(&self) -> &[(&'static str, String)] {
         &self.in_force
     }
+}
+
+fn not_asked(found: &str) -> sqlx::Error {
+    let message = format!(
+        "PostgreSQL does not do what was asked for when the connection was opened: {found}; through a pooler, set \
+         --pooler transaction"
+    );
+    sqlx::Error::Configuration(message.into())
 }
 
 /// The value of a setting, in rows whose third column is the name of one, and whose fourth is the value.

@@ -53,6 +53,17 @@ impl TextIndex {
                 .await?;
             return Ok(true);
         }
+        // What has no transaction has no settings of its own through a pooler.
+        if !db.keeps_sessions() {
+            let timeout: String = one(db, "SELECT current_setting($1)", "statement_timeout").await?.unwrap_or_default();
+            if timeout != "0" {
+                let message = format!(
+                    "PostgreSQL would end the making of an index after {timeout}, and a pooler takes no other time-out \
+                     for that; set a --database-url that does not lead to the pooler"
+                );
+                return Err(DbErr::Custom(message).into());
+            }
+        }
         // PostgreSQL cannot make that of a partitioned table beside what is going on.
         let sql = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass($1)";
         let table = format!("\"{}\"", entity.table());

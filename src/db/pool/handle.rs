@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sea_orm::{DbErr, sqlx};
+use sea_orm::{DbBackend, DbErr, sqlx};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -240,21 +240,27 @@ impl Pool {
         self.serve(&mut state);
     }
 
-    /// Takes a connection out of the pool that was in use, and all that were opened before it. What has happened to one
-    /// has often happened to all of them, and new ones are cheap.
+    /// Takes a connection out of the pool that was in use, and all that were opened before it, here and in the other
+    /// pool. What has happened to one has often happened to all of them, and new ones are cheap.
     pub(super) fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
-        let mut outdated = Vec::new();
-        {
-            let mut state = self.state.lock();
-            if connection.generation() == state.generation {
-                state.generation += 1;
-                outdated = std::mem::take(&mut state.idle);
-                state.open -= outdated.len();
-            }
-        }
+        let is_first = connection.generation() == self.state.lock().generation;
+        let outdated = if is_first { self.outdate_idle() } else { Vec::new() };
         self.remove(claim);
-        outdated.push(connection);
-        outdated.into_iter().for_each(close);
+        let sibling = self.sibling.get().and_then(Weak::upgrade);
+        // A file of SQLite is what it was.
+        if let Some(sibling) = sibling.filter(|_| is_first && self.connector.backend() == DbBackend::Postgres) {
+            sibling.outdate_idle().into_iter().for_each(close);
+        }
+        outdated.into_iter().chain([connection]).for_each(close);
+    }
+
+    /// Takes the idle connections out of the pool, and has the others go when they come back.
+    fn outdate_idle(&self) -> Vec<Connection> {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        let outdated = std::mem::take(&mut state.idle);
+        state.open -= outdated.len();
+        outdated
     }
 
     /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.
