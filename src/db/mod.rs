@@ -16,6 +16,7 @@ mod migrate;
 mod migrations;
 mod pool;
 mod pooler;
+mod primary;
 mod queue;
 mod readiness;
 mod replica;

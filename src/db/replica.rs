@@ -24,7 +24,7 @@ pub struct Replica {
     state: watch::Sender<Option<&'static str>>,
     /// All transactions before this one have ended there.
     horizon: AtomicU64,
-    /// Its lag when it was looked at last, in nanoseconds.
+    /// Its lag when it was looked at last, in nanoseconds; the greatest number when it is not known.
     lag: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl Replica {
     /// A replica that has not been looked at yet.
     pub fn new(number: u32, pool: Arc<Pool>) -> Self {
         let state = watch::Sender::new(Some(NOT_LOOKED_AT));
-        Self { number, pool, state, horizon: AtomicU64::new(0), lag: AtomicU64::new(0) }
+        Self { number, pool, state, horizon: AtomicU64::new(0), lag: AtomicU64::new(u64::MAX) }
     }
 
     pub fn is_up(&self) -> bool {
@@ -56,18 +56,27 @@ impl Replica {
         xid < self.horizon.load(Relaxed)
     }
 
-    /// Its lag when it was looked at last.
-    pub fn lag(&self) -> Duration {
-        Duration::from_nanos(self.lag.load(Relaxed))
+    /// Its lag when it was looked at last; none when that is not known.
+    pub fn lag(&self) -> Option<Duration> {
+        Some(self.lag.load(Relaxed)).filter(|lag| *lag != u64::MAX).map(Duration::from_nanos)
     }
 
-    pub fn note_lag(&self, lag: Duration) {
-        self.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    /// Notes that all transactions before one have ended there, and its lag.
+    pub fn note(&self, horizon: u64, lag: Option<Duration>) {
+        self.note_horizon(horizon);
+        let lag = lag.and_then(|lag| u64::try_from(lag.as_nanos()).ok());
+        self.lag.store(lag.unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Notes that all transactions before this one have ended there.
     pub fn note_horizon(&self, horizon: u64) {
         self.horizon.fetch_max(horizon, Relaxed);
+    }
+
+    /// Forgets what it was seen to have. It may have something else when it is seen again.
+    pub fn forget(&self) {
+        self.horizon.store(0, Relaxed);
+        self.lag.store(u64::MAX, Relaxed);
     }
 
     /// Notes why it is not asked, or that it is.

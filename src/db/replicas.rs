@@ -5,7 +5,6 @@
 //! replica does not yet have is as old as the first such number that it has not come to.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use sea_orm::{
     ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement,
     sqlx::{self, Executor as _, PgConnection, Row as _},
@@ -24,10 +22,17 @@ use tokio::{
 };
 
 use super::{
-    Connections, Written, connector::Connector, pool::Pool, replica::Replica, statement_meter::StatementMeter,
+    Connections, Written,
+    connector::Connector,
+    pool::Pool,
+    primary::{Look, Primary},
+    replica::Replica,
+    statement_meter::StatementMeter,
 };
 use crate::telemetry::{Metrics, Telemetry};
 
+/// Why a replica is not asked that has been looked at.
+const LAGS: &str = "it lags behind the primary";
 /// How often replicas and the primary are looked at, at the most and at the least.
 const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 /// How long a look may take. A replica that takes longer is not asked for anything.
@@ -46,24 +51,10 @@ const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::
 pub struct Replicas {
     all: Vec<Arc<Replica>>,
     next: AtomicUsize,
-    /// The number of the cluster.
-    system: u64,
+    primary: Arc<Primary>,
     meter: Arc<StatementMeter>,
     telemetry: Telemetry,
     looks: Vec<AbortHandle>,
-}
-
-/// What the primary has come to, and when that was seen first.
-#[derive(Debug, Default)]
-struct Progress(Mutex<VecDeque<(Instant, u64)>>);
-
-/// What was seen.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    system: u64,
-    is_standby: bool,
-    xmin: u64,
-    xmax: u64,
 }
 
 impl Replicas {
@@ -73,22 +64,20 @@ impl Replicas {
     ///
     /// When the primary does not answer.
     pub async fn new(
-        primary: &Connections,
+        connections: &Connections,
         replicas: Vec<Arc<Pool>>,
         max_lag: Duration,
         telemetry: Telemetry,
     ) -> Result<Self, DbErr> {
-        let meter = Arc::new(primary.meter.uncounted());
-        let primary = primary.with_meter(&meter);
-        let look = look_at_primary(&primary).await?;
-        let progress = Arc::new(Progress::default());
-        progress.note(look.xmax, max_lag);
+        let meter = Arc::new(connections.meter.uncounted());
+        let connections = connections.with_meter(&meter);
+        let primary = Arc::new(Primary::new(look_at_primary(&connections).await?));
         let pause = (max_lag / 4).clamp(LOOK_AFTER[0], LOOK_AFTER[1]);
         let mut all = Vec::new();
         let mut looks = Vec::new();
         for (number, pool) in (1..).zip(replicas) {
             let replica = Arc::new(Replica::new(number, pool));
-            let following = follow(Arc::clone(&replica), Arc::clone(&progress), look.system, max_lag, pause);
+            let following = follow(Arc::clone(&replica), Arc::clone(&primary), max_lag, pause);
             looks.push(tokio::spawn(following).abort_handle());
             all.push(replica);
         }
@@ -96,24 +85,14 @@ impl Replicas {
             // A replica that does not answer is none, and keeps nobody from starting.
             replica.until_looked_at(2 * MAX_LOOK).await;
         }
-        let noting = async move {
-            loop {
-                sleep(pause).await;
-                match timeout(MAX_LOOK, look_at_primary(&primary)).await {
-                    Ok(Ok(look)) => progress.note(look.xmax, max_lag),
-                    // Nothing is written meanwhile, as far as can be known.
-                    Ok(Err(error)) => tracing::debug!(%error, "the primary cannot be looked at"),
-                    Err(_) => tracing::debug!("the primary does not answer"),
-                }
-            }
-        };
+        let noting = note(connections, Arc::clone(&primary), all.clone(), max_lag, pause);
         looks.push(tokio::spawn(noting).abort_handle());
-        Ok(Self { all, next: AtomicUsize::new(0), system: look.system, meter, telemetry, looks })
+        Ok(Self { all, next: AtomicUsize::new(0), primary, meter, telemetry, looks })
     }
 
     /// The number of the cluster.
     pub fn system(&self) -> u64 {
-        self.system
+        self.primary.system()
     }
 
     /// The next replica in turn that is up and has what a client has written. For that it is waited for a moment.
@@ -124,7 +103,8 @@ impl Replicas {
         let latest = after.iter().map(|written| written.xid).max();
         let Some(latest) = latest else { return up.next() };
         let (replica, result) = 'found: {
-            if after.iter().any(|written| written.system != self.system) {
+            let system = self.system();
+            if after.iter().any(|written| written.system != system || written.is_unknown()) {
                 break 'found (None, "primary");
             }
             if let Some(replica) = up.clone().find(|replica| replica.has(latest)) {
@@ -172,7 +152,7 @@ impl Replicas {
     pub fn tell_state(&self, metrics: &Metrics) {
         for replica in &self.all {
             replica.pool.tell_state(metrics);
-            metrics.set_replica_lag(replica.number, replica.lag());
+            metrics.set_replica(replica.number, replica.is_up(), replica.lag());
         }
     }
 
@@ -192,18 +172,44 @@ impl Drop for Replicas {
     }
 }
 
+/// Looks at the primary from time to time.
+async fn note(
+    connections: Connections,
+    primary: Arc<Primary>,
+    replicas: Vec<Arc<Replica>>,
+    max_lag: Duration,
+    pause: Duration,
+) {
+    loop {
+        sleep(pause).await;
+        match timeout(MAX_LOOK, look_at_primary(&connections)).await {
+            // It is about to become the primary, or was one.
+            Ok(Ok(look)) if look.is_standby => tracing::debug!("the primary is a standby"),
+            Ok(Ok(look)) => {
+                if !primary.note(look, max_lag) {
+                    tracing::info!("another server is the primary; replicas are asked when they have what it has");
+                    // Its transactions may have the numbers of others.
+                    replicas.iter().for_each(|replica| replica.forget());
+                }
+            }
+            // Nothing is written meanwhile, as far as can be known.
+            Ok(Err(error)) => tracing::debug!(%error, "the primary cannot be looked at"),
+            Err(_) => tracing::debug!("the primary does not answer"),
+        }
+    }
+}
+
 /// Looks at a replica from time to time, over a connection of its own.
-async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max_lag: Duration, pause: Duration) {
+async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration, pause: Duration) {
     let mut connection = None;
     loop {
         let state = match timeout(MAX_LOOK, look_at(&replica, &mut connection)).await {
-            Ok(Ok(look)) if look.system != system => Some("it belongs to another database"),
+            Ok(Ok(look)) if look.system != primary.system() => Some("it belongs to another database"),
             Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
             Ok(Ok(look)) => {
-                replica.note_horizon(look.xmin);
-                let lag = progress.lag(look.xmax);
-                replica.note_lag(lag);
-                (lag > max_lag).then_some("it lags behind the primary")
+                let lag = primary.lag(look.xmax);
+                replica.note(look.xmin, lag);
+                lag.is_none_or(|lag| lag > max_lag).then_some(LAGS)
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, replica = replica.number, "a replica cannot be looked at");
@@ -215,6 +221,9 @@ async fn follow(replica: Arc<Replica>, progress: Arc<Progress>, system: u64, max
                 Some("it does not answer")
             }
         };
+        if !matches!(&state, None | Some(LAGS)) {
+            replica.forget();
+        }
         replica.set_state(state);
         sleep(pause).await;
     }
@@ -246,26 +255,4 @@ fn look([system, is_standby, xmin, xmax]: [&str; 4]) -> Option<Look> {
 
 fn number(row: &QueryResult, column: usize) -> Option<u64> {
     row.try_get_by_index::<String>(column).ok()?.parse().ok()
-}
-
-impl Progress {
-    /// Notes what the primary has come to by now.
-    fn note(&self, xmax: u64, max_lag: Duration) {
-        let now = Instant::now();
-        let mut seen = self.0.lock();
-        if seen.back().is_none_or(|(_, latest)| xmax > *latest) {
-            seen.push_back((now, xmax));
-        }
-        // What is older than a replica may be says no more. The latest is kept: it stays what is to be come to.
-        while seen.len() > 1 && seen.front().is_some_and(|(time, _)| now - *time > 2 * max_lag) {
-            seen.pop_front();
-        }
-    }
-
-    /// The age of the oldest number that is greater than this one.
-    fn lag(&self, xmax: u64) -> Duration {
-        let seen = self.0.lock();
-        let missing = seen.iter().find(|(_, number)| *number > xmax);
-        missing.map_or(Duration::ZERO, |(time, _)| time.elapsed())
-    }
 }

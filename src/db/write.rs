@@ -16,7 +16,9 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Db, StoreError, Transaction, connector::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn};
+use super::{
+    Db, StoreError, Transaction, Written, connector::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn,
+};
 use crate::telemetry::{KeyValue, carried};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
@@ -191,7 +193,7 @@ impl Db {
         self.meter().until_deadline(tokio::time::sleep(pause.mul_f64(fastrand::f64()))).await.is_ok()
     }
 
-    /// Remembers what a write says about whether the database can be written.
+    /// Remembers what a write says about whether the database can be written, and what may have been written.
     ///
     /// # Errors
     ///
@@ -205,6 +207,7 @@ impl Db {
             Err(StoreError::Unavailable(_)) => false,
             Err(StoreError::Unanswered(_)) => {
                 self.note_commit();
+                self.meter().note_written(Some(Written::UNKNOWN));
                 false
             }
             // That no connection was free says nothing, for example.

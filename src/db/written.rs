@@ -15,6 +15,17 @@ pub struct Written {
     pub xid: u64,
 }
 
+impl Written {
+    /// The number of a transaction whose commit was not answered. Only the primary is sure to have it.
+    pub const UNKNOWN: u64 = u64::MAX;
+
+    /// Whether it is not known which transaction it is.
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        self.xid == Self::UNKNOWN
+    }
+}
+
 impl fmt::Display for Written {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&URL_SAFE_NO_PAD.encode(format!("{}:{}", self.system, self.xid)))

@@ -78,6 +78,7 @@ pub struct Metrics {
     pub key_set_age: Seconds,
     key_set_fetches: By<&'static str, Counter>,
     replica_lag: By<u32, Seconds>,
+    replica_up: By<u32, Gauge>,
     read_your_writes: By<&'static str, Counter>,
 }
 
@@ -348,9 +349,10 @@ impl Default for Metrics {
             replica_lag: register_seconds(
                 r,
                 "hero_teams_replica_lag",
-                "How far a replica is behind the primary",
+                "How far a replica is behind the primary; infinite when that is not known",
                 Family::default(),
             ),
+            replica_up: new(r, "hero_teams_replica_up", "Whether a replica answers queries: 1 when it does"),
             read_your_writes: new(
                 r,
                 "hero_teams_read_your_writes",
@@ -520,9 +522,11 @@ impl Metrics {
         self.key_set_fetches.get_or_create(&[("result", result)]).inc();
     }
 
-    /// Sets how far a replica is behind.
-    pub fn set_replica_lag(&self, replica: u32, lag: Duration) {
-        self.replica_lag.get_or_create(&[("replica", replica)]).set(lag.as_secs_f64());
+    /// Sets whether a replica is asked, and how far it is behind, which may not be known.
+    pub fn set_replica(&self, replica: u32, is_up: bool, lag: Option<Duration>) {
+        self.replica_up.get_or_create(&[("replica", replica)]).set(i64::from(is_up));
+        let lag = lag.map_or(f64::INFINITY, |lag| lag.as_secs_f64());
+        self.replica_lag.get_or_create(&[("replica", replica)]).set(lag);
     }
 
     /// Notes who answers a query that asks for what was written: `replica`, `waited` or `primary`.

@@ -28,7 +28,7 @@ use crate::{
     line::{Line, place},
     metrics,
     outages::{READY, UNREADABLE, code, ready, until_ready},
-    support::{TestApp, graphql, json_body, until},
+    support::{TestApp, graphql, in_enough_time, json_body, router, until},
 };
 
 const READ: &str = "{ heroes { name } }";
@@ -173,6 +173,74 @@ async fn is_so(url: &str, sql: &str) -> bool {
     let is_so = row.expect("there is a row").try_get_by_index(0).expect("it is a boolean");
     db.close().await.expect("the connection closes");
     is_so
+}
+
+/// The age of what a replica lacks is not known when a server starts, so it may be more than is allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_behind_before_the_server_started() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
+    until(async || is_so(&standby.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+    let before = TestApp::new(primary.again()).await;
+    before.data(CREATE, json!({"name": "A"})).await;
+    before.close().await;
+
+    let telemetry = metrics::telemetry(10);
+    let app = watched_app(&primary, &[&standby.url], Duration::from_hours(1), &telemetry).await;
+    let state = || {
+        app.db.tell_state();
+        let series = ["hero_teams_replica_up{replica=\"1\"}", "hero_teams_replica_lag_seconds{replica=\"1\"}"];
+        series.map(|series| metrics::now(&telemetry).get(series).copied().unwrap_or_default())
+    };
+    for _ in 0..10 {
+        assert_eq!(names(&app.router, None).await, ["A"]);
+        assert_eq!(state(), [0.0, f64::INFINITY]);
+    }
+    execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
+    until(async || replica(&app.db).await == Some(1)).await;
+    assert_eq!(names(&app.router, None).await, ["A"]);
+    until(async || state() == [1.0, 0.0]).await;
+    app.close().await;
+}
+
+/// A commit that was not answered may have been made, and only the primary knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_perhaps_written_is_read_from_the_primary() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut primary = cluster.database();
+    TestApp::new(primary.again()).await.close().await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    let Some(line) = Line::on(&mut primary).await else { return };
+    let app = TestApp::with(primary, |settings| {
+        settings.db.replicas = vec![postgres(&standby.url)];
+        settings.db.max_replica_lag = Duration::from_hours(1);
+        settings.db.commit_timeout = Duration::from_millis(200);
+    })
+    .await;
+    until(async || replica(&app.db).await == Some(1)).await;
+    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
+    until(async || is_so(&standby.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+
+    line.rules.swallow_after(Some("SELECT pg_current_xact_id_if_assigned()::text; COMMIT"));
+    let (headers, answer) = in_enough_time(async |deadline| {
+        let create = json!({"query": CREATE, "variables": {"name": "A"}});
+        let (_, headers, answer) = send(&router(app.db.for_request(deadline)), create, &[]).await;
+        (*code(&answer) != json!("TIMEOUT")).then_some((headers, answer))
+    })
+    .await;
+    line.rules.swallow_after(None);
+    assert_eq!(*code(&answer), json!("UNAVAILABLE"), "{answer}");
+    let written = headers["x-hero-teams-written"].to_str().expect("it is text");
+    assert_eq!(answer["extensions"]["written"], json!(written));
+    until(async || names(&app.router, None).await.is_empty()).await;
+    for _ in 0..10 {
+        assert_eq!(names(&app.router, Some(written)).await, ["A"]);
+    }
+    execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
+    app.close().await;
 }
 
 /// Clients that write at one server and read at another at once.

@@ -1,0 +1,123 @@
+//! What the primary has come to, from which the age of what a replica does not yet have is known.
+
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// What was seen of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The number of the cluster.
+    pub system: u64,
+    pub is_standby: bool,
+    /// All transactions before this one have ended.
+    pub xmin: u64,
+    /// No transaction from this one on has ended.
+    pub xmax: u64,
+}
+
+/// The primary, as it was seen from time to time.
+#[derive(Debug)]
+pub struct Primary(Mutex<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    /// The number of the cluster.
+    system: u64,
+    /// When it was looked at last.
+    looked: Instant,
+    /// The numbers of transactions that it has come to, each with the time of the look before, which did not see it.
+    /// There was none before the first.
+    numbers: VecDeque<(Option<Instant>, u64)>,
+}
+
+impl Primary {
+    /// The primary at the first look.
+    pub fn new(look: Look) -> Self {
+        let numbers = VecDeque::from([(None, look.xmax)]);
+        Self(Mutex::new(Seen { system: look.system, looked: Instant::now(), numbers }))
+    }
+
+    /// The number of the cluster.
+    pub fn system(&self) -> u64 {
+        self.0.lock().system
+    }
+
+    /// Notes what it has come to by now, and gives whether it goes on from the look before. It does not when another
+    /// server has become the primary: one that was behind, or one of another cluster.
+    pub fn note(&self, look: Look, max_lag: Duration) -> bool {
+        let mut seen = self.0.lock();
+        let latest = seen.numbers.back().map_or(0, |(_, number)| *number);
+        let goes_on = look.system == seen.system && look.xmax >= latest;
+        if !goes_on {
+            seen.system = look.system;
+            seen.numbers = VecDeque::from([(None, look.xmax)]);
+        } else if look.xmax > latest {
+            let before = seen.looked;
+            seen.numbers.push_back((Some(before), look.xmax));
+        }
+        seen.looked = Instant::now();
+        // Whoever lacks a number that is older than a replica may be lacks enough. The latest of them says that.
+        while let Some((Some(time), _)) = seen.numbers.get(1)
+            && time.elapsed() > 2 * max_lag
+        {
+            seen.numbers.pop_front();
+        }
+        goes_on
+    }
+
+    /// The age of what a replica lacks that has come to this number; none when it may be of any age.
+    pub fn lag(&self, xmax: u64) -> Option<Duration> {
+        let seen = self.0.lock();
+        let missing = seen.numbers.iter().find(|(_, number)| *number > xmax);
+        missing.map_or(Some(Duration::ZERO), |(time, _)| time.map(|time| time.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const MAX_LAG: Duration = Duration::from_secs(5);
+
+    fn look(system: u64, xmax: u64) -> Look {
+        Look { system, is_standby: false, xmin: xmax, xmax }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_what_is_missing() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let primary = Primary::new(look(1, 100));
+        // What was written before the first look may be of any age.
+        assert_eq!([primary.lag(99), primary.lag(100)], [None, seconds(0)]);
+        advance(Duration::from_secs(1)).await;
+        assert!(primary.note(look(1, 110), MAX_LAG));
+        advance(Duration::from_secs(1)).await;
+        // It was written between the two looks.
+        assert_eq!([primary.lag(99), primary.lag(109), primary.lag(110)], [None, seconds(2), seconds(0)]);
+        // Nobody has looked for an hour.
+        advance(Duration::from_hours(1)).await;
+        assert!(primary.note(look(1, 120), MAX_LAG));
+        assert_eq!([primary.lag(109), primary.lag(119)], [seconds(3602), seconds(3601)]);
+        assert!(primary.note(look(1, 130), MAX_LAG));
+        assert_eq!([primary.lag(99), primary.lag(119), primary.lag(129)], [seconds(3602), seconds(3601), seconds(0)]);
+        advance(Duration::from_secs(11)).await;
+        assert!(primary.note(look(1, 130), MAX_LAG));
+        assert_eq!([primary.lag(99), primary.lag(129), primary.lag(130)], [seconds(3612), seconds(11), seconds(0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_primary() {
+        let primary = Primary::new(look(1, 100));
+        assert!(primary.note(look(1, 100), MAX_LAG));
+        // A standby that was behind.
+        assert!(!primary.note(look(1, 90), MAX_LAG));
+        assert_eq!([primary.lag(89), primary.lag(90)], [None, Some(Duration::ZERO)]);
+        // Another cluster.
+        assert!(!primary.note(look(2, 500), MAX_LAG));
+        assert_eq!((primary.system(), primary.lag(499), primary.lag(500)), (2, None, Some(Duration::ZERO)));
+    }
+}
