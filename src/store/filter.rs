@@ -34,6 +34,17 @@ pub enum Filter {
     Related { relation: &'static Relation, quantifier: Quantifier, filter: Box<Filter> },
 }
 
+/// What is read of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// Little more than what is wanted.
+    Wanted,
+    /// All rows that match these conditions, which indexes find.
+    Found(Filter),
+    /// All rows.
+    All,
+}
+
 /// What text must be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextTest {
@@ -83,20 +94,35 @@ impl Filter {
         matches!(self, Self::All(filters) if filters.is_empty())
     }
 
-    /// Whether all rows of an entity may have to be read, because no index serves it: neither those that each database
-    /// has, nor one of these.
+    /// What is read to find the rows of an entity that match, with the indexes that each database has and these.
     #[must_use]
-    pub fn reads_all(&self, entity: &Entity, indexes: &Indexes) -> bool {
-        self.is_costly() && !self.narrows(entity, indexes)
+    pub fn scan(&self, entity: &Entity, indexes: &Indexes) -> Scan {
+        if self.is_costly(entity, indexes) { self.narrowed_scan(entity, indexes) } else { Scan::Wanted }
     }
 
-    /// Whether an index finds the rows that match, so that no others are read.
+    /// What is read to look at all rows of an entity that match.
     #[must_use]
-    pub fn narrows(&self, entity: &Entity, indexes: &Indexes) -> bool {
-        match self {
-            Self::All(filters) => filters.iter().any(|filter| filter.narrows(entity, indexes)),
-            Self::Any(filters) => filters.iter().all(|filter| filter.narrows(entity, indexes)),
-            Self::Not(_) => false,
+    pub fn narrowed_scan(&self, entity: &Entity, indexes: &Indexes) -> Scan {
+        self.narrowed(entity, indexes).map_or(Scan::All, Scan::Found)
+    }
+
+    /// Those of its conditions that an index serves, so that no rows are read but what they find. None where not even
+    /// one of them is served.
+    fn narrowed(&self, entity: &Entity, indexes: &Indexes) -> Option<Self> {
+        let is_served = match self {
+            Self::All(filters) => {
+                let found: Vec<_> = filters.iter().filter_map(|filter| filter.narrowed(entity, indexes)).collect();
+                return (!found.is_empty()).then_some(Self::All(found));
+            }
+            Self::Any(filters) => {
+                let found = filters.iter().map(|filter| filter.narrowed(entity, indexes));
+                return found.collect::<Option<_>>().map(Self::Any);
+            }
+            Self::Related { relation, quantifier: Quantifier::Some, filter } => {
+                let filter = Box::new(filter.narrowed(relation.to, indexes)?);
+                return Some(Self::Related { relation, quantifier: Quantifier::Some, filter });
+            }
+            Self::Not(_) | Self::Related { .. } => false,
             Self::Text { column, ignore_case, test } => match test {
                 TextTest::Eq(_) | TextTest::In(_) | TextTest::StartsWith(_) => {
                     !ignore_case || TextIndex::Lower.is_in(indexes, entity, column)
@@ -108,22 +134,23 @@ impl Filter {
             },
             Self::Int { test, .. } => !matches!(test, IntTest::Ne(_) | IntTest::NotIn(_)),
             Self::IsNull { is_null, .. } => *is_null,
-            Self::Related { relation, quantifier, filter } => {
-                *quantifier == Quantifier::Some && filter.narrows(relation.to, indexes)
-            }
-        }
+        };
+        is_served.then(|| self.clone())
     }
 
     /// Whether many rows may have to be read for each that matches.
-    fn is_costly(&self) -> bool {
+    fn is_costly(&self, entity: &Entity, indexes: &Indexes) -> bool {
         match self {
-            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::is_costly),
-            Self::Not(filter) => filter.is_costly(),
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(|filter| filter.is_costly(entity, indexes)),
+            Self::Not(filter) => filter.is_costly(entity, &Indexes::default()),
             Self::Text { ignore_case, test, .. } => {
-                *ignore_case || matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_))
+                let is_part = matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_));
+                (*ignore_case || is_part) && self.narrowed(entity, indexes).is_none()
             }
             Self::Int { .. } | Self::IsNull { .. } => false,
-            Self::Related { quantifier, filter, .. } => *quantifier != Quantifier::Some || filter.is_costly(),
+            Self::Related { relation, quantifier, filter } => {
+                *quantifier != Quantifier::Some || filter.is_costly(relation.to, indexes)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::{
-    Bound, Filter, Order, OrderBy, Row,
+    Bound, Filter, Order, OrderBy, Row, Scan,
     dialect::{self, columns, count_name, key},
     order::{after, related_count},
 };
@@ -29,12 +29,14 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    /// Whether all rows of an entity may have to be read, because no index serves the filter or the order: neither
-    /// those that each database has, nor one of these.
+    /// What is read of the table of an entity, with the indexes that each database has and these.
     #[must_use]
-    pub fn reads_all(&self, entity: &Entity, indexes: &Indexes) -> bool {
-        let by_count = self.order.iter().any(|step| matches!(step.by, OrderBy::RelatedCount(_)));
-        self.filter.reads_all(entity, indexes) || (by_count && !self.filter.narrows(entity, indexes))
+    pub fn scan(&self, entity: &Entity, indexes: &Indexes) -> Scan {
+        if self.order.iter().any(|step| matches!(step.by, OrderBy::RelatedCount(_))) {
+            self.filter.narrowed_scan(entity, indexes)
+        } else {
+            self.filter.scan(entity, indexes)
+        }
     }
 }
 
@@ -174,15 +176,39 @@ pub async fn count(db: &Db, entity: &'static Entity, query: &CountQuery) -> Resu
     };
     select.expr(Expr::Constant(1.into()));
     if estimate < more {
-        let mut counted = Query::select().expr(Expr::col(Asterisk).count()).take();
-        counted.from_subquery(select.clone().limit(more.unsigned_abs()).take(), "counted");
-        let number = one_number(db, &counted).await?;
+        let number = bounded(db, &select, more).await?;
         if number < more {
             return Ok(Count::exact(number));
         }
     }
     let estimate = if filter.is_empty() { estimate } else { planned_rows(db, &select).await? };
     Ok(Count { number: Ord::max(estimate, more), is_exact: false })
+}
+
+/// The number of rows that match a filter, by which one knows whether there are more than `max`: as the planner of
+/// PostgreSQL expects; on SQLite they are counted as far as that.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn rows_found(db: &Db, entity: &'static Entity, filter: &Filter, max: u64) -> Result<u64, StoreError> {
+    let backend = db.read.get_database_backend();
+    let mut select = all(entity);
+    select_matching(backend, &mut select, entity, filter);
+    select.expr(Expr::Constant(1.into()));
+    let number = if backend == DbBackend::Postgres {
+        planned_rows(db, &select).await?
+    } else {
+        bounded(db, &select, i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1)).await?
+    };
+    Ok(number.unsigned_abs())
+}
+
+/// The number of rows that a statement gives, or `most` if there are more.
+async fn bounded(db: &Db, select: &SelectStatement, most: i64) -> Result<i64, StoreError> {
+    let mut counted = Query::select().expr(Expr::col(Asterisk).count()).take();
+    counted.from_subquery(select.clone().limit(most.unsigned_abs()).take(), "counted");
+    one_number(db, &counted).await
 }
 
 async fn one_number(db: &Db, select: &SelectStatement) -> Result<i64, StoreError> {

@@ -86,8 +86,8 @@ impl Connections {
     }
 
     async fn pages(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Vec<Arc<Page>>, Fault> {
-        let reads_all = |indexes: &Indexes| query.reads_all(self.source.entity(), indexes);
-        let checked = check_scan(RequestContext::from_context(ctx), self.source, reads_all).await;
+        let scan = |indexes: &Indexes| query.scan(self.source.entity(), indexes);
+        let checked = check_scan(RequestContext::from_context(ctx), self.source, scan).await;
         checked.map_err(|error| Fault::new(error, ctx))?;
         let pages = RequestContext::from_context(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
         pages.map_err(|error| Fault::new(error, ctx))

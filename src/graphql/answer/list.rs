@@ -18,7 +18,7 @@ use crate::{
         types::{Arguments, DEFAULT_LIMIT, Input, MAX_LIMIT, filter, order},
     },
     schema::Entity,
-    store::{Count, CountQuery, Filter, ListQuery, Page, Slice},
+    store::{self, Count, CountQuery, Filter, ListQuery, Page, Scan, Slice},
 };
 
 /// The pages of the plain lists of a field, for many parents.
@@ -27,8 +27,8 @@ pub async fn pages(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Resu
     let arguments = RequestContext::arguments(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
-    let reads_all = |indexes: &Indexes| query.reads_all(source.entity(), indexes);
-    check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
+    let scan = |indexes: &Indexes| query.scan(source.entity(), indexes);
+    check_scan(request, source, scan).await.map_err(|error| Fault::new(error, ctx))?;
     let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
     pages.map_err(|error| Fault::new(error, ctx))
 }
@@ -47,28 +47,36 @@ fn list_query(request: &RequestContext, entity: &'static Entity, arguments: &Arg
     query(request, entity, arguments, slice)
 }
 
-/// Refuses what has to read all rows of a table that has too many, with the indexes that it has.
+/// Refuses what has to read too many rows of a table, with the indexes that it has.
 ///
 /// # Errors
 ///
-/// `QUERY_TOO_COMPLEX`, with the number of rows.
+/// `QUERY_TOO_COMPLEX`, with the number of rows, or what the database says.
 pub async fn check_scan(
     request: &RequestContext,
     source: Source,
-    reads_all: impl Fn(&Indexes) -> bool,
+    scan: impl Fn(&Indexes) -> Scan,
 ) -> Result<(), ApiError> {
     let (Source::All(entity), max @ 1..) = (source, request.bounds.max_scan()) else { return Ok(()) };
     // The database is not asked about what is served in any case.
-    if !reads_all(&Indexes::default()) {
+    if scan(&Indexes::default()) == Scan::Wanted {
         return Ok(());
     }
-    let rows = request.db.table_rows(entity.table(), entity.key.name(), max).await;
-    if rows <= max || !reads_all(&*request.db.indexes().await) {
+    let all = request.db.table_rows(entity.table(), entity.key.name(), max).await;
+    if all <= max {
+        return Ok(());
+    }
+    let rows = match scan(&*request.db.indexes().await) {
+        Scan::Wanted => 0,
+        Scan::Found(filter) => store::rows_found(&request.db, entity, &filter, max).await?,
+        Scan::All => all,
+    };
+    if rows <= max {
         return Ok(());
     }
     let message = format!(
-        "no index serves this filter or order, so about {rows} {} would be read; at most {max} are allowed: add a \
-         condition such as `eq`, `in` or `startsWith`",
+        "no index finds fewer than about {rows} {} for this filter or order, and all of them would be read; at most \
+         {max} are allowed: add a condition such as `eq`, `in` or `startsWith`",
         entity.nouns()
     );
     Err(ApiError::new(Code::QueryTooComplex, message))
@@ -146,8 +154,8 @@ pub async fn numbers(
     write: impl Fn(&mut Json, Count),
 ) -> Answered {
     let request = RequestContext::from_context(ctx);
-    let reads_all = |indexes: &Indexes| filter.reads_all(source.entity(), indexes);
-    check_scan(request, source, reads_all).await.map_err(|error| Fault::new(error, ctx))?;
+    let scan = |indexes: &Indexes| filter.scan(source.entity(), indexes);
+    check_scan(request, source, scan).await.map_err(|error| Fault::new(error, ctx))?;
     let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });
     let mut values = JsonColumn::default();
     for count in request.loaders.counts(source, parents, query).await.map_err(|error| Fault::new(error, ctx))? {
