@@ -352,8 +352,8 @@ fn etag_of(body: &[u8]) -> Option<[(HeaderName, HeaderValue); 3]> {
     Some([
         (header::ETAG, etag),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-        // The media type of the answer is the one that the client asks for.
-        (header::VARY, HeaderValue::from_static("accept")),
+        // The media type is the one that the client asks for, and the answer has what it has written.
+        (header::VARY, HeaderValue::from_static("accept, x-hero-teams-after")),
     ])
 }
 
