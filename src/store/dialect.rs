@@ -9,7 +9,7 @@
 //! the list, and meets no limit on bind parameters.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, LazyLock},
 };
 
@@ -177,7 +177,7 @@ pub async fn count_per_parent(
     db: &impl ConnectionTrait,
     parents: &[i64],
     count: SelectStatement,
-) -> Result<HashMap<i64, i64>, DbErr> {
+) -> Result<BTreeMap<i64, i64>, DbErr> {
     let backend = db.get_database_backend();
     let mut statement = Query::select();
     statement.from_function(list(backend, parents), KEYS);

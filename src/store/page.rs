@@ -1,6 +1,6 @@
 //! Pages of lists, and how long lists are: of all rows, and of related rows for many parents at once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sea_orm::{
     ConnectionTrait, DbBackend,
@@ -135,7 +135,7 @@ pub async fn related_pages(
     relation: &'static Relation,
     parents: &[i64],
     query: &ListQuery,
-) -> Result<HashMap<i64, Page>, StoreError> {
+) -> Result<BTreeMap<i64, Page>, StoreError> {
     let backend = db.read.get_database_backend();
     let entity = relation.to;
     let pages = if backend == DbBackend::Postgres && query.is_of_links(entity) {
@@ -237,7 +237,7 @@ pub async fn related_counts(
     relation: &'static Relation,
     parents: &[i64],
     filter: &Filter,
-) -> Result<HashMap<i64, Count>, StoreError> {
+) -> Result<BTreeMap<i64, Count>, StoreError> {
     let backend = db.read.get_database_backend();
     let select = if filter.is_empty() {
         // Each link has its row, so the links alone are counted.

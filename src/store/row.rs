@@ -4,7 +4,7 @@
 //! into the JSON of an answer, so a row only knows where its values are. A copy of each text would take half of the time
 //! of 1,000 heroes.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use sea_orm::{
     DbErr, QueryResult, Value,
@@ -34,7 +34,7 @@ pub struct Row {
 }
 
 /// The rows for each parent, by the key of the parent.
-pub type RowsByParent = HashMap<i64, Vec<Row>>;
+pub type RowsByParent = BTreeMap<i64, Vec<Row>>;
 
 /// The rows of a statement.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ use crate::{
 #[derive(Debug)]
 struct Connections {
     source: Source,
-    parents: Vec<i64>,
+    parents: Arc<[i64]>,
     query: Arc<ListQuery>,
     /// Whether `first` was given.
     first_given: bool,
@@ -46,7 +46,7 @@ struct Connections {
 }
 
 /// The connections of a field of a type, for many parents.
-pub async fn connections(ctx: &Context<'_>, ty: &str, source: Source, parents: Vec<i64>) -> Answered {
+pub async fn connections(ctx: &Context<'_>, ty: &str, source: Source, parents: Arc<[i64]>) -> Answered {
     let request = RequestContext::from_context(ctx);
     // Cursors of other fields are refused.
     let field = format!("{ty}.{}", ctx.item.node.name.node);
@@ -61,7 +61,7 @@ impl Connections {
         arguments: &Arguments,
         field: String,
         source: Source,
-        parents: Vec<i64>,
+        parents: Arc<[i64]>,
     ) -> Result<Self, ApiError> {
         let (first, last) = (arguments.get("first").present(), arguments.get("last").present());
         let (limit, is_last) = match (first, last) {
@@ -82,24 +82,25 @@ impl Connections {
     }
 
     async fn counts(&self, ctx: &Context<'_>, write: fn(&mut Json, Count)) -> Answered {
-        numbers(ctx, self.source, self.parents.clone(), self.query.filter.clone(), write).await
+        numbers(ctx, self.source, Arc::clone(&self.parents), self.query.filter.clone(), write).await
     }
 
-    async fn pages(&self, ctx: &Context<'_>, query: Arc<ListQuery>) -> Result<Vec<Arc<Page>>, Fault> {
+    async fn pages(&self, ctx: &Context<'_>, query: &Arc<ListQuery>) -> Result<Arc<[Arc<Page>]>, Fault> {
         let scan = |indexes: &Indexes| query.scan(self.source.entity(), indexes);
         let checked = check_scan(RequestContext::from_context(ctx), self.source, scan).await;
         checked.map_err(|error| Fault::new(error, ctx))?;
-        let pages = RequestContext::from_context(ctx).loaders.pages(self.source, self.parents.clone(), query).await;
+        let pages =
+            RequestContext::from_context(ctx).loaders.pages(self.source, Arc::clone(&self.parents), query).await;
         pages.map_err(|error| Fault::new(error, ctx))
     }
 
     async fn nodes(&self, ctx: &Context<'_>) -> Answered {
-        let pages = self.pages(ctx, Arc::clone(&self.query)).await?;
+        let pages = self.pages(ctx, &self.query).await?;
         answer_pages(ctx, &pages, |pages| self.rows(pages)).await
     }
 
     async fn edges(&self, ctx: &Context<'_>) -> Answered {
-        let pages = self.pages(ctx, Arc::clone(&self.query)).await?;
+        let pages = self.pages(ctx, &self.query).await?;
         answer_pages(ctx, &pages, |pages| Edges {
             cursors: &self.cursors,
             order: &self.query.order,
@@ -117,7 +118,7 @@ impl Connections {
         let Slice::Keyset { after, before, last, .. } = &self.query.slice else { return Ok(JsonColumn::default()) };
         let before_after = after.as_ref().filter(|_| !last && is_selected("hasPreviousPage"));
         let after_before = before.as_ref().filter(|_| (*last || !self.first_given) && is_selected("hasNextPage"));
-        let pages = self.pages(ctx, Arc::clone(&self.query)).await?;
+        let pages = self.pages(ctx, &self.query).await?;
         let (before_after, after_before) = join(
             self.have_any(ctx, before_after.map(|bound| self.up_to(bound, true))),
             self.have_any(ctx, after_before.map(|bound| self.up_to(bound, false))),
@@ -144,7 +145,7 @@ impl Connections {
     /// For each parent, whether a query finds an object; nothing without a query.
     async fn have_any(&self, ctx: &Context<'_>, query: Option<ListQuery>) -> Result<Vec<bool>, Fault> {
         let Some(query) = query else { return Ok(Vec::new()) };
-        Ok(self.pages(ctx, Arc::new(query)).await?.iter().map(|page| page.has_more).collect())
+        Ok(self.pages(ctx, &Arc::new(query)).await?.iter().map(|page| page.has_more).collect())
     }
 
     fn cursor(&self, row: &Row) -> String {

@@ -84,7 +84,7 @@ impl Objects for EntityRows<'_> {
 }
 
 /// The plain lists of a field, for many parents.
-pub async fn lists(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+pub async fn lists(ctx: &Context<'_>, source: Source, parents: Arc<[i64]>) -> Answered {
     let pages = pages(ctx, source, parents).await?;
     answer_pages(ctx, &pages, |pages| EntityRows::of_pages(source.entity(), pages)).await
 }

@@ -87,14 +87,15 @@ impl Fault {
     }
 }
 
+/// The bytes of a field with its key, more or less.
+const BYTES_OF_FIELD: usize = 24;
 /// The number of objects that are written between two looks at the time.
 const OBJECTS_BETWEEN_LOOKS: usize = 1_000;
 
 /// The JSON of objects: what the field selects of them.
 pub async fn answer_objects(batch: &dyn Objects, ctx: &Context<'_>) -> Answered {
-    let mut values = JsonColumn::default();
     if batch.len() == 0 {
-        return Ok(values);
+        return Ok(JsonColumn::default());
     }
     let selection = ctx.with_selection_set(&ctx.item.node.selection_set);
     let mut fields = CollectedFields { by_key: IndexMap::with_capacity(selection.item.node.items.len()), others: 0 };
@@ -111,6 +112,9 @@ pub async fn answer_objects(batch: &dyn Objects, ctx: &Context<'_>) -> Answered 
         }
     }
     let bounds = Some(&RequestContext::from_context(ctx).bounds).filter(|_| batch.is_bounded());
+    let bytes =
+        BYTES_OF_FIELD * fields.by_key.len() * batch.len() + others.iter().map(JsonColumn::bytes).sum::<usize>();
+    let mut values = JsonColumn::with_capacity(batch.len(), bytes);
     for object in 0..batch.len() {
         let fault = |error| Fault { object, ..Fault::new(error, ctx) };
         if let Some(bounds) = bounds.filter(|_| object % OBJECTS_BETWEEN_LOOKS == 0) {

@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// The pages of the plain lists of a field, for many parents.
-pub async fn pages(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Result<Vec<Arc<Page>>, Fault> {
+pub async fn pages(ctx: &Context<'_>, source: Source, parents: Arc<[i64]>) -> Result<Arc<[Arc<Page>]>, Fault> {
     let request = RequestContext::from_context(ctx);
     let arguments = RequestContext::arguments(ctx);
     let query = arguments.and_then(|arguments| list_query(request, source.entity(), &arguments));
     let query = query.map_err(|error| Fault::new(error, ctx))?;
     let scan = |indexes: &Indexes| query.scan(source.entity(), indexes);
     check_scan(request, source, scan).await.map_err(|error| Fault::new(error, ctx))?;
-    let pages = request.loaders.pages(source, parents, Arc::new(query)).await;
+    let pages = request.loaders.pages(source, parents, &Arc::new(query)).await;
     pages.map_err(|error| Fault::new(error, ctx))
 }
 
@@ -112,7 +112,7 @@ pub async fn answer_pages<'p, B: Objects>(
     let rows = pages.iter().map(|page| page.rows.len()).sum();
     RequestContext::from_context(ctx).bounds.take_rows(rows).map_err(|error| Fault::new(error, ctx))?;
     let all = answer_objects(&batch(pages), ctx).await.map_err(|fault| in_list(fault, pages))?;
-    let mut lists = JsonColumn::default();
+    let mut lists = JsonColumn::with_capacity(pages.len(), all.bytes() + all.len() + 2 * pages.len());
     let mut start = 0;
     for page in pages {
         let end = start + page.rows.len();
@@ -136,7 +136,7 @@ fn in_list(mut fault: Fault, pages: &[Arc<Page>]) -> Fault {
 }
 
 /// The numbers of objects in the lists of a field, for many parents.
-pub async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Answered {
+pub async fn counts(ctx: &Context<'_>, source: Source, parents: Arc<[i64]>) -> Answered {
     let arguments = RequestContext::arguments(ctx);
     let filter = arguments.and_then(|arguments| {
         filter(RequestContext::from_context(ctx).entities, source.entity(), arguments.get("where"))
@@ -149,7 +149,7 @@ pub async fn counts(ctx: &Context<'_>, source: Source, parents: Vec<i64>) -> Ans
 pub async fn numbers(
     ctx: &Context<'_>,
     source: Source,
-    parents: Vec<i64>,
+    parents: Arc<[i64]>,
     filter: Filter,
     write: impl Fn(&mut Json, Count),
 ) -> Answered {
@@ -157,9 +157,10 @@ pub async fn numbers(
     let scan = |indexes: &Indexes| filter.scan(source.entity(), indexes);
     check_scan(request, source, scan).await.map_err(|error| Fault::new(error, ctx))?;
     let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });
+    let counts = request.loaders.counts(source, parents, &query).await.map_err(|error| Fault::new(error, ctx))?;
     let mut values = JsonColumn::default();
-    for count in request.loaders.counts(source, parents, query).await.map_err(|error| Fault::new(error, ctx))? {
-        values.push(|json| write(json, count));
+    for count in &*counts {
+        values.push(|json| write(json, *count));
     }
     Ok(values)
 }

@@ -1,6 +1,6 @@
 //! The fields of the query root.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use async_graphql::Context;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -23,7 +23,7 @@ pub async fn query_field(ctx: &Context<'_>, entities: &'static [&'static Entity]
     let name = ctx.item.node.name.node.as_str();
     for entity in entities {
         // The root is a parent like any other.
-        let (source, parents) = (Source::All(entity), || vec![0]);
+        let (source, parents) = (Source::All(entity), || Arc::from([0]));
         if name == entity.one {
             return Some(Ok(nullable(ctx, one(ctx, entity).boxed().await)));
         }
