@@ -14,6 +14,7 @@ use std::{
 
 use dataloader::{BatchFn, cached::Loader};
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 
 use super::error::{ApiError, Code};
 use crate::{
@@ -30,9 +31,8 @@ type Loaded<T> = Result<T, ApiError>;
 /// An answer for each of several parents, in their order.
 type LoadedForEach<T> = Loaded<Arc<[T]>>;
 
-type RowLoader = Loader<RowKey, Loaded<Option<Row>>, DbBatch>;
-type PageLoader = Loader<ListKey<ListQuery>, LoadedForEach<Arc<Page>>, DbBatch>;
-type CountLoader = Loader<ListKey<CountQuery>, LoadedForEach<Count>, DbBatch>;
+type RowLoader = Loader<RowKey, Loaded<Option<Row>>, RowBatch>;
+type ListLoader<Q> = Loader<ListKey<Q>, LoadedForEach<<Q as Question>::Answer>, ListBatch<Q>>;
 
 /// The list of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,15 +110,15 @@ impl<Q> Hash for ListKey<Q> {
 
 impl<Q: PartialEq> PartialEq for ListKey<Q> {
     fn eq(&self, other: &Self) -> bool {
-        self.parents == other.parents && self.asks_the_same(other)
+        self.parents == other.parents && self.asks_the_same(other.source, &other.question)
     }
 }
 
 impl<Q: Eq> Eq for ListKey<Q> {}
 
 impl<Q: PartialEq> ListKey<Q> {
-    fn asks_the_same(&self, other: &Self) -> bool {
-        self.source == other.source && (Arc::ptr_eq(&self.question, &other.question) || self.question == other.question)
+    fn asks_the_same(&self, source: Source, question: &Arc<Q>) -> bool {
+        self.source == source && (Arc::ptr_eq(&self.question, question) || self.question == *question)
     }
 }
 
@@ -130,9 +130,20 @@ pub struct Loaders {
     /// Whether several fields of one level may ask.
     has_siblings: bool,
     rows: OnceLock<RowLoader>,
-    pages: OnceLock<PageLoader>,
-    counts: OnceLock<CountLoader>,
+    pages: OnceLock<Lists<ListQuery>>,
+    counts: OnceLock<Lists<CountQuery>>,
 }
+
+/// A loader of lists, and what it has read.
+struct Lists<Q: Question> {
+    loader: ListLoader<Q>,
+    known: Known<Q>,
+}
+
+/// The answers to what was asked of lists, by parents. Another field may ask the same of some of them.
+type Known<Q> = Arc<Mutex<Vec<(Source, Arc<Q>, Arc<ByParent<Q>>)>>>;
+
+type ByParent<Q> = BTreeMap<i64, <Q as Question>::Answer>;
 
 impl Loaders {
     /// The loaders of a new request.
@@ -148,7 +159,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn row(&self, entity: &'static Entity, key: i64) -> Loaded<Option<Row>> {
-        let loader = self.rows.get_or_init(|| loader(self));
+        let loader = self.row_loader();
         loader.try_load(RowKey { entity, key }).await.unwrap_or_else(no_entry)
     }
 
@@ -158,7 +169,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn rows(&self, entity: &'static Entity, keys: impl Iterator<Item = i64>) -> Loaded<Vec<Option<Row>>> {
-        let loader = self.rows.get_or_init(|| loader(self));
+        let loader = self.row_loader();
         let keys: Vec<_> = keys.map(|key| RowKey { entity, key }).collect();
         let entries = match loader.try_load_many(keys.clone()).await {
             Ok(entries) => entries,
@@ -174,7 +185,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn pages(&self, source: Source, parents: Arc<[i64]>, query: &Arc<ListQuery>) -> LoadedForEach<Arc<Page>> {
-        load_lists(self.pages.get_or_init(|| loader(self)), source, parents, query).await
+        self.pages.get_or_init(|| self.lists()).load(source, parents, query).await
     }
 
     /// The numbers of rows in the lists of many parents.
@@ -183,14 +194,52 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn counts(&self, source: Source, parents: Arc<[i64]>, query: &Arc<CountQuery>) -> LoadedForEach<Count> {
-        load_lists(self.counts.get_or_init(|| loader(self)), source, parents, query).await
+        self.counts.get_or_init(|| self.lists()).load(source, parents, query).await
     }
 
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
     pub async fn clear(&self) {
-        clear(&self.rows).await;
-        clear(&self.pages).await;
-        clear(&self.counts).await;
+        if let Some(rows) = self.rows.get() {
+            rows.clear_all().await;
+        }
+        if let Some(pages) = self.pages.get() {
+            pages.clear().await;
+        }
+        if let Some(counts) = self.counts.get() {
+            counts.clear().await;
+        }
+    }
+
+    fn row_loader(&self) -> &RowLoader {
+        self.rows.get_or_init(|| self.loader(RowBatch { db: self.db.clone() }))
+    }
+
+    fn lists<Q: Question>(&self) -> Lists<Q> {
+        let known = Known::default();
+        let batch = ListBatch { db: self.db.clone(), entities: self.entities, known: Arc::clone(&known) };
+        Lists { loader: self.loader(batch), known }
+    }
+
+    fn loader<K, T, B>(&self, batch: B) -> Loader<K, Loaded<T>, B>
+    where
+        K: Clone + Eq + Hash + Debug,
+        T: Clone,
+        B: BatchFn<K, Loaded<T>>,
+    {
+        Loader::new(batch).with_max_batch_size(MAX_BATCH_SIZE).with_yield_count(usize::from(self.has_siblings))
+    }
+}
+
+impl<Q: Question> Lists<Q> {
+    /// What is asked of the lists of many parents, in their order.
+    async fn load(&self, source: Source, parents: Arc<[i64]>, question: &Arc<Q>) -> LoadedForEach<Q::Answer> {
+        let key = ListKey { source, parents, question: Arc::clone(question) };
+        self.loader.try_load(key).await.unwrap_or_else(no_entry)
+    }
+
+    async fn clear(&self) {
+        self.loader.clear_all().await;
+        self.known.lock().clear();
     }
 }
 
@@ -200,53 +249,18 @@ impl Debug for Loaders {
     }
 }
 
-fn loader<K, T>(loaders: &Loaders) -> Loader<K, Loaded<T>, DbBatch>
-where
-    K: Clone + Eq + Hash + Debug,
-    T: Clone,
-    DbBatch: BatchFn<K, Loaded<T>>,
-{
-    Loader::new(DbBatch { db: loaders.db.clone(), entities: loaders.entities })
-        .with_max_batch_size(MAX_BATCH_SIZE)
-        .with_yield_count(usize::from(loaders.has_siblings))
-}
-
-async fn clear<K, T>(loader: &OnceLock<Loader<K, T, DbBatch>>)
-where
-    K: Clone + Eq + Hash + Debug,
-    T: Clone,
-    DbBatch: BatchFn<K, T>,
-{
-    if let Some(loader) = loader.get() {
-        loader.clear_all().await;
-    }
-}
-
-/// What is asked of the lists of many parents, in their order.
-async fn load_lists<Q: Question>(
-    loader: &Loader<ListKey<Q>, LoadedForEach<Q::Answer>, DbBatch>,
-    source: Source,
-    parents: Arc<[i64]>,
-    question: &Arc<Q>,
-) -> LoadedForEach<Q::Answer> {
-    let key = ListKey { source, parents, question: Arc::clone(question) };
-    loader.try_load(key).await.unwrap_or_else(no_entry)
-}
-
 /// A batch answers every key, so a loader without an entry is a fault of the server.
 fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
     tracing::error!("a batch was lost");
     Err(ApiError::new(Code::Internal, "the server failed to do this; its log has the reason"))
 }
 
-/// Reads what the keys of a batch ask for.
-struct DbBatch {
+/// Reads rows by their keys.
+struct RowBatch {
     db: Db,
-    /// The entities of the schema, for the names of spans.
-    entities: &'static [&'static Entity],
 }
 
-impl BatchFn<RowKey, Loaded<Option<Row>>> for DbBatch {
+impl BatchFn<RowKey, Loaded<Option<Row>>> for RowBatch {
     async fn load(&mut self, keys: &[RowKey]) -> HashMap<RowKey, Loaded<Option<Row>>> {
         let mut by_entity = Vec::<(&'static Entity, Vec<i64>)>::new();
         for RowKey { entity, key } in keys {
@@ -294,7 +308,7 @@ pub fn count(number: usize) -> i64 {
 }
 
 /// What is asked of a list: a page of it, or how long it is.
-trait Question: Eq + Hash + Send + Sync {
+trait Question: Eq + Send + Sync {
     type Answer: Clone + Send + Default;
 
     /// The number of rows in an answer.
@@ -340,33 +354,65 @@ impl Question for CountQuery {
     }
 }
 
-impl<Q: Question> BatchFn<ListKey<Q>, LoadedForEach<Q::Answer>> for DbBatch {
+/// Reads what is asked of lists.
+struct ListBatch<Q: Question> {
+    db: Db,
+    /// The entities of the schema, for the names of spans.
+    entities: &'static [&'static Entity],
+    known: Known<Q>,
+}
+
+impl<Q: Question> BatchFn<ListKey<Q>, LoadedForEach<Q::Answer>> for ListBatch<Q> {
     async fn load(&mut self, keys: &[ListKey<Q>]) -> HashMap<ListKey<Q>, LoadedForEach<Q::Answer>> {
         // Lists of which the same is asked share a statement.
         let mut by_question = Vec::<Vec<&ListKey<Q>>>::new();
         for key in keys {
-            match by_question.iter_mut().find(|alike| alike[0].asks_the_same(key)) {
+            match by_question.iter_mut().find(|alike| alike[0].asks_the_same(key.source, &key.question)) {
                 Some(alike) => alike.push(key),
                 None => by_question.push(vec![key]),
             }
         }
         // Different questions run side by side, where the database is not in this very process.
-        let answered = by_question.into_iter().map(async |alike| {
-            let ListKey { source, question, .. } = alike[0];
-            // Objects of a level may have parents in common, and so may fields.
-            let mut parents = alike.iter().flat_map(|key| &*key.parents).copied().collect::<Vec<_>>();
-            parents.sort_unstable();
-            parents.dedup();
+        let answered = join_all(by_question.iter().map(|alike| self.answer(alike))).await;
+        let entries = by_question.iter().zip(answered).flat_map(|(alike, answers)| {
+            let of_key = move |key: &&ListKey<Q>| {
+                let answer = |answers: &Arc<ByParent<Q>>| {
+                    key.parents.iter().map(|parent| answers.get(parent).cloned().unwrap_or_default()).collect()
+                };
+                (ListKey::clone(key), answers.as_ref().map(answer).map_err(Clone::clone))
+            };
+            alike.iter().map(of_key).collect::<Vec<_>>()
+        });
+        entries.collect()
+    }
+}
+
+impl<Q: Question> ListBatch<Q> {
+    /// The answers for the parents of keys that ask the same.
+    async fn answer(&self, keys: &[&ListKey<Q>]) -> Loaded<Arc<ByParent<Q>>> {
+        let ListKey { source, question, .. } = keys[0];
+        let mut answers = {
+            let mut known = self.known.lock();
+            let same = known.iter().position(|(other, asked, _)| keys[0].asks_the_same(*other, asked));
+            same.map(|index| Arc::unwrap_or_clone(known.swap_remove(index).2)).unwrap_or_default()
+        };
+        let parents = keys.iter().flat_map(|key| &*key.parents).copied();
+        let mut parents: Vec<i64> = parents.filter(|parent| !answers.contains_key(parent)).collect();
+        parents.sort_unstable();
+        // Objects of a level may have parents in common, and so may fields.
+        parents.dedup();
+        if !parents.is_empty() {
             let load = pin!(question.answers(&self.db, *source, &parents));
             let name = || format!("load {}", source.coordinate(self.entities));
             let rows = |answers: &BTreeMap<_, _>| answers.values().map(Q::rows).sum();
-            let answers = traced(&self.db, name, parents.len(), rows, load).await.map_err(ApiError::from);
-            let of_key = |key: &ListKey<Q>| {
-                let answers = answers.as_ref().map_err(Clone::clone)?;
-                Ok(key.parents.iter().map(|parent| answers.get(parent).cloned().unwrap_or_default()).collect())
-            };
-            alike.iter().map(|key| (ListKey::clone(key), of_key(key))).collect::<Vec<_>>()
-        });
-        join_all(answered).await.into_iter().flatten().collect()
+            let mut read = traced(&self.db, name, parents.len(), rows, load).await?;
+            for parent in parents.iter().copied() {
+                read.entry(parent).or_default();
+            }
+            answers.append(&mut read);
+        }
+        let answers = Arc::new(answers);
+        self.known.lock().push((*source, Arc::clone(question), Arc::clone(&answers)));
+        Ok(answers)
     }
 }

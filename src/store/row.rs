@@ -235,7 +235,11 @@ pub fn by_parent_from_postgres(
 ) -> Result<RowsByParent, DbErr> {
     let mut pages = RowsByParent::new();
     let mut rows = Rows::binary(found, 1, entity, counts)?.into_rows();
-    let parents: Vec<i64> = found.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let parent = |row: &QueryResult| {
+        let parent = row.try_as_pg_row()?.try_get_raw(0).ok()?;
+        parent.as_bytes().ok().and_then(number)
+    };
+    let parents: Vec<i64> = found.iter().map(parent).collect::<Option<_>>().ok_or_else(malformed)?;
     // The rows of a parent come together, in most plans.
     for parents in parents.chunk_by(|one, next| one == next) {
         pages.entry(parents[0]).or_default().extend(rows.by_ref().take(parents.len()));

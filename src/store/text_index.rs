@@ -55,10 +55,12 @@ impl TextIndex {
         }
         // What has no transaction has no settings of its own through a pooler.
         if !db.keeps_sessions() {
-            let timeout: String = one(db, "SELECT current_setting($1)", "statement_timeout").await?.unwrap_or_default();
+            // A transaction has a time-out of its own.
+            let sql = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = $1";
+            let timeout: String = one(db, sql, "statement_timeout").await?.unwrap_or_default();
             if timeout != "0" {
                 let message = format!(
-                    "PostgreSQL would end the making of an index after {timeout}, and a pooler takes no other time-out \
+                    "PostgreSQL would end the making of an index after {timeout} ms, and a pooler takes no other time-out \
                      for that; set a --database-url that does not lead to the pooler"
                 );
                 return Err(DbErr::Custom(message).into());

@@ -88,7 +88,7 @@ impl Fault {
 }
 
 /// The bytes of a field with its key, more or less.
-const BYTES_OF_FIELD: usize = 24;
+const BYTES_OF_FIELD: usize = 32;
 /// The number of objects that are written between two looks at the time.
 const OBJECTS_BETWEEN_LOOKS: usize = 1_000;
 
