@@ -9,7 +9,8 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, prelude::async_trait::async_trait,
+    ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    prelude::async_trait::async_trait,
 };
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit},
@@ -45,6 +46,8 @@ pub struct Connections {
 #[derive(Debug)]
 struct Route {
     replica: Arc<Replica>,
+    /// The generation of connections in which it is known to have what was asked for.
+    generation: Option<u64>,
     is_left: AtomicBool,
 }
 
@@ -87,8 +90,8 @@ impl Connections {
     }
 
     /// The same connections, with a replica that is asked first.
-    pub(super) fn by(self, replica: &Arc<Replica>) -> Self {
-        let route = Route { replica: Arc::clone(replica), is_left: AtomicBool::new(false) };
+    pub(super) fn by(self, replica: &Arc<Replica>, generation: Option<u64>) -> Self {
+        let route = Route { replica: Arc::clone(replica), generation, is_left: AtomicBool::new(false) };
         Self { route: Some(Arc::new(route)), ..self }
     }
 
@@ -199,13 +202,21 @@ impl Connections {
         }
     }
 
-    /// Queries in one of the connections of a pool.
-    async fn query(&self, pool: &Arc<Pool>, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+    /// Queries in one of the connections of a pool, which may have to be of a generation.
+    async fn query(
+        &self,
+        pool: &Arc<Pool>,
+        generation: Option<u64>,
+        statement: Statement,
+    ) -> Result<Vec<QueryResult>, DbErr> {
         let mut once_more = self.repeatable(&statement);
         let mut statement = statement;
         loop {
             let (permit, mut lease) = self.permit(pool, &statement.sql).await?;
             let connection = lease.connection()?;
+            if generation.is_some_and(|generation| generation != connection.generation()) {
+                return Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed));
+            }
             let start = connection.taken;
             let run = reading(pool, RunOn::Caller, start);
             let result = self.meter.query_all(connection, run, statement).await;
@@ -261,7 +272,9 @@ impl Transaction {
         let connection = lease.connection()?;
         let commit = async {
             if self.is_told {
-                self.meter.note_written(connection.commit_and_tell().await?);
+                if let Some(written) = connection.commit_and_tell().await? {
+                    self.meter.note_written(written);
+                }
                 Ok(())
             } else {
                 connection.commit(self.run_on.without_deadline()).await
@@ -322,7 +335,7 @@ impl ConnectionTrait for Connections {
         if let Some(route) = self.route.as_ref().filter(|route| route.leads_to_replica()) {
             let replica = &route.replica;
             tokio::select! {
-                result = self.query(&replica.pool, statement.clone()) => match result {
+                result = self.query(&replica.pool, route.generation, statement.clone()) => match result {
                     Err(error) if is_of_replica(&error) => {
                         let replica = replica.number;
                         tracing::info!(%error, replica, "a replica gives no answer; the primary is asked");
@@ -333,7 +346,7 @@ impl ConnectionTrait for Connections {
             }
             route.leave();
         }
-        self.query(&self.pool, statement).await
+        self.query(&self.pool, None, statement).await
     }
 }
 

@@ -135,7 +135,7 @@ impl Db {
         let db = self.for_request(deadline);
         match &self.shared.replicas {
             Some(replicas) => match replicas.choose(after).await {
-                Some(replica) => Self { read: db.read.by(replica), ..db },
+                Some((replica, generation)) => Self { read: db.read.by(replica, generation), ..db },
                 None => db,
             },
             None => db,
@@ -145,8 +145,7 @@ impl Db {
     /// What the request has written last, where there are replicas that do not have it at once.
     #[must_use]
     pub fn written_by_request(&self) -> Option<Written> {
-        let system = self.shared.replicas.as_ref()?.system();
-        Some(Written { system, xid: self.write.meter.written()? })
+        self.write.meter.written()
     }
 
     /// Begins a transaction of a request, which is SERIALIZABLE.
@@ -165,6 +164,13 @@ impl Db {
     /// When no connection gets free in time, or the database does not answer.
     pub async fn snapshot(&self) -> Result<Transaction, StoreError> {
         Ok(self.uncounted().read.begin_in(RunOn::BlockingPool, Some(Isolation::RepeatableRead)).await?)
+    }
+
+    /// Notes that it may have written something in a transaction that is not known.
+    pub(super) fn note_perhaps_written(&self) {
+        if let Some(replicas) = &self.shared.replicas {
+            self.meter().note_written(Written { system: replicas.system(), xid: Written::UNKNOWN });
+        }
     }
 
     pub(super) fn has_replicas(&self) -> bool {

@@ -11,11 +11,16 @@ pub struct Look {
     /// The number of the cluster.
     pub system: u64,
     pub is_standby: bool,
+    /// When the server was started, in microseconds.
+    pub started: u64,
     /// All transactions before this one have ended.
     pub xmin: u64,
     /// No transaction from this one on has ended.
     pub xmax: u64,
 }
+
+/// The greatest number of looks that are kept, unless what was seen then is younger than a replica may lag.
+const MAX_NUMBERS: usize = 20_000;
 
 /// The primary, as it was seen from time to time.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub struct Primary(Mutex<Seen>);
 struct Seen {
     /// The number of the cluster.
     system: u64,
+    /// When the server was started.
+    started: u64,
     /// When it was looked at last.
     looked: Instant,
     /// The numbers of transactions that it has come to, each with the time of the look before, which did not see it.
@@ -36,7 +43,8 @@ impl Primary {
     /// The primary at the first look.
     pub fn new(look: Look) -> Self {
         let numbers = VecDeque::from([(None, look.xmax)]);
-        Self(Mutex::new(Seen { system: look.system, looked: Instant::now(), numbers }))
+        let Look { system, started, .. } = look;
+        Self(Mutex::new(Seen { system, started, looked: Instant::now(), numbers }))
     }
 
     /// The number of the cluster.
@@ -45,13 +53,13 @@ impl Primary {
     }
 
     /// Notes what it has come to by now, and gives whether it goes on from the look before. It does not when another
-    /// server has become the primary: one that was behind, or one of another cluster.
+    /// server has become the primary, perhaps one that was behind or one of another cluster, or it was started again.
     pub fn note(&self, look: Look, max_lag: Duration) -> bool {
         let mut seen = self.0.lock();
         let latest = seen.numbers.back().map_or(0, |(_, number)| *number);
-        let goes_on = look.system == seen.system && look.xmax >= latest;
+        let goes_on = (look.system, look.started) == (seen.system, seen.started) && look.xmax >= latest;
         if !goes_on {
-            seen.system = look.system;
+            (seen.system, seen.started) = (look.system, look.started);
             seen.numbers = VecDeque::from([(None, look.xmax)]);
         } else if look.xmax > latest {
             let before = seen.looked;
@@ -59,8 +67,9 @@ impl Primary {
         }
         seen.looked = Instant::now();
         // Whoever lacks a number that is older than a replica may be lacks enough. The latest of them says that.
-        while let Some((Some(time), _)) = seen.numbers.get(1)
-            && time.elapsed() > 2 * max_lag
+        while seen.numbers.len() > MAX_NUMBERS
+            && let Some((Some(time), _)) = seen.numbers.get(1)
+            && time.elapsed() > max_lag
         {
             seen.numbers.pop_front();
         }
@@ -70,7 +79,7 @@ impl Primary {
     /// The age of what a replica lacks that has come to this number; none when it may be of any age.
     pub fn lag(&self, xmax: u64) -> Option<Duration> {
         let seen = self.0.lock();
-        let missing = seen.numbers.iter().find(|(_, number)| *number > xmax);
+        let missing = seen.numbers.get(seen.numbers.partition_point(|(_, number)| *number <= xmax));
         missing.map_or(Some(Duration::ZERO), |(time, _)| time.map(|time| time.elapsed()))
     }
 }
@@ -84,7 +93,7 @@ mod tests {
     const MAX_LAG: Duration = Duration::from_secs(5);
 
     fn look(system: u64, xmax: u64) -> Look {
-        Look { system, is_standby: false, xmin: xmax, xmax }
+        Look { system, is_standby: false, started: 7, xmin: xmax, xmax }
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,10 +112,26 @@ mod tests {
         assert!(primary.note(look(1, 120), MAX_LAG));
         assert_eq!([primary.lag(109), primary.lag(119)], [seconds(3602), seconds(3601)]);
         assert!(primary.note(look(1, 130), MAX_LAG));
-        assert_eq!([primary.lag(99), primary.lag(119), primary.lag(129)], [seconds(3602), seconds(3601), seconds(0)]);
-        advance(Duration::from_secs(11)).await;
-        assert!(primary.note(look(1, 130), MAX_LAG));
-        assert_eq!([primary.lag(99), primary.lag(129), primary.lag(130)], [seconds(3612), seconds(11), seconds(0)]);
+        assert_eq!([primary.lag(99), primary.lag(119), primary.lag(129)], [None, seconds(3601), seconds(0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_that_are_not_kept() {
+        let primary = Primary::new(look(1, 100));
+        let max = u64::try_from(MAX_NUMBERS).expect("it is small");
+        for number in 1..max + 10 {
+            advance(Duration::from_millis(1)).await;
+            assert!(primary.note(look(1, 100 + number), MAX_LAG));
+        }
+        // The age of what is missing is that of the oldest one that is kept.
+        assert_eq!(primary.lag(99), Some(Duration::from_millis(max)));
+        assert_eq!(primary.lag(100 + max + 8), Some(Duration::from_millis(1)));
+        // A replica may lag for longer.
+        let primary = Primary::new(look(1, 100));
+        for number in 1..max + 10 {
+            assert!(primary.note(look(1, 100 + number), Duration::from_hours(24)));
+        }
+        assert_eq!(primary.lag(99), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -116,6 +141,10 @@ mod tests {
         // A standby that was behind.
         assert!(!primary.note(look(1, 90), MAX_LAG));
         assert_eq!([primary.lag(89), primary.lag(90)], [None, Some(Duration::ZERO)]);
+        // One that was ahead, or the same one again.
+        let again = Look { started: 8, ..look(1, 100) };
+        assert!(!primary.note(again, MAX_LAG) && primary.note(again, MAX_LAG));
+        assert_eq!([primary.lag(99), primary.lag(100)], [None, Some(Duration::ZERO)]);
         // Another cluster.
         assert!(!primary.note(look(2, 500), MAX_LAG));
         assert_eq!((primary.system(), primary.lag(499), primary.lag(500)), (2, None, Some(Duration::ZERO)));

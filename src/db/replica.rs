@@ -1,16 +1,14 @@
 //! A replica, as those know it who ask it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
 };
 
-use tokio::{sync::watch, time::timeout};
-
-use super::pool::Pool;
+use super::{pool::Pool, primary::Look};
 
 const NOT_LOOKED_AT: &str = "it has not been looked at yet";
 
@@ -22,21 +20,44 @@ pub struct Replica {
     pub pool: Arc<Pool>,
     /// Why it is not asked, if it is not.
     state: watch::Sender<Option<&'static str>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of a replica.
+#[derive(Debug, Default)]
+struct Seen {
     /// All transactions before this one have ended there.
-    horizon: AtomicU64,
-    /// Its lag when it was looked at last, in nanoseconds; the greatest number when it is not known.
-    lag: AtomicU64,
+    horizon: u64,
+    /// The generation of its connections by then. One that was lost may mean that the replica was started again, and is
+    /// not yet where it was.
+    generation: u64,
+    /// Its lag; none when that is not known.
+    lag: Option<Duration>,
+    /// The last two looks, and when they ended.
+    looks: [Option<(Instant, Look)>; 2],
+    /// The start of the server since which it has transactions that the primary does not have.
+    diverged: Option<u64>,
 }
 
 impl Replica {
     /// A replica that has not been looked at yet.
     pub fn new(number: u32, pool: Arc<Pool>) -> Self {
         let state = watch::Sender::new(Some(NOT_LOOKED_AT));
-        Self { number, pool, state, horizon: AtomicU64::new(0), lag: AtomicU64::new(u64::MAX) }
+        Self { number, pool, state, seen: Mutex::default() }
     }
 
     pub fn is_up(&self) -> bool {
         self.state.borrow().is_none()
+    }
+
+    /// Whether it was up when it was looked at last, or has not been looked at yet.
+    pub fn was_up(&self) -> bool {
+        self.state.borrow().is_none_or(|reason| reason == NOT_LOOKED_AT)
+    }
+
+    /// Whether it gives at least one connection for queries, which may take a time.
+    pub async fn gives_connections(&self, time: Duration) -> bool {
+        self.pool.has_connections() || timeout(time, self.pool.open()).await.is_ok_and(|opened| opened.is_ok())
     }
 
     /// Waits until it is not up.
@@ -51,32 +72,51 @@ impl Replica {
         let _ = timeout(time, state.wait_for(|state| *state != Some(NOT_LOOKED_AT))).await;
     }
 
-    /// Whether it is known to have a transaction, and all before it.
-    pub fn has(&self, xid: u64) -> bool {
-        xid < self.horizon.load(Relaxed)
+    /// Whether it is known to have a transaction, and all before it, in connections of this generation.
+    pub fn has(&self, xid: u64, generation: u64) -> bool {
+        let seen = self.seen.lock();
+        xid < seen.horizon && generation == seen.generation
     }
 
     /// Its lag when it was looked at last; none when that is not known.
     pub fn lag(&self) -> Option<Duration> {
-        Some(self.lag.load(Relaxed)).filter(|lag| *lag != u64::MAX).map(Duration::from_nanos)
+        self.seen.lock().lag
     }
 
-    /// Notes that all transactions before one have ended there, and its lag.
-    pub fn note(&self, horizon: u64, lag: Option<Duration>) {
-        self.note_horizon(horizon);
-        let lag = lag.and_then(|lag| u64::try_from(lag.as_nanos()).ok());
-        self.lag.store(lag.unwrap_or(u64::MAX), Relaxed);
+    /// Notes a look, and its lag. The generation is that of its connections before the look.
+    pub fn note(&self, look: Look, lag: Option<Duration>, generation: u64) {
+        self.note_horizon(look.xmin, generation);
+        let mut seen = self.seen.lock();
+        seen.lag = lag;
+        seen.looks = [seen.looks[1], Some((Instant::now(), look))];
     }
 
     /// Notes that all transactions before this one have ended there.
-    pub fn note_horizon(&self, horizon: u64) {
-        self.horizon.fetch_max(horizon, Relaxed);
+    pub fn note_horizon(&self, horizon: u64, generation: u64) {
+        let mut seen = self.seen.lock();
+        seen.horizon = if generation == seen.generation { seen.horizon.max(horizon) } else { horizon };
+        seen.generation = generation;
+    }
+
+    /// Notes whether it has transactions that the primary does not have, at which was looked later.
+    pub fn compare(&self, primary: Look, begun: Instant) {
+        let mut seen = self.seen.lock();
+        let ahead = seen.looks.iter().flatten().find(|(ended, look)| *ended < begun && look.xmax > primary.xmax);
+        if let Some((_, look)) = ahead {
+            seen.diverged = Some(look.started);
+        }
+    }
+
+    /// Whether it has, or had when it was started, transactions that the primary does not have. It never gets those of
+    /// the primary then.
+    pub fn has_diverged(&self, look: Look) -> bool {
+        self.seen.lock().diverged == Some(look.started)
     }
 
     /// Forgets what it was seen to have. It may have something else when it is seen again.
     pub fn forget(&self) {
-        self.horizon.store(0, Relaxed);
-        self.lag.store(u64::MAX, Relaxed);
+        let mut seen = self.seen.lock();
+        (seen.horizon, seen.lag) = (0, None);
     }
 
     /// Notes why it is not asked, or that it is.

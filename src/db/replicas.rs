@@ -33,6 +33,9 @@ use crate::telemetry::{Metrics, Telemetry};
 
 /// Why a replica is not asked that has been looked at.
 const LAGS: &str = "it lags behind the primary";
+const IS_FULL: &str = "it gives no connection";
+/// Why no replica is asked before it is looked at again.
+const ANOTHER_PRIMARY: &str = "another server is the primary";
 /// How often replicas and the primary are looked at, at the most and at the least.
 const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 /// How long a look may take. A replica that takes longer is not asked for anything.
@@ -41,9 +44,10 @@ const MAX_LOOK: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// What is looked at: the number of the cluster, whether it is a standby, and the transactions up to which all have
-/// ended, and from which on none has.
+/// What is looked at: the number of the cluster, whether it is a standby, when the server was started, and the
+/// transactions up to which all have ended, and from which on none has.
 const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, pg_is_in_recovery()::text, \
+    (EXTRACT(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text, \
     pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text";
 
 /// The replicas of a database.
@@ -95,49 +99,53 @@ impl Replicas {
         self.primary.system()
     }
 
-    /// The next replica in turn that is up and has what a client has written. For that it is waited for a moment.
-    pub async fn choose(&self, after: &[Written]) -> Option<&Arc<Replica>> {
+    /// The next replica in turn that is up and has what a client has written, in connections of one generation. For that
+    /// it is waited for a moment.
+    pub async fn choose(&self, after: &[Written]) -> Option<(&Arc<Replica>, Option<u64>)> {
         let first = self.next.fetch_add(1, Relaxed);
         let in_turn = (0..self.all.len()).map(|index| &self.all[first.wrapping_add(index) % self.all.len()]);
         let mut up = in_turn.filter(|replica| replica.is_up());
         let latest = after.iter().map(|written| written.xid).max();
-        let Some(latest) = latest else { return up.next() };
+        let Some(latest) = latest else { return up.next().map(|replica| (replica, None)) };
         let (replica, result) = 'found: {
             let system = self.system();
             if after.iter().any(|written| written.system != system || written.is_unknown()) {
                 break 'found (None, "primary");
             }
-            if let Some(replica) = up.clone().find(|replica| replica.has(latest)) {
-                break 'found (Some(replica), "replica");
+            let generations = up.map(|replica| (replica, replica.pool.generation()));
+            if let Some(found) = generations.clone().find(|(replica, generation)| replica.has(latest, *generation)) {
+                break 'found (Some(found), "replica");
             }
-            match up.next() {
-                Some(replica) if self.comes_to(replica, after).await => (Some(replica), "waited"),
+            match generations.clone().next() {
+                Some(next) if self.comes_to(next, after).await => (Some(next), "waited"),
                 _ => (None, "primary"),
             }
         };
         if let Some(metrics) = self.telemetry.metrics() {
             metrics.note_read_your_writes(result);
         }
-        replica
+        replica.map(|(replica, generation)| (replica, Some(generation)))
     }
 
     /// Whether a replica has these transactions, at once or in a moment.
-    async fn comes_to(&self, replica: &Replica, after: &[Written]) -> bool {
+    async fn comes_to(&self, (replica, generation): (&Arc<Replica>, u64), after: &[Written]) -> bool {
         let end = Instant::now() + MAX_WAIT;
         let connections = Connections::new(Arc::clone(&replica.pool), Arc::new(self.meter.until(end)));
         // A snapshot of a standby does not name those that run, so their state is asked for as well.
         // The state of one that has not come yet is an error.
         let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
                 THEN pg_xact_status(xid) = 'committed' ELSE false END),
-            pg_snapshot_xmin(pg_current_snapshot())::text FROM unnest($1::text[]::xid8[]) AS xid";
+            pg_snapshot_xmin(pg_current_snapshot())::text,
+            (SELECT system_identifier FROM pg_control_system())::text FROM unnest($1::text[]::xid8[]) AS xid";
         let xids: Vec<String> = after.iter().map(|written| written.xid.to_string()).collect();
         let mut pause = FIRST_PAUSE;
         loop {
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [xids.clone().into()]);
             if let Ok(Some(row)) = connections.query_one_raw(statement).await
                 && row.try_get_by_index(0) == Ok(Some(true))
+                && number(&row, 2) == after.first().map(|written| written.system)
             {
-                replica.note_horizon(number(&row, 1).unwrap_or_default());
+                replica.note_horizon(number(&row, 1).unwrap_or_default(), generation);
                 return true;
             }
             if Instant::now() + pause >= end {
@@ -180,16 +188,25 @@ async fn note(
     max_lag: Duration,
     pause: Duration,
 ) {
+    let mut goes_on = true;
     loop {
-        sleep(pause).await;
+        // What a look has to wait for may take a while. Another one directly after it tells who was ahead.
+        if std::mem::replace(&mut goes_on, true) {
+            sleep(pause).await;
+        }
+        let begun = Instant::now();
         match timeout(MAX_LOOK, look_at_primary(&connections)).await {
             // It is about to become the primary, or was one.
             Ok(Ok(look)) if look.is_standby => tracing::debug!("the primary is a standby"),
             Ok(Ok(look)) => {
-                if !primary.note(look, max_lag) {
-                    tracing::info!("another server is the primary; replicas are asked when they have what it has");
-                    // Its transactions may have the numbers of others.
-                    replicas.iter().for_each(|replica| replica.forget());
+                goes_on = primary.note(look, max_lag);
+                for replica in &replicas {
+                    if !goes_on {
+                        // Its transactions may have the numbers of others.
+                        replica.forget();
+                        replica.set_state(Some(ANOTHER_PRIMARY));
+                    }
+                    replica.compare(look, begun);
                 }
             }
             // Nothing is written meanwhile, as far as can be known.
@@ -203,16 +220,26 @@ async fn note(
 async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration, pause: Duration) {
     let mut connection = None;
     loop {
+        let generation = replica.pool.generation();
         let state = match timeout(MAX_LOOK, look_at(&replica, &mut connection)).await {
             Ok(Ok(look)) if look.system != primary.system() => Some("it belongs to another database"),
             Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
+            Ok(Ok(look)) if replica.has_diverged(look) => Some("it has what the primary does not have"),
             Ok(Ok(look)) => {
                 let lag = primary.lag(look.xmax);
-                replica.note(look.xmin, lag);
-                lag.is_none_or(|lag| lag > max_lag).then_some(LAGS)
+                replica.note(look, lag, generation);
+                if lag.is_none_or(|lag| lag > max_lag) {
+                    Some(LAGS)
+                } else if replica.gives_connections(MAX_LOOK).await {
+                    None
+                } else {
+                    Some(IS_FULL)
+                }
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, replica = replica.number, "a replica cannot be looked at");
+                if replica.was_up() {
+                    tracing::info!(%error, replica = replica.number, "a replica cannot be looked at");
+                }
                 connection = None;
                 Some("it cannot be reached")
             }
@@ -221,7 +248,7 @@ async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration,
                 Some("it does not answer")
             }
         };
-        if !matches!(&state, None | Some(LAGS)) {
+        if !matches!(state, None | Some(LAGS | IS_FULL)) {
             replica.forget();
         }
         replica.set_state(state);
@@ -238,19 +265,20 @@ async fn look_at(replica: &Replica, kept: &mut Option<PgConnection>) -> Result<L
     let row = connection.fetch_one(LOOK).await?;
     *kept = Some(connection);
     let text = |column: usize| row.try_get::<&str, _>(column);
-    look([text(0)?, text(1)?, text(2)?, text(3)?]).ok_or(sqlx::Error::RowNotFound)
+    look([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?]).ok_or(sqlx::Error::RowNotFound)
 }
 
 async fn look_at_primary(primary: &Connections) -> Result<Look, DbErr> {
     let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK)).await?;
     let row = row.ok_or(DbErr::RecordNotFound(String::new()))?;
     let text = |column: usize| row.try_get_by_index::<String>(column);
-    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?]).ok_or(DbErr::RecordNotFound(String::new()))
+    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?]).ok_or(DbErr::RecordNotFound(String::new()))
 }
 
-fn look([system, is_standby, xmin, xmax]: [&str; 4]) -> Option<Look> {
-    let system = system.parse().ok()?;
-    Some(Look { system, is_standby: is_standby == "true", xmin: xmin.parse().ok()?, xmax: xmax.parse().ok()? })
+fn look([system, is_standby, started, xmin, xmax]: [&str; 5]) -> Option<Look> {
+    let number = |text: &str| text.parse().ok();
+    let (system, started, is_standby) = (number(system)?, number(started)?, is_standby == "true");
+    Some(Look { system, is_standby, started, xmin: number(xmin)?, xmax: number(xmax)? })
 }
 
 fn number(row: &QueryResult, column: usize) -> Option<u64> {

@@ -26,6 +26,7 @@ use super::{
     pool::Interrupt,
     sqlite::RunOn,
     summary::Summary,
+    written::Written,
 };
 use crate::telemetry::{Ended, KeyValue, Span, SpanKind, Telemetry, began};
 
@@ -43,8 +44,8 @@ pub struct StatementMeter {
     slow: Option<Duration>,
     statements: AtomicU32,
     nanoseconds: AtomicU64,
-    /// The number of the transaction that was committed last, if that is told.
-    written: AtomicU64,
+    /// The transaction that was committed last, if that is told.
+    written: Mutex<Option<Written>>,
     observer: Option<Arc<Observer>>,
     telemetry: Telemetry,
     /// Whether it is kept what has run, for a report of a slow operation.
@@ -237,16 +238,14 @@ impl StatementMeter {
         }
     }
 
-    /// Notes the number of a transaction that was committed, if it has one.
-    pub fn note_written(&self, xid: Option<u64>) {
-        if let Some(xid) = xid {
-            self.written.store(xid, Ordering::Relaxed);
-        }
+    /// Notes a transaction that was committed.
+    pub fn note_written(&self, written: Written) {
+        *self.written.lock() = Some(written);
     }
 
-    /// The number of the transaction that was committed last. None has the number 0.
-    pub fn written(&self) -> Option<u64> {
-        Some(self.written.load(Ordering::Relaxed)).filter(|xid| *xid > 0)
+    /// The transaction that was committed last.
+    pub fn written(&self) -> Option<Written> {
+        *self.written.lock()
     }
 
     fn observe(&self, statement: &Statement) {

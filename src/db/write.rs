@@ -16,9 +16,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{
-    Db, StoreError, Transaction, Written, connector::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn,
-};
+use super::{Db, StoreError, Transaction, connector::Isolation, error::unanswered_commit, queue::Queue, sqlite::RunOn};
 use crate::telemetry::{KeyValue, carried};
 
 /// Statements that are written together or not at all: what [`Db::write`] runs in a transaction.
@@ -207,7 +205,7 @@ impl Db {
             Err(StoreError::Unavailable(_)) => false,
             Err(StoreError::Unanswered(_)) => {
                 self.note_commit();
-                self.meter().note_written(Some(Written::UNKNOWN));
+                self.note_perhaps_written();
                 false
             }
             // That no connection was free says nothing, for example.

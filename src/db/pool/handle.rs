@@ -133,6 +133,11 @@ impl Pool {
         }
     }
 
+    /// The number of times that its connections were given up because one of them was lost.
+    pub fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
     /// Whether connections are open.
     pub fn has_connections(&self) -> bool {
         let state = self.state.lock();
