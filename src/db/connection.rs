@@ -230,8 +230,8 @@ impl Connection {
         result.map_err(failed_commit)
     }
 
-    /// Commits what was begun on PostgreSQL, and tells the transaction, if it has a number, in the same trip. The cluster
-    /// is asked for as well: the address may lead to another one than a moment ago.
+    /// Commits what was begun on PostgreSQL, and tells the transaction, if it has a number, in the same trip. The
+    /// cluster is asked for as well: the address may lead to another one than a moment ago.
     pub async fn commit_and_tell(&mut self) -> Result<Option<Written>, DbErr> {
         self.check_transaction()?;
         let Driver::Postgres(connection, _) = &mut self.driver else {

@@ -66,8 +66,8 @@ const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 ];
-/// A setting that nobody else makes. Where it is missing, a pooler drops what is asked for, though the database may have
-/// the same settings from elsewhere.
+/// A setting that nobody else makes. Where it is missing, a pooler drops what is asked for, though the database may
+/// have the same settings from elsewhere.
 const ASKED: (&str, &str) = ("hero_teams.asked", "on");
 /// Why a host is refused that may only be read.
 pub const CANNOT_BE_WRITTEN: &str =

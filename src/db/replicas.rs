@@ -35,7 +35,7 @@ use crate::telemetry::{Metrics, Telemetry};
 const LAGS: &str = "it lags behind the primary";
 const IS_FULL: &str = "it gives no connection";
 /// Why no replica is asked before it is looked at again.
-const ANOTHER_PRIMARY: &str = "another server is the primary";
+const ANOTHER_PRIMARY: &str = "the primary is another server, or was started again";
 /// How often replicas and the primary are looked at, at the most and at the least.
 const LOOK_AFTER: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 /// How long a look may take. A replica that takes longer is not asked for anything.
@@ -99,8 +99,8 @@ impl Replicas {
         self.primary.system()
     }
 
-    /// The next replica in turn that is up and has what a client has written, in connections of one generation. For that
-    /// it is waited for a moment.
+    /// The next replica in turn that is up and has what a client has written, in connections of one generation. For
+    /// that it is waited for a moment.
     pub async fn choose(&self, after: &[Written]) -> Option<(&Arc<Replica>, Option<u64>)> {
         let first = self.next.fetch_add(1, Relaxed);
         let in_turn = (0..self.all.len()).map(|index| &self.all[first.wrapping_add(index) % self.all.len()]);

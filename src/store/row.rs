@@ -1,8 +1,8 @@
 //! Rows as they are read: the values stay as the database has sent them.
 //!
-//! SQLite gives the rows of a statement as one JSON text, and PostgreSQL each value in its binary format. Most values go
-//! into the JSON of an answer, so a row only knows where its values are. A copy of each text would take half of the time
-//! of 1,000 heroes.
+//! SQLite gives the rows of a statement as one JSON text, and PostgreSQL each value in its binary format. Most values
+//! go into the JSON of an answer, so a row only knows where its values are. A copy of each text would take half of the
+//! time of 1,000 heroes.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -101,11 +101,13 @@ impl Row {
     /// The primary key.
     #[must_use]
     pub fn key(&self) -> i64 {
+        let bytes = self.bytes(0).unwrap_or_default();
+        let key = match self.rows.format {
+            Format::Json => text(bytes).and_then(|key| key.parse().ok()),
+            Format::Binary(_) => number(bytes),
+        };
         // A key is a number on each way from the database.
-        match self.get(0) {
-            Scalar::Int(key) => key,
-            _ => 0,
-        }
+        key.unwrap_or_default()
     }
 
     /// Writes a value as JSON.

@@ -60,8 +60,8 @@ impl TextIndex {
             let timeout: String = one(db, sql, "statement_timeout").await?.unwrap_or_default();
             if timeout != "0" {
                 let message = format!(
-                    "PostgreSQL would end the making of an index after {timeout} ms, and a pooler takes no other time-out \
-                     for that; set a --database-url that does not lead to the pooler"
+                    "PostgreSQL would end the making of an index after {timeout} ms, and a pooler takes no other \
+                     time-out for that; set a --database-url that does not lead to the pooler"
                 );
                 return Err(DbErr::Custom(message).into());
             }
