@@ -32,7 +32,7 @@ struct Seen {
     system: u64,
     /// When the server was started.
     started: u64,
-    /// When it was looked at last.
+    /// When the last look at it began.
     looked: Instant,
     /// The numbers of transactions that it has come to, each with the time of the look before, which did not see it.
     /// There was none before the first.
@@ -41,10 +41,10 @@ struct Seen {
 
 impl Primary {
     /// The primary at the first look.
-    pub fn new(look: Look) -> Self {
+    pub fn new(look: Look, begun: Instant) -> Self {
         let numbers = VecDeque::from([(None, look.xmax)]);
         let Look { system, started, .. } = look;
-        Self(Mutex::new(Seen { system, started, looked: Instant::now(), numbers }))
+        Self(Mutex::new(Seen { system, started, looked: begun, numbers }))
     }
 
     /// The number of the cluster.
@@ -54,7 +54,7 @@ impl Primary {
 
     /// Notes what it has come to by now, and gives whether it goes on from the look before. It does not when another
     /// server has become the primary, perhaps one that was behind or one of another cluster, or it was started again.
-    pub fn note(&self, look: Look, max_lag: Duration) -> bool {
+    pub fn note(&self, look: Look, begun: Instant, max_lag: Duration) -> bool {
         let mut seen = self.0.lock();
         let latest = seen.numbers.back().map_or(0, |(_, number)| *number);
         let goes_on = (look.system, look.started) == (seen.system, seen.started) && look.xmax >= latest;
@@ -65,7 +65,7 @@ impl Primary {
             let before = seen.looked;
             seen.numbers.push_back((Some(before), look.xmax));
         }
-        seen.looked = Instant::now();
+        seen.looked = begun;
         // Whoever lacks a number that is older than a replica may be lacks enough. The latest of them says that.
         while seen.numbers.len() > MAX_NUMBERS
             && let Some((Some(time), _)) = seen.numbers.get(1)
@@ -99,54 +99,54 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_age_of_what_is_missing() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let primary = Primary::new(look(1, 100));
+        let primary = Primary::new(look(1, 100), Instant::now());
         // What was written before the first look may be of any age.
         assert_eq!([primary.lag(99), primary.lag(100)], [None, seconds(0)]);
         advance(Duration::from_secs(1)).await;
-        assert!(primary.note(look(1, 110), MAX_LAG));
+        assert!(primary.note(look(1, 110), Instant::now(), MAX_LAG));
         advance(Duration::from_secs(1)).await;
         // It was written between the two looks.
         assert_eq!([primary.lag(99), primary.lag(109), primary.lag(110)], [None, seconds(2), seconds(0)]);
         // Nobody has looked for an hour.
         advance(Duration::from_hours(1)).await;
-        assert!(primary.note(look(1, 120), MAX_LAG));
+        assert!(primary.note(look(1, 120), Instant::now(), MAX_LAG));
         assert_eq!([primary.lag(109), primary.lag(119)], [seconds(3602), seconds(3601)]);
-        assert!(primary.note(look(1, 130), MAX_LAG));
+        assert!(primary.note(look(1, 130), Instant::now(), MAX_LAG));
         assert_eq!([primary.lag(99), primary.lag(119), primary.lag(129)], [None, seconds(3601), seconds(0)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn looks_that_are_not_kept() {
-        let primary = Primary::new(look(1, 100));
+        let primary = Primary::new(look(1, 100), Instant::now());
         let max = u64::try_from(MAX_NUMBERS).expect("it is small");
         for number in 1..max + 10 {
             advance(Duration::from_millis(1)).await;
-            assert!(primary.note(look(1, 100 + number), MAX_LAG));
+            assert!(primary.note(look(1, 100 + number), Instant::now(), MAX_LAG));
         }
         // The age of what is missing is that of the oldest one that is kept.
         assert_eq!(primary.lag(99), Some(Duration::from_millis(max)));
         assert_eq!(primary.lag(100 + max + 8), Some(Duration::from_millis(1)));
         // A replica may lag for longer.
-        let primary = Primary::new(look(1, 100));
+        let primary = Primary::new(look(1, 100), Instant::now());
         for number in 1..max + 10 {
-            assert!(primary.note(look(1, 100 + number), Duration::from_hours(24)));
+            assert!(primary.note(look(1, 100 + number), Instant::now(), Duration::from_hours(24)));
         }
         assert_eq!(primary.lag(99), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_primary() {
-        let primary = Primary::new(look(1, 100));
-        assert!(primary.note(look(1, 100), MAX_LAG));
+        let primary = Primary::new(look(1, 100), Instant::now());
+        assert!(primary.note(look(1, 100), Instant::now(), MAX_LAG));
         // A standby that was behind.
-        assert!(!primary.note(look(1, 90), MAX_LAG));
+        assert!(!primary.note(look(1, 90), Instant::now(), MAX_LAG));
         assert_eq!([primary.lag(89), primary.lag(90)], [None, Some(Duration::ZERO)]);
         // One that was ahead, or the same one again.
         let again = Look { started: 8, ..look(1, 100) };
-        assert!(!primary.note(again, MAX_LAG) && primary.note(again, MAX_LAG));
+        assert!(!primary.note(again, Instant::now(), MAX_LAG) && primary.note(again, Instant::now(), MAX_LAG));
         assert_eq!([primary.lag(99), primary.lag(100)], [None, Some(Duration::ZERO)]);
         // Another cluster.
-        assert!(!primary.note(look(2, 500), MAX_LAG));
+        assert!(!primary.note(look(2, 500), Instant::now(), MAX_LAG));
         assert_eq!((primary.system(), primary.lag(499), primary.lag(500)), (2, None, Some(Duration::ZERO)));
     }
 }

@@ -11,6 +11,7 @@ use tokio::{
 use super::{pool::Pool, primary::Look};
 
 const NOT_LOOKED_AT: &str = "it has not been looked at yet";
+pub const IS_AHEAD: &str = "it has what the primary does not have";
 
 /// A replica: a hot standby of PostgreSQL that answers queries, unless it lags.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ struct Seen {
     lag: Option<Duration>,
     /// The last two looks, and when they ended.
     looks: [Option<(Instant, Look)>; 2],
-    /// The start of the server since which it has transactions that the primary does not have.
-    diverged: Option<u64>,
+    /// What it had come to when it had transactions that the primary does not have.
+    ahead: Option<Look>,
 }
 
 impl Replica {
@@ -55,9 +56,9 @@ impl Replica {
         self.state.borrow().is_none_or(|reason| reason == NOT_LOOKED_AT)
     }
 
-    /// Whether it gives at least one connection for queries, which may take a time.
-    pub async fn gives_connections(&self, time: Duration) -> bool {
-        self.pool.has_connections() || timeout(time, self.pool.open()).await.is_ok_and(|opened| opened.is_ok())
+    /// Opens a connection for queries, and gives whether that went well in time.
+    pub async fn opens(&self, time: Duration) -> bool {
+        timeout(time, self.pool.open()).await.is_ok_and(|opened| opened.is_ok())
     }
 
     /// Waits until it is not up.
@@ -98,19 +99,26 @@ impl Replica {
         seen.generation = generation;
     }
 
-    /// Notes whether it has transactions that the primary does not have, at which was looked later.
+    /// Compares what it had come to with a later look at another primary. One that was ahead never gets what that primary
+    /// writes, so it is not asked.
     pub fn compare(&self, primary: Look, begun: Instant) {
-        let mut seen = self.seen.lock();
-        let ahead = seen.looks.iter().flatten().find(|(ended, look)| *ended < begun && look.xmax > primary.xmax);
-        if let Some((_, look)) = ahead {
-            seen.diverged = Some(look.started);
+        let ahead = {
+            let mut seen = self.seen.lock();
+            let looks = seen.looks.iter().flatten();
+            let ahead = looks.filter(|(ended, look)| *ended < begun && look.xmax > primary.xmax).last();
+            seen.ahead = ahead.map(|(_, look)| *look).or(seen.ahead);
+            seen.ahead.is_some()
+        };
+        if ahead {
+            self.set_state(Some(IS_AHEAD));
         }
     }
 
-    /// Whether it has, or had when it was started, transactions that the primary does not have. It never gets those of
-    /// the primary then.
-    pub fn has_diverged(&self, look: Look) -> bool {
-        self.seen.lock().diverged == Some(look.started)
+    /// Whether it has transactions that the primary does not have. One that was started again, or gets further, follows.
+    pub fn is_ahead(&self, look: Look) -> bool {
+        let mut seen = self.seen.lock();
+        seen.ahead = seen.ahead.filter(|ahead| ahead.started == look.started && look.xmax <= ahead.xmax);
+        seen.ahead.is_some()
     }
 
     /// Forgets what it was seen to have. It may have something else when it is seen again.

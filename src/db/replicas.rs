@@ -26,7 +26,7 @@ use super::{
     connector::Connector,
     pool::Pool,
     primary::{Look, Primary},
-    replica::Replica,
+    replica::{IS_AHEAD, Replica},
     statement_meter::StatementMeter,
 };
 use crate::telemetry::{Metrics, Telemetry};
@@ -75,7 +75,8 @@ impl Replicas {
     ) -> Result<Self, DbErr> {
         let meter = Arc::new(connections.meter.uncounted());
         let connections = connections.with_meter(&meter);
-        let primary = Arc::new(Primary::new(look_at_primary(&connections).await?));
+        let begun = Instant::now();
+        let primary = Arc::new(Primary::new(look_at_primary(&connections).await?, begun));
         let pause = (max_lag / 4).clamp(LOOK_AFTER[0], LOOK_AFTER[1]);
         let mut all = Vec::new();
         let mut looks = Vec::new();
@@ -89,6 +90,10 @@ impl Replicas {
             // A replica that does not answer is none, and keeps nobody from starting.
             replica.until_looked_at(2 * MAX_LOOK).await;
         }
+        // One of them may be ahead of a primary that was a standby before.
+        let begun = Instant::now();
+        let look = look_at_primary(&connections).await?;
+        all.iter().for_each(|replica| replica.compare(look, begun));
         let noting = note(connections, Arc::clone(&primary), all.clone(), max_lag, pause);
         looks.push(tokio::spawn(noting).abort_handle());
         Ok(Self { all, next: AtomicUsize::new(0), primary, meter, telemetry, looks })
@@ -191,7 +196,8 @@ async fn note(
     let mut goes_on = true;
     loop {
         // What a look has to wait for may take a while. Another one directly after it tells who was ahead.
-        if std::mem::replace(&mut goes_on, true) {
+        let went_on = std::mem::replace(&mut goes_on, true);
+        if went_on {
             sleep(pause).await;
         }
         let begun = Instant::now();
@@ -199,14 +205,18 @@ async fn note(
             // It is about to become the primary, or was one.
             Ok(Ok(look)) if look.is_standby => tracing::debug!("the primary is a standby"),
             Ok(Ok(look)) => {
-                goes_on = primary.note(look, max_lag);
+                goes_on = primary.note(look, begun, max_lag);
                 for replica in &replicas {
                     if !goes_on {
                         // Its transactions may have the numbers of others.
                         replica.forget();
                         replica.set_state(Some(ANOTHER_PRIMARY));
                     }
-                    replica.compare(look, begun);
+                    // At other times one may be ahead for a moment: with synchronous replication the primary shows a
+                    // commit when a standby has answered.
+                    if !goes_on || !went_on {
+                        replica.compare(look, begun);
+                    }
                 }
             }
             // Nothing is written meanwhile, as far as can be known.
@@ -224,14 +234,17 @@ async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration,
         let state = match timeout(MAX_LOOK, look_at(&replica, &mut connection)).await {
             Ok(Ok(look)) if look.system != primary.system() => Some("it belongs to another database"),
             Ok(Ok(look)) if !look.is_standby => Some("it is not a standby, or no longer"),
-            Ok(Ok(look)) if replica.has_diverged(look) => Some("it has what the primary does not have"),
+            Ok(Ok(look)) if replica.is_ahead(look) => Some(IS_AHEAD),
             Ok(Ok(look)) => {
                 let lag = primary.lag(look.xmax);
                 replica.note(look, lag, generation);
                 if lag.is_none_or(|lag| lag > max_lag) {
                     Some(LAGS)
-                } else if replica.gives_connections(MAX_LOOK).await {
+                } else if replica.pool.has_connections() {
                     None
+                } else if replica.opens(MAX_LOOK).await {
+                    // What was seen is old by now.
+                    continue;
                 } else {
                     Some(IS_FULL)
                 }

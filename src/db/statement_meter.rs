@@ -238,9 +238,12 @@ impl StatementMeter {
         }
     }
 
-    /// Notes a transaction that was committed.
+    /// Notes a transaction that was committed. After one that is not known, none says all that was written.
     pub fn note_written(&self, written: Written) {
-        *self.written.lock() = Some(written);
+        let mut latest = self.written.lock();
+        if !latest.is_some_and(Written::is_unknown) {
+            *latest = Some(written);
+        }
     }
 
     /// The transaction that was committed last.
@@ -462,6 +465,22 @@ impl Drop for Told<'_> {
         if let Some(metrics) = self.telemetry.metrics() {
             let Summary { operation, table } = summary;
             metrics.note_statement(self.target.system_name(), operation, table, code, self.start.elapsed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_perhaps_written_is_remembered() {
+        let meter = StatementMeter::default();
+        let written = |xid| Written { system: 7, xid };
+        assert_eq!(meter.written(), None);
+        for (noted, latest) in [(5, 5), (9, 9), (Written::UNKNOWN, Written::UNKNOWN), (12, Written::UNKNOWN)] {
+            meter.note_written(written(noted));
+            assert_eq!(meter.written(), Some(written(latest)));
         }
     }
 }

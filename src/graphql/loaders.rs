@@ -20,11 +20,12 @@ use super::error::{ApiError, Code};
 use crate::{
     db::{Db, StoreError},
     schema::{Entity, Relation},
-    store::{self, Count, CountQuery, ListQuery, Page, Row},
+    store::{self, Count, CountQuery, FoundQuery, ListQuery, Page, Row},
     telemetry::{Parent, SpanKind},
 };
 
-/// The greatest number of keys in one batch. They are one parameter, so this bounds only the memory that a batch takes.
+/// The greatest number of rows in one batch. Their keys are one parameter, so this bounds only the memory that a batch
+/// takes. Lists have one batch, however many parents there are.
 const MAX_BATCH_SIZE: usize = 30_000;
 
 type Loaded<T> = Result<T, ApiError>;
@@ -101,7 +102,7 @@ impl<Q> Clone for ListKey<Q> {
     }
 }
 
-/// Fields that differ have other parents, most of the time.
+/// Fields that ask for other lists of the same parents have the same hash, and are compared.
 impl<Q> Hash for ListKey<Q> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.parents.hash(state);
@@ -132,6 +133,7 @@ pub struct Loaders {
     rows: OnceLock<RowLoader>,
     pages: OnceLock<Lists<ListQuery>>,
     counts: OnceLock<Lists<CountQuery>>,
+    found: OnceLock<Lists<FoundQuery>>,
 }
 
 /// A loader of lists, and what it has read.
@@ -149,8 +151,8 @@ impl Loaders {
     /// The loaders of a new request.
     #[must_use]
     pub fn new(db: &Db, entities: &'static [&'static Entity], has_siblings: bool) -> Self {
-        let (rows, pages, counts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { db: db.clone(), entities, has_siblings, rows, pages, counts }
+        let (rows, pages, counts, found) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { db: db.clone(), entities, has_siblings, rows, pages, counts, found }
     }
 
     /// A row by its key; none when it does not exist.
@@ -197,6 +199,17 @@ impl Loaders {
         self.counts.get_or_init(|| self.lists()).load(source, parents, query).await
     }
 
+    /// The number of rows of an entity that match a filter, as far as it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub async fn found(&self, entity: &'static Entity, query: FoundQuery) -> Loaded<u64> {
+        let (source, query) = (Source::All(entity), Arc::new(query));
+        let found = self.found.get_or_init(|| self.lists()).load(source, Arc::from([0]), &query).await?;
+        Ok(found.first().copied().unwrap_or_default())
+    }
+
     /// Forgets all rows. Each write does this, so that what is read after it in the same request is fresh.
     pub async fn clear(&self) {
         if let Some(rows) = self.rows.get() {
@@ -207,6 +220,9 @@ impl Loaders {
         }
         if let Some(counts) = self.counts.get() {
             counts.clear().await;
+        }
+        if let Some(found) = self.found.get() {
+            found.clear().await;
         }
     }
 
@@ -351,6 +367,18 @@ impl Question for CountQuery {
             Source::All(entity) => Ok(BTreeMap::from([(0, store::count(db, entity, self).await?)])),
             Source::Related(relation) => store::related_counts(db, relation, parents, &self.filter).await,
         }
+    }
+}
+
+impl Question for FoundQuery {
+    type Answer = u64;
+
+    fn rows(_: &u64) -> usize {
+        1
+    }
+
+    async fn answers(&self, db: &Db, source: Source, _: &[i64]) -> Result<BTreeMap<i64, u64>, StoreError> {
+        Ok(BTreeMap::from([(0, store::rows_found(db, source.entity(), self).await?)]))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 /// A condition on the rows of an entity. Each is true or false for a row, never unknown as in SQL: a comparison with a
 /// column that is null is false, and what is not true is false.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// All of them hold. With none, every row.
     All(Vec<Filter>),
@@ -46,7 +46,7 @@ pub enum Scan {
 }
 
 /// What text must be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextTest {
     Eq(String),
     Ne(String),
@@ -58,7 +58,7 @@ pub enum TextTest {
 }
 
 /// What a whole number must be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntTest {
     Eq(i64),
     Ne(i64),
@@ -71,7 +71,7 @@ pub enum IntTest {
 }
 
 /// How many of the related rows a condition must hold for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantifier {
     /// At least one.
     Some,

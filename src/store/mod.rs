@@ -33,8 +33,8 @@ pub use self::{
     key_map::KeyMap,
     order::{Bound, Order, OrderBy, position},
     page::{
-        Count, CountQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts, related_pages,
-        rows_found,
+        Count, CountQuery, FoundQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts,
+        related_pages, rows_found,
     },
     relate::Relate,
     row::{Row, Scalar},

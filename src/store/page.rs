@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Which rows of a list, in which order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
     /// The rows of the whole list.
     pub filter: Filter,
@@ -41,11 +41,20 @@ impl ListQuery {
 }
 
 /// How many rows match a filter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountQuery {
     /// The rows that are counted.
     pub filter: Filter,
     /// So many of all rows of a table are counted at most; with 0 all are.
+    pub max: u64,
+}
+
+/// How many rows match a filter, by which one knows whether there are more than a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundQuery {
+    /// The rows that are found.
+    pub filter: Filter,
+    /// The number.
     pub max: u64,
 }
 
@@ -70,7 +79,7 @@ impl Default for Count {
 }
 
 /// The part of an ordered list that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slice {
     /// At most `limit` rows after the first `offset`.
     Offset { limit: u64, offset: u64 },
@@ -185,13 +194,14 @@ pub async fn count(db: &Db, entity: &'static Entity, query: &CountQuery) -> Resu
     Ok(Count { number: Ord::max(estimate, more), is_exact: false })
 }
 
-/// The number of rows that match a filter, by which one knows whether there are more than `max`: as the planner of
-/// PostgreSQL expects; on SQLite they are counted as far as that.
+/// The number of rows that match a filter: as the planner of PostgreSQL expects; on SQLite they are counted, up to one
+/// more than [`FoundQuery::max`].
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn rows_found(db: &Db, entity: &'static Entity, filter: &Filter, max: u64) -> Result<u64, StoreError> {
+pub async fn rows_found(db: &Db, entity: &'static Entity, query: &FoundQuery) -> Result<u64, StoreError> {
+    let FoundQuery { filter, max } = query;
     let backend = db.read.get_database_backend();
     let mut select = all(entity);
     select_matching(backend, &mut select, entity, filter);
@@ -199,7 +209,7 @@ pub async fn rows_found(db: &Db, entity: &'static Entity, filter: &Filter, max: 
     let number = if backend == DbBackend::Postgres {
         planned_rows(db, &select).await?
     } else {
-        bounded(db, &select, i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1)).await?
+        bounded(db, &select, i64::try_from(*max).unwrap_or(i64::MAX).saturating_add(1)).await?
     };
     Ok(number.unsigned_abs())
 }

@@ -305,8 +305,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
-        // A value takes about twelve bytes.
-        Self { text: text.as_bytes(), at: 0, values: Vec::with_capacity(text.len() / 12) }
+        Self { text: text.as_bytes(), at: 0, values: Vec::with_capacity(text.len() / BYTES_OF_VALUE) }
     }
 
     /// Reads an array of rows, and counts them.

@@ -81,6 +81,12 @@ async fn whole_tables_are_not_read(database: TestDatabase) {
     }
     let narrowed = r#"{ heroes(where: {name: {startsWith: "H42", contains: "2"}}) { name } }"#;
     assert_eq!(app.data(narrowed, json!({})).await, json!({"heroes": [{"name": "H42"}]}));
+    // What an index finds is asked once.
+    let connection = r#"{ heroesConnection(where: {name: {startsWith: "H42", contains: "2"}}) {
+        nodes { name } edges { cursor } pageInfo { hasNextPage } totalCount totalCountIsExact } }"#;
+    app.seen();
+    app.data(connection, json!({})).await;
+    assert_eq!(app.seen(), 3, "the rows that are found, a page of them, and their number");
     // There are few teams, and few heroes of a team.
     let teams = r#"{ teams(where: {name: {contains: "T"}}, orderBy: {field: HERO_COUNT}) {
         heroes(where: {name: {contains: "1"}}, orderBy: {field: TEAM_COUNT}) { name } } }"#;

@@ -206,6 +206,28 @@ async fn a_replica_that_was_behind_before_the_server_started() {
     app.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_gives_no_connection() {
+    let Some(cluster) = Cluster::new() else { return };
+    let primary = cluster.database();
+    let before = TestApp::new(primary.again()).await;
+    before.data(CREATE, json!({"name": "A"})).await;
+    before.close().await;
+    execute(&primary.url, "CREATE ROLE reader LOGIN CONNECTION LIMIT 1 IN ROLE pg_read_all_data").await;
+    let Some(standby) = Cluster::standby_of(&primary) else { return };
+    // The one that it is looked at by is all that there is.
+    let url = standby.url.replace("postgres://postgres@", "postgres://reader@");
+    let app = app(&primary, &[&url], Duration::from_hours(1)).await;
+    for _ in 0..3 {
+        assert_eq!(names(&app.router, None).await, ["A"]);
+        assert_eq!(replica(&app.db).await, None);
+    }
+    execute(&primary.url, "ALTER ROLE reader CONNECTION LIMIT 10").await;
+    until(async || replica(&app.db).await == Some(1)).await;
+    assert_eq!(names(&app.router, None).await, ["A"]);
+    app.close().await;
+}
+
 /// A commit that was not answered may have been made, and only the primary knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_perhaps_written_is_read_from_the_primary() {

@@ -248,24 +248,28 @@ impl Pool {
     /// Takes a connection out of the pool that was in use, and all that were opened before it, here and in the other
     /// pool. What has happened to one has often happened to all of them, and new ones are cheap.
     pub(super) fn outdate(self: &Arc<Self>, connection: Connection, claim: Claim) {
-        let is_first = connection.generation() == self.state.lock().generation;
-        let outdated = if is_first { self.outdate_idle() } else { Vec::new() };
+        let outdated = self.outdate_idle(Some(connection.generation()));
         self.remove(claim);
         let sibling = self.sibling.get().and_then(Weak::upgrade);
         // A file of SQLite is what it was.
-        if let Some(sibling) = sibling.filter(|_| is_first && self.connector.backend() == DbBackend::Postgres) {
-            sibling.outdate_idle().into_iter().for_each(close);
+        if let Some(sibling) = sibling.filter(|_| outdated.is_some() && self.connector.backend() == DbBackend::Postgres)
+        {
+            sibling.outdate_idle(None).into_iter().flatten().for_each(close);
         }
-        outdated.into_iter().chain([connection]).for_each(close);
+        outdated.into_iter().flatten().chain([connection]).for_each(close);
     }
 
-    /// Takes the idle connections out of the pool, and has the others go when they come back.
-    fn outdate_idle(&self) -> Vec<Connection> {
+    /// Takes the idle connections out of the pool, and has the others go when they come back, unless that has been done
+    /// since a generation.
+    fn outdate_idle(&self, since: Option<u64>) -> Option<Vec<Connection>> {
         let mut state = self.state.lock();
+        if since.is_some_and(|since| since != state.generation) {
+            return None;
+        }
         state.generation += 1;
         let outdated = std::mem::take(&mut state.idle);
         state.open -= outdated.len();
-        outdated
+        Some(outdated)
     }
 
     /// Makes a connection as it was before it was used, and puts it back. One that cannot be is given up.

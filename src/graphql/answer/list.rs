@@ -18,7 +18,7 @@ use crate::{
         types::{Arguments, DEFAULT_LIMIT, Input, MAX_LIMIT, filter, order},
     },
     schema::Entity,
-    store::{self, Count, CountQuery, Filter, ListQuery, Page, Scan, Slice},
+    store::{Count, CountQuery, Filter, FoundQuery, ListQuery, Page, Scan, Slice},
 };
 
 /// The pages of the plain lists of a field, for many parents.
@@ -68,7 +68,7 @@ pub async fn check_scan(
     }
     let rows = match scan(&*request.db.indexes().await) {
         Scan::Wanted => 0,
-        Scan::Found(filter) => store::rows_found(&request.db, entity, &filter, max).await?,
+        Scan::Found(filter) => request.loaders.found(entity, FoundQuery { filter, max }).await?,
         Scan::All => all,
     };
     if rows <= max {
