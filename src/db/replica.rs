@@ -99,8 +99,8 @@ impl Replica {
         seen.generation = generation;
     }
 
-    /// Compares what it had come to with a later look at another primary. One that was ahead never gets what that primary
-    /// writes, so it is not asked.
+    /// Compares what it had come to with a later look at another primary. One that was ahead never gets what that
+    /// primary writes, so it is not asked.
     pub fn compare(&self, primary: Look, begun: Instant) {
         let ahead = {
             let mut seen = self.seen.lock();
