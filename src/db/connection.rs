@@ -23,7 +23,7 @@ use super::{
     connector::{Connector, Isolation, Postgres, Process},
     error::{is_lost, is_not_supported, is_outdated, unanswered_commit},
     sqlite::{RunOn, Sqlite},
-    written::Written,
+    written::{STARTED, SYSTEM, Written},
 };
 
 /// A connection, and what is known of what runs in it.
@@ -231,21 +231,21 @@ impl Connection {
     }
 
     /// Commits what was begun on PostgreSQL, and tells the transaction, if it has a number, in the same trip. The
-    /// cluster is asked for as well: the address may lead to another one than a moment ago.
+    /// cluster and the start of the server are asked for as well: the address may lead to others than a moment ago.
     pub async fn commit_and_tell(&mut self) -> Result<Option<Written>, DbErr> {
         self.check_transaction()?;
         let Driver::Postgres(connection, _) = &mut self.driver else {
             return Err(DbErr::Exec(RuntimeErr::Internal("SQLite has no numbers of transactions".to_owned())));
         };
         self.running = true;
-        let commit = "SELECT pg_current_xact_id_if_assigned()::text, \
-            (SELECT system_identifier FROM pg_control_system())::text; COMMIT";
-        let result = connection.fetch_all(commit).await;
+        let commit = format!("SELECT pg_current_xact_id_if_assigned()::text, {SYSTEM}, {STARTED}; COMMIT");
+        let result = connection.fetch_all(AssertSqlSafe(commit)).await;
         let result = self.ended(result);
         self.in_transaction = false;
         let rows = result.map_err(failed_commit)?;
         let number = |column: usize| rows.first()?.try_get::<Option<&str>, _>(column).ok()??.parse().ok();
-        Ok(number(0).zip(number(1)).map(|(xid, system)| Written { system, xid }))
+        let written = || Some(Written { xid: number(0)?, system: number(1)?, started: number(2)? });
+        Ok(written())
     }
 
     /// Asks for a sign of life.

@@ -169,7 +169,7 @@ impl Db {
     /// Notes that it may have written something in a transaction that is not known.
     pub(super) fn note_perhaps_written(&self) {
         if let Some(replicas) = &self.shared.replicas {
-            self.meter().note_written(Written { system: replicas.system(), xid: Written::UNKNOWN });
+            self.meter().note_written(Written { system: replicas.system(), started: 0, xid: Written::UNKNOWN });
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Look {
 /// The greatest number of looks that are kept, unless what was seen then is younger than a replica may lag.
 const MAX_NUMBERS: usize = 20_000;
 
+/// The greatest number of starts of primaries before that are kept.
+const MAX_BEFORE: usize = 100;
+
 /// The primary, as it was seen from time to time.
 #[derive(Debug)]
 pub struct Primary(Mutex<Seen>);
@@ -32,6 +35,8 @@ struct Seen {
     system: u64,
     /// When the server was started.
     started: u64,
+    /// The starts of servers that were primaries before, as far as tokens have told.
+    before: VecDeque<u64>,
     /// When the last look at it began.
     looked: Instant,
     /// The numbers of transactions that it has come to, each with the time of the look before, which did not see it.
@@ -44,12 +49,28 @@ impl Primary {
     pub fn new(look: Look, begun: Instant) -> Self {
         let numbers = VecDeque::from([(None, look.xmax)]);
         let Look { system, started, .. } = look;
-        Self(Mutex::new(Seen { system, started, looked: begun, numbers }))
+        Self(Mutex::new(Seen { system, started, before: VecDeque::new(), looked: begun, numbers }))
     }
 
     /// The number of the cluster.
     pub fn system(&self) -> u64 {
         self.0.lock().system
+    }
+
+    /// Whether what was committed by a server with this start was committed by the primary as it was looked at last, or
+    /// by one before it. Otherwise it may be by one that has become the primary since.
+    pub fn knows(&self, started: u64) -> bool {
+        let seen = self.0.lock();
+        started == seen.started || seen.before.contains(&started)
+    }
+
+    /// Notes a start of a server that was a primary before a look that has just been noted.
+    pub fn note_before(&self, started: u64) {
+        let mut seen = self.0.lock();
+        if started != seen.started && !seen.before.contains(&started) {
+            seen.before.truncate(MAX_BEFORE - 1);
+            seen.before.push_front(started);
+        }
     }
 
     /// Notes what it has come to by now, and gives whether it goes on from the look before. It does not when another
@@ -145,6 +166,9 @@ mod tests {
         let again = Look { started: 8, ..look(1, 100) };
         assert!(!primary.note(again, Instant::now(), MAX_LAG) && primary.note(again, Instant::now(), MAX_LAG));
         assert_eq!([primary.lag(99), primary.lag(100)], [None, Some(Duration::ZERO)]);
+        assert_eq!([primary.knows(8), primary.knows(7), primary.knows(9)], [true, false, false]);
+        primary.note_before(7);
+        assert_eq!([primary.knows(8), primary.knows(7), primary.knows(9)], [true, true, false]);
         // Another cluster.
         assert!(!primary.note(look(2, 500), Instant::now(), MAX_LAG));
         assert_eq!((primary.system(), primary.lag(499), primary.lag(500)), (2, None, Some(Duration::ZERO)));

@@ -114,7 +114,8 @@ impl Replica {
         }
     }
 
-    /// Whether it has transactions that the primary does not have. One that was started again, or gets further, follows.
+    /// Whether it has transactions that the primary does not have. One that was started again, or gets further, does
+    /// not.
     pub fn is_ahead(&self, look: Look) -> bool {
         let mut seen = self.seen.lock();
         seen.ahead = seen.ahead.filter(|ahead| ahead.started == look.started && look.xmax <= ahead.xmax);

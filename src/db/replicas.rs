@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use super::{
     primary::{Look, Primary},
     replica::{IS_AHEAD, Replica},
     statement_meter::StatementMeter,
+    written::{STARTED, SYSTEM},
 };
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -46,16 +47,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is looked at: the number of the cluster, whether it is a standby, when the server was started, and the
 /// transactions up to which all have ended, and from which on none has.
-const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, pg_is_in_recovery()::text, \
-    (EXTRACT(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text, \
-    pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text";
+static LOOK: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {SYSTEM}, pg_is_in_recovery()::text, {STARTED}, pg_snapshot_xmin(pg_current_snapshot())::text,
+            pg_snapshot_xmax(pg_current_snapshot())::text"
+    )
+});
 
 /// The replicas of a database.
 #[derive(Debug)]
 pub struct Replicas {
     all: Vec<Arc<Replica>>,
     next: AtomicUsize,
-    primary: Arc<Primary>,
+    primary: Arc<WatchedPrimary>,
     meter: Arc<StatementMeter>,
     telemetry: Telemetry,
     looks: Vec<AbortHandle>,
@@ -94,14 +98,21 @@ impl Replicas {
         let begun = Instant::now();
         let look = look_at_primary(&connections).await?;
         all.iter().for_each(|replica| replica.compare(look, begun));
-        let noting = note(connections, Arc::clone(&primary), all.clone(), max_lag, pause);
-        looks.push(tokio::spawn(noting).abort_handle());
+        let primary = Arc::new(WatchedPrimary { connections, primary, replicas: all.clone(), max_lag });
+        let watched = Arc::clone(&primary);
+        let watching = async move {
+            loop {
+                sleep(pause).await;
+                watched.look().await;
+            }
+        };
+        looks.push(tokio::spawn(watching).abort_handle());
         Ok(Self { all, next: AtomicUsize::new(0), primary, meter, telemetry, looks })
     }
 
     /// The number of the cluster.
     pub fn system(&self) -> u64 {
-        self.primary.system()
+        self.primary.primary.system()
     }
 
     /// The next replica in turn that is up and has what a client has written, in connections of one generation. For
@@ -113,6 +124,9 @@ impl Replicas {
         let latest = after.iter().map(|written| written.xid).max();
         let Some(latest) = latest else { return up.next().map(|replica| (replica, None)) };
         let (replica, result) = 'found: {
+            if !self.primary.knows(after).await {
+                break 'found (None, "primary");
+            }
             let system = self.system();
             if after.iter().any(|written| written.system != system || written.is_unknown()) {
                 break 'found (None, "primary");
@@ -185,43 +199,68 @@ impl Drop for Replicas {
     }
 }
 
-/// Looks at the primary from time to time.
-async fn note(
+/// The primary, and the replicas that are compared with it.
+#[derive(Debug)]
+struct WatchedPrimary {
     connections: Connections,
     primary: Arc<Primary>,
     replicas: Vec<Arc<Replica>>,
     max_lag: Duration,
-    pause: Duration,
-) {
-    let mut goes_on = true;
-    loop {
-        // What a look has to wait for may take a while. Another one directly after it tells who was ahead.
-        let went_on = std::mem::replace(&mut goes_on, true);
-        if went_on {
-            sleep(pause).await;
+}
+
+impl WatchedPrimary {
+    /// Whether what was written was written by the primary that is known, or by one before it. Where that is not clear,
+    /// the primary is looked at.
+    async fn knows(&self, written: &[Written]) -> bool {
+        if written.iter().all(|written| self.primary.knows(written.started)) {
+            return true;
         }
-        let begun = Instant::now();
-        match timeout(MAX_LOOK, look_at_primary(&connections)).await {
-            // It is about to become the primary, or was one.
-            Ok(Ok(look)) if look.is_standby => tracing::debug!("the primary is a standby"),
-            Ok(Ok(look)) => {
-                goes_on = primary.note(look, begun, max_lag);
-                for replica in &replicas {
-                    if !goes_on {
-                        // Its transactions may have the numbers of others.
-                        replica.forget();
-                        replica.set_state(Some(ANOTHER_PRIMARY));
-                    }
-                    // At other times one may be ahead for a moment: with synchronous replication the primary shows a
-                    // commit when a standby has answered.
-                    if !goes_on || !went_on {
-                        replica.compare(look, begun);
-                    }
+        let is_seen = self.look().await;
+        if is_seen {
+            written.iter().for_each(|written| self.primary.note_before(written.started));
+        }
+        is_seen
+    }
+
+    /// Looks at the primary, and gives whether it answers.
+    async fn look(&self) -> bool {
+        let mut goes_on = true;
+        loop {
+            let begun = Instant::now();
+            let look = match timeout(MAX_LOOK, look_at_primary(&self.connections)).await {
+                Ok(Ok(look)) if !look.is_standby => look,
+                // It is about to become the primary, or was one.
+                Ok(Ok(_)) => {
+                    tracing::debug!("the primary is a standby");
+                    return false;
+                }
+                // Nothing is written meanwhile, as far as can be known.
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the primary cannot be looked at");
+                    return false;
+                }
+                Err(_) => {
+                    tracing::debug!("the primary does not answer");
+                    return false;
+                }
+            };
+            let went_on = std::mem::replace(&mut goes_on, self.primary.note(look, begun, self.max_lag));
+            for replica in &self.replicas {
+                if !goes_on {
+                    // Its transactions may have the numbers of others.
+                    replica.forget();
+                    replica.set_state(Some(ANOTHER_PRIMARY));
+                }
+                // At other times one may be ahead for a moment: with synchronous replication the primary shows a
+                // commit when a standby has answered.
+                if !goes_on || !went_on {
+                    replica.compare(look, begun);
                 }
             }
-            // Nothing is written meanwhile, as far as can be known.
-            Ok(Err(error)) => tracing::debug!(%error, "the primary cannot be looked at"),
-            Err(_) => tracing::debug!("the primary does not answer"),
+            if goes_on {
+                return true;
+            }
+            // What a look has to wait for may take a while. Another one directly after it tells who was ahead.
         }
     }
 }
@@ -275,14 +314,14 @@ async fn look_at(replica: &Replica, kept: &mut Option<PgConnection>) -> Result<L
         Some(connection) => connection,
         None => postgres.open().await?.0,
     };
-    let row = connection.fetch_one(LOOK).await?;
+    let row = connection.fetch_one(LOOK.as_str()).await?;
     *kept = Some(connection);
     let text = |column: usize| row.try_get::<&str, _>(column);
     look([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?]).ok_or(sqlx::Error::RowNotFound)
 }
 
 async fn look_at_primary(primary: &Connections) -> Result<Look, DbErr> {
-    let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK)).await?;
+    let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK.as_str())).await?;
     let row = row.ok_or(DbErr::RecordNotFound(String::new()))?;
     let text = |column: usize| row.try_get_by_index::<String>(column);
     look([&text(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?]).ok_or(DbErr::RecordNotFound(String::new()))

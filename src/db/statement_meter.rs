@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn what_was_perhaps_written_is_remembered() {
         let meter = StatementMeter::default();
-        let written = |xid| Written { system: 7, xid };
+        let written = |xid| Written { system: 7, started: 8, xid };
         assert_eq!(meter.written(), None);
         for (noted, latest) in [(5, 5), (9, 9), (Written::UNKNOWN, Written::UNKNOWN), (12, Written::UNKNOWN)] {
             meter.note_written(written(noted));
