@@ -104,8 +104,8 @@ impl Replica {
     pub fn compare(&self, primary: Look, begun: Instant) {
         let ahead = {
             let mut seen = self.seen.lock();
-            let looks = seen.looks.iter().flatten();
-            let ahead = looks.filter(|(ended, look)| *ended < begun && look.xmax > primary.xmax).last();
+            let mut latest_first = seen.looks.iter().rev().flatten();
+            let ahead = latest_first.find(|(ended, look)| *ended < begun && look.xmax > primary.xmax);
             seen.ahead = ahead.map(|(_, look)| *look).or(seen.ahead);
             seen.ahead.is_some()
         };

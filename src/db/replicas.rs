@@ -97,7 +97,9 @@ impl Replicas {
         // One of them may be ahead of a primary that was a standby before.
         let begun = Instant::now();
         let look = look_at_primary(&connections).await?;
-        all.iter().for_each(|replica| replica.compare(look, begun));
+        for replica in &all {
+            replica.compare(look, begun);
+        }
         let primary = Arc::new(WatchedPrimary { connections, primary, replicas: all.clone(), max_lag });
         let watched = Arc::clone(&primary);
         let watching = async move {
@@ -217,7 +219,9 @@ impl WatchedPrimary {
         }
         let is_seen = self.look().await;
         if is_seen {
-            written.iter().for_each(|written| self.primary.note_before(written.started));
+            for written in written {
+                self.primary.note_before(written.started);
+            }
         }
         is_seen
     }
