@@ -13,6 +13,8 @@ pub struct Look {
     pub is_standby: bool,
     /// When the server was started, in microseconds.
     pub started: u64,
+    /// The process that receives what another server streams to this one.
+    pub receiver: Option<u64>,
     /// All transactions before this one have ended.
     pub xmin: u64,
     /// No transaction from this one on has ended.
@@ -114,7 +116,7 @@ mod tests {
     const MAX_LAG: Duration = Duration::from_secs(5);
 
     fn look(system: u64, xmax: u64) -> Look {
-        Look { system, is_standby: false, started: 7, xmin: xmax, xmax }
+        Look { system, is_standby: false, started: 7, receiver: None, xmin: xmax, xmax }
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,12 @@ struct Seen {
     looks: [Option<(Instant, Look)>; 2],
     /// What it had come to when it had transactions that the primary does not have.
     ahead: Option<Look>,
+    /// The process that received what is streamed at the last look.
+    receiver: Option<u64>,
+    /// Whether it was seen to stream from another server. Not every replica does.
+    streams: bool,
+    /// Whether it has to be seen so again before it is asked.
+    must_stream: bool,
 }
 
 impl Replica {
@@ -89,6 +95,11 @@ impl Replica {
         self.note_horizon(look.xmin, generation);
         let mut seen = self.seen.lock();
         seen.lag = lag;
+        // A process that lasts has found what it asked for. One that has not ends at once.
+        if look.receiver.is_some() && seen.receiver == look.receiver {
+            (seen.streams, seen.must_stream) = (true, false);
+        }
+        seen.receiver = look.receiver;
         seen.looks = [seen.looks[1], Some((Instant::now(), look))];
     }
 
@@ -120,6 +131,19 @@ impl Replica {
         let mut seen = self.seen.lock();
         seen.ahead = seen.ahead.filter(|ahead| ahead.started == look.started && look.xmax <= ahead.xmax);
         seen.ahead.is_some()
+    }
+
+    /// Whether it may be asked, as far as it has to stream for that.
+    pub fn follows(&self) -> bool {
+        !self.seen.lock().must_stream
+    }
+
+    /// Notes that another server is the primary. Its transactions may have the numbers of others, so a replica that
+    /// streams has to stream from it: what it has yet to replay may be what is lost.
+    pub fn change_primary(&self) {
+        self.forget();
+        let mut seen = self.seen.lock();
+        (seen.receiver, seen.must_stream) = (None, seen.streams);
     }
 
     /// Forgets what it was seen to have. It may have something else when it is seen again.

@@ -17,6 +17,7 @@ use sea_orm::{
     sqlx::{self, Executor as _, PgConnection, Row as _},
 };
 use tokio::{
+    sync::Mutex,
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
@@ -35,6 +36,7 @@ use crate::telemetry::{Metrics, Telemetry};
 /// Why a replica is not asked that has been looked at.
 const LAGS: &str = "it lags behind the primary";
 const IS_FULL: &str = "it gives no connection";
+const DOES_NOT_STREAM: &str = "it does not stream from the primary";
 /// Why no replica is asked before it is looked at again.
 const ANOTHER_PRIMARY: &str = "the primary is another server, or was started again";
 /// How often replicas and the primary are looked at, at the most and at the least.
@@ -45,12 +47,12 @@ const MAX_LOOK: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// What is looked at: the number of the cluster, whether it is a standby, when the server was started, and the
-/// transactions up to which all have ended, and from which on none has.
+/// What is looked at: the number of the cluster, whether it is a standby, when the server was started, the transactions
+/// up to which all have ended, and from which on none has, and the process that receives what is streamed.
 static LOOK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {SYSTEM}, pg_is_in_recovery()::text, {STARTED}, pg_snapshot_xmin(pg_current_snapshot())::text,
-            pg_snapshot_xmax(pg_current_snapshot())::text"
+            pg_snapshot_xmax(pg_current_snapshot())::text, (SELECT pid FROM pg_stat_wal_receiver)::text"
     )
 });
 
@@ -100,7 +102,8 @@ impl Replicas {
         for replica in &all {
             replica.compare(look, begun);
         }
-        let primary = Arc::new(WatchedPrimary { connections, primary, replicas: all.clone(), max_lag });
+        let primary =
+            Arc::new(WatchedPrimary { connections, primary, replicas: all.clone(), max_lag, turn: Mutex::new(()) });
         let watched = Arc::clone(&primary);
         let watching = async move {
             loop {
@@ -208,16 +211,23 @@ struct WatchedPrimary {
     primary: Arc<Primary>,
     replicas: Vec<Arc<Replica>>,
     max_lag: Duration,
+    /// Looks come one after another. In another order an earlier one would look like another primary.
+    turn: Mutex<()>,
 }
 
 impl WatchedPrimary {
     /// Whether what was written was written by the primary that is known, or by one before it. Where that is not clear,
     /// the primary is looked at.
     async fn knows(&self, written: &[Written]) -> bool {
-        if written.iter().all(|written| self.primary.knows(written.started)) {
+        let are_known = || written.iter().all(|written| self.primary.knows(written.started));
+        if are_known() {
             return true;
         }
-        let is_seen = self.look().await;
+        let _turn = self.turn.lock().await;
+        if are_known() {
+            return true;
+        }
+        let is_seen = self.look_in_turn().await;
         if is_seen {
             for written in written {
                 self.primary.note_before(written.started);
@@ -226,8 +236,13 @@ impl WatchedPrimary {
         is_seen
     }
 
+    async fn look(&self) {
+        let _turn = self.turn.lock().await;
+        self.look_in_turn().await;
+    }
+
     /// Looks at the primary, and gives whether it answers.
-    async fn look(&self) -> bool {
+    async fn look_in_turn(&self) -> bool {
         let mut goes_on = true;
         loop {
             let begun = Instant::now();
@@ -251,8 +266,7 @@ impl WatchedPrimary {
             let went_on = std::mem::replace(&mut goes_on, self.primary.note(look, begun, self.max_lag));
             for replica in &self.replicas {
                 if !goes_on {
-                    // Its transactions may have the numbers of others.
-                    replica.forget();
+                    replica.change_primary();
                     replica.set_state(Some(ANOTHER_PRIMARY));
                 }
                 // At other times one may be ahead for a moment: with synchronous replication the primary shows a
@@ -281,7 +295,9 @@ async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration,
             Ok(Ok(look)) => {
                 let lag = primary.lag(look.xmax);
                 replica.note(look, lag, generation);
-                if lag.is_none_or(|lag| lag > max_lag) {
+                if !replica.follows() {
+                    Some(DOES_NOT_STREAM)
+                } else if lag.is_none_or(|lag| lag > max_lag) {
                     Some(LAGS)
                 } else if replica.pool.has_connections() {
                     None
@@ -304,7 +320,7 @@ async fn follow(replica: Arc<Replica>, primary: Arc<Primary>, max_lag: Duration,
                 Some("it does not answer")
             }
         };
-        if !matches!(state, None | Some(LAGS | IS_FULL)) {
+        if !matches!(state, None | Some(LAGS | IS_FULL | DOES_NOT_STREAM)) {
             replica.forget();
         }
         replica.set_state(state);
@@ -321,20 +337,21 @@ async fn look_at(replica: &Replica, kept: &mut Option<PgConnection>) -> Result<L
     let row = connection.fetch_one(LOOK.as_str()).await?;
     *kept = Some(connection);
     let text = |column: usize| row.try_get::<&str, _>(column);
-    look([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?]).ok_or(sqlx::Error::RowNotFound)
+    look([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?], row.try_get(5)?).ok_or(sqlx::Error::RowNotFound)
 }
 
 async fn look_at_primary(primary: &Connections) -> Result<Look, DbErr> {
     let row = primary.query_one_raw(Statement::from_string(DbBackend::Postgres, LOOK.as_str())).await?;
     let row = row.ok_or(DbErr::RecordNotFound(String::new()))?;
     let text = |column: usize| row.try_get_by_index::<String>(column);
-    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?]).ok_or(DbErr::RecordNotFound(String::new()))
+    look([&text(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?], None).ok_or(DbErr::RecordNotFound(String::new()))
 }
 
-fn look([system, is_standby, started, xmin, xmax]: [&str; 5]) -> Option<Look> {
+fn look([system, is_standby, started, xmin, xmax]: [&str; 5], receiver: Option<&str>) -> Option<Look> {
     let number = |text: &str| text.parse().ok();
     let (system, started, is_standby) = (number(system)?, number(started)?, is_standby == "true");
-    Some(Look { system, is_standby, started, xmin: number(xmin)?, xmax: number(xmax)? })
+    let receiver = receiver.and_then(number);
+    Some(Look { system, is_standby, started, receiver, xmin: number(xmin)?, xmax: number(xmax)? })
 }
 
 fn number(row: &QueryResult, column: usize) -> Option<u64> {

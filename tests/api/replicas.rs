@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -273,13 +273,12 @@ async fn reads_directly_after_writes() {
     TestApp::new(primary.again()).await.close().await;
     let Some(standby) = Cluster::standby_of(&primary) else { return };
     let one = app(&primary, &[&standby.url], Duration::from_secs(5)).await;
-    let other = app(&primary, &[&standby.url], Duration::from_secs(5)).await;
-    let number: usize = std::env::var("TEST_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1_000);
-    let from_replica = Arc::new(AtomicUsize::new(0));
+    let telemetry = metrics::telemetry(10);
+    let other = watched_app(&primary, &[&standby.url], Duration::from_secs(5), &telemetry).await;
+    let number: u32 = std::env::var("TEST_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1_000);
     let clients: Vec<_> = (0..4)
         .map(|client| {
-            let (one, other, db) = (one.router.clone(), other.router.clone(), other.db.clone());
-            let from_replica = Arc::clone(&from_replica);
+            let (one, other) = (one.router.clone(), other.router.clone());
             tokio::spawn(async move {
                 let query = "query($where: HeroFilter) { heroes(where: $where) { name } }";
                 for round in 0..number / 4 {
@@ -288,9 +287,6 @@ async fn reads_directly_after_writes() {
                     let body = json!({"query": query, "variables": {"where": {"name": {"eq": name}}}});
                     let answer = send(&other, body, &[("x-hero-teams-after", &written)]).await.2;
                     assert_eq!(answer, json!({"data": {"heroes": [{"name": name}]}}));
-                    let written = written.parse().expect("it is such a value");
-                    let is_replica = db.for_query(soon(), &[written]).await.usage().replica.is_some();
-                    from_replica.fetch_add(usize::from(is_replica), SeqCst);
                 }
             })
         })
@@ -298,7 +294,12 @@ async fn reads_directly_after_writes() {
     for client in clients {
         client.await.expect("no read is stale");
     }
-    assert!(from_replica.load(SeqCst) > 0, "the replica is asked as well");
+    let by = ["replica", "waited", "primary"].map(|result| {
+        let series = format!("hero_teams_read_your_writes_total{{result=\"{result}\"}}");
+        metrics::now(&telemetry).get(&*series).copied().unwrap_or_default()
+    });
+    assert_eq!(by.iter().sum::<f64>().to_string(), (number / 4 * 4).to_string());
+    assert!(by[0] + by[1] > 0.0, "the replica is asked as well: {by:?}");
     for app in [one, other] {
         app.close().await;
     }
@@ -601,6 +602,14 @@ async fn a_replica_that_is_ahead_of_another_primary() {
     }
     until(async || is_so(&ahead.url, "SELECT COUNT(*) = 50 FROM hero").await).await;
     until(async || replica(&app.db).await == Some(1)).await;
+    // It has not replayed all that it has received.
+    execute(&ahead.url, "SELECT pg_wal_replay_pause()").await;
+    until(async || is_so(&ahead.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+    for _ in 0..20 {
+        create(&app.router, "lost").await;
+    }
+    let has_received = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) > 1000";
+    until(async || is_so(&ahead.url, has_received).await).await;
     primary.stop();
     until_ready(&app, UNREADABLE).await;
     behind.promote().await;
@@ -608,7 +617,11 @@ async fn a_replica_that_is_ahead_of_another_primary() {
 
     until(async || replica(&app.db).await.is_none()).await;
     let mut heroes = Vec::new();
-    for number in 0..60 {
+    for number in 0..95 {
+        if number == 30 {
+            execute(&ahead.url, "SELECT pg_wal_replay_resume()").await;
+            until(async || is_so(&ahead.url, "SELECT COUNT(*) = 70 FROM hero").await).await;
+        }
         let name = format!("new {number}");
         let written = create(&app.router, &name).await;
         heroes.push(name);
