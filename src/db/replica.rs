@@ -95,7 +95,7 @@ impl Replica {
         self.note_horizon(look.xmin, generation);
         let mut seen = self.seen.lock();
         seen.lag = lag;
-        // A process that lasts has found what it asked for. One that has not ends at once.
+        // One that is refused waits, tries again, and streams for no longer than that takes.
         if look.receiver.is_some() && seen.receiver == look.receiver {
             (seen.streams, seen.must_stream) = (true, false);
         }

@@ -48,11 +48,13 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is looked at: the number of the cluster, whether it is a standby, when the server was started, the transactions
-/// up to which all have ended, and from which on none has, and the process that receives what is streamed.
+/// up to which all have ended, and from which on none has, and the process that receives what is streamed. What that
+/// process does is only told to roles with `pg_read_all_stats`.
 static LOOK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {SYSTEM}, pg_is_in_recovery()::text, {STARTED}, pg_snapshot_xmin(pg_current_snapshot())::text,
-            pg_snapshot_xmax(pg_current_snapshot())::text, (SELECT pid FROM pg_stat_wal_receiver)::text"
+            pg_snapshot_xmax(pg_current_snapshot())::text,
+            (SELECT pid FROM pg_stat_wal_receiver WHERE COALESCE(status, 'streaming') = 'streaming')::text"
     )
 });
 
