@@ -4,7 +4,11 @@
 //! cancel what runs in the process of this one. Neither knows the request that it was for, only the connection. So the
 //! store keeps its connections itself, where a pool of SQLx would not say which of them runs a statement.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr,
@@ -70,6 +74,10 @@ struct PostgresSession {
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
 /// How long after its last use a connection is asked whether it still stands.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
+
+/// What commits a transaction, and tells which one it is.
+static COMMIT_AND_TELL: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT pg_current_xact_id_if_assigned()::text, {SYSTEM}, {STARTED}; COMMIT"));
 
 impl Connection {
     /// Opens a connection, which is given up when its generation is no longer the latest one.
@@ -238,8 +246,7 @@ impl Connection {
             return Err(DbErr::Exec(RuntimeErr::Internal("SQLite has no numbers of transactions".to_owned())));
         };
         self.running = true;
-        let commit = format!("SELECT pg_current_xact_id_if_assigned()::text, {SYSTEM}, {STARTED}; COMMIT");
-        let result = connection.fetch_all(AssertSqlSafe(commit)).await;
+        let result = connection.fetch_all(AssertSqlSafe(COMMIT_AND_TELL.as_str())).await;
         let result = self.ended(result);
         self.in_transaction = false;
         let rows = result.map_err(failed_commit)?;

@@ -61,9 +61,8 @@ static LOOK: LazyLock<String> = LazyLock::new(|| {
 /// The replicas of a database.
 #[derive(Debug)]
 pub struct Replicas {
-    all: Vec<Arc<Replica>>,
     next: AtomicUsize,
-    primary: Arc<WatchedPrimary>,
+    watched: Arc<Watched>,
     meter: Arc<StatementMeter>,
     telemetry: Telemetry,
     looks: Vec<AbortHandle>,
@@ -104,38 +103,41 @@ impl Replicas {
         for replica in &all {
             replica.compare(look, begun);
         }
-        let primary =
-            Arc::new(WatchedPrimary { connections, primary, replicas: all.clone(), max_lag, turn: Mutex::new(()) });
-        let watched = Arc::clone(&primary);
-        let watching = async move {
-            loop {
-                sleep(pause).await;
-                watched.look().await;
+        let watched = Arc::new(Watched { connections, primary, replicas: all, max_lag, turn: Mutex::new(()) });
+        let watching = {
+            let watched = Arc::clone(&watched);
+            async move {
+                loop {
+                    sleep(pause).await;
+                    watched.look().await;
+                }
             }
         };
         looks.push(tokio::spawn(watching).abort_handle());
-        Ok(Self { all, next: AtomicUsize::new(0), primary, meter, telemetry, looks })
+        Ok(Self { next: AtomicUsize::new(0), watched, meter, telemetry, looks })
     }
 
     /// The number of the cluster.
     pub fn system(&self) -> u64 {
-        self.primary.primary.system()
+        self.watched.primary.system()
     }
 
     /// The next replica in turn that is up and has what a client has written, in connections of one generation. For
     /// that it is waited for a moment.
     pub async fn choose(&self, after: &[Written]) -> Option<(&Arc<Replica>, Option<u64>)> {
         let first = self.next.fetch_add(1, Relaxed);
-        let in_turn = (0..self.all.len()).map(|index| &self.all[first.wrapping_add(index) % self.all.len()]);
+        let all = &self.watched.replicas;
+        let in_turn = (0..all.len()).map(|index| &all[first.wrapping_add(index) % all.len()]);
         let mut up = in_turn.filter(|replica| replica.is_up());
         let latest = after.iter().map(|written| written.xid).max();
         let Some(latest) = latest else { return up.next().map(|replica| (replica, None)) };
         let (replica, result) = 'found: {
-            if !self.primary.knows(after).await {
+            let is_unknown = after.iter().any(|written| written.is_unknown());
+            if is_unknown || !self.watched.knows(after).await {
                 break 'found (None, "primary");
             }
             let system = self.system();
-            if after.iter().any(|written| written.system != system || written.is_unknown()) {
+            if after.iter().any(|written| written.system != system) {
                 break 'found (None, "primary");
             }
             let generations = up.map(|replica| (replica, replica.pool.generation()));
@@ -159,14 +161,16 @@ impl Replicas {
         let connections = Connections::new(Arc::clone(&replica.pool), Arc::new(self.meter.until(end)));
         // A snapshot of a standby does not name those that run, so their state is asked for as well.
         // The state of one that has not come yet is an error.
-        let sql = "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
+        let sql = format!(
+            "SELECT bool_and(CASE WHEN xid < pg_snapshot_xmax(pg_current_snapshot())
                 THEN pg_xact_status(xid) = 'committed' ELSE false END),
             pg_snapshot_xmin(pg_current_snapshot())::text,
-            (SELECT system_identifier FROM pg_control_system())::text FROM unnest($1::text[]::xid8[]) AS xid";
+            {SYSTEM} FROM unnest($1::text[]::xid8[]) AS xid"
+        );
         let xids: Vec<String> = after.iter().map(|written| written.xid.to_string()).collect();
         let mut pause = FIRST_PAUSE;
         loop {
-            let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [xids.clone().into()]);
+            let statement = Statement::from_sql_and_values(DbBackend::Postgres, &sql, [xids.clone().into()]);
             if let Ok(Some(row)) = connections.query_one_raw(statement).await
                 && row.try_get_by_index(0) == Ok(Some(true))
                 && number(&row, 2) == after.first().map(|written| written.system)
@@ -184,7 +188,7 @@ impl Replicas {
 
     /// Brings the metrics of the replicas up to date.
     pub fn tell_state(&self, metrics: &Metrics) {
-        for replica in &self.all {
+        for replica in &self.watched.replicas {
             replica.pool.tell_state(metrics);
             metrics.set_replica(replica.number, replica.is_up(), replica.lag());
         }
@@ -193,7 +197,7 @@ impl Replicas {
     /// Waits for what is running, then closes all connections.
     pub async fn close(&self) {
         self.looks.iter().for_each(AbortHandle::abort);
-        for replica in &self.all {
+        for replica in &self.watched.replicas {
             // What a replica says at the end is of no use.
             let _ = replica.pool.close().await;
         }
@@ -208,7 +212,7 @@ impl Drop for Replicas {
 
 /// The primary, and the replicas that are compared with it.
 #[derive(Debug)]
-struct WatchedPrimary {
+struct Watched {
     connections: Connections,
     primary: Arc<Primary>,
     replicas: Vec<Arc<Replica>>,
@@ -217,7 +221,7 @@ struct WatchedPrimary {
     turn: Mutex<()>,
 }
 
-impl WatchedPrimary {
+impl Watched {
     /// Whether what was written was written by the primary that is known, or by one before it. Where that is not clear,
     /// the primary is looked at.
     async fn knows(&self, written: &[Written]) -> bool {

@@ -215,15 +215,9 @@ impl Loaders {
         if let Some(rows) = self.rows.get() {
             rows.clear_all().await;
         }
-        if let Some(pages) = self.pages.get() {
-            pages.clear().await;
-        }
-        if let Some(counts) = self.counts.get() {
-            counts.clear().await;
-        }
-        if let Some(found) = self.found.get() {
-            found.clear().await;
-        }
+        clear(&self.pages).await;
+        clear(&self.counts).await;
+        clear(&self.found).await;
     }
 
     fn row_loader(&self) -> &RowLoader {
@@ -252,10 +246,12 @@ impl<Q: Question> Lists<Q> {
         let key = ListKey { source, parents, question: Arc::clone(question) };
         self.loader.try_load(key).await.unwrap_or_else(no_entry)
     }
+}
 
-    async fn clear(&self) {
-        self.loader.clear_all().await;
-        self.known.lock().clear();
+async fn clear<Q: Question>(lists: &OnceLock<Lists<Q>>) {
+    if let Some(Lists { loader, known }) = lists.get() {
+        loader.clear_all().await;
+        known.lock().clear();
     }
 }
 
