@@ -105,9 +105,7 @@ async fn a_client_reads_what_it_has_written() {
     until(async || names(router, None).await == ["A"]).await;
 
     // The replica has come to a halt, and is not yet too far behind.
-    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
-    let paused = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
-    until(async || is_so(&standby.url, paused).await).await;
+    pause_replay(&standby).await;
     let second = create(router, "B").await;
     // On a busy machine a look at it may take too long, and the primary is asked for a while.
     until(async || names(router, None).await == ["A"]).await;
@@ -182,8 +180,7 @@ async fn a_replica_that_was_behind_before_the_server_started() {
     let primary = cluster.database();
     TestApp::new(primary.again()).await.close().await;
     let Some(standby) = Cluster::standby_of(&primary) else { return };
-    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
-    until(async || is_so(&standby.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+    pause_replay(&standby).await;
     let before = TestApp::new(primary.again()).await;
     before.data(CREATE, json!({"name": "A"})).await;
     before.close().await;
@@ -243,8 +240,7 @@ async fn what_was_perhaps_written_is_read_from_the_primary() {
     })
     .await;
     until(async || replica(&app.db).await == Some(1)).await;
-    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
-    until(async || is_so(&standby.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+    pause_replay(&standby).await;
 
     line.rules.swallow_after(Some("SELECT pg_current_xact_id_if_assigned()"));
     let (headers, answer) = in_enough_time(async |deadline| {
@@ -263,6 +259,25 @@ async fn what_was_perhaps_written_is_read_from_the_primary() {
     }
     execute(&standby.url, "SELECT pg_wal_replay_resume()").await;
     app.close().await;
+}
+
+/// Brings a standby to a halt.
+async fn pause_replay(standby: &Cluster) {
+    execute(&standby.url, "SELECT pg_wal_replay_pause()").await;
+    until(async || is_so(&standby.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+}
+
+/// Has a standby get nothing of the primary any more.
+async fn cut_off(standby: &Cluster) {
+    execute(&standby.url, "ALTER SYSTEM SET primary_conninfo = ''").await;
+    execute(&standby.url, "SELECT pg_reload_conf()").await;
+    until(async || is_so(&standby.url, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").await).await;
+}
+
+/// The address of that one of two servers which can be written.
+fn either(one: &Cluster, other: &Cluster) -> String {
+    let folders = [&one.url, &other.url].map(|url| place(url).expect("it has a place").1.to_owned());
+    format!("postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write", folders.join(","))
 }
 
 /// Clients that write at one server and read at another at once.
@@ -441,11 +456,7 @@ async fn another_primary() {
         let is_synchronous = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')";
         until(async || is_so(&primary.url, is_synchronous).await).await;
 
-        let folders = [&primary.url, &standby.url].map(|url| place(url).expect("it has a place").1.to_owned());
-        let url = format!(
-            "postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write",
-            folders.join(",")
-        );
+        let url = either(&primary, &standby);
         let app = TestApp::with(primary.database(), |settings| {
             settings.db.url = url.parse().expect("a URL");
             settings.db.acquire_timeout = Duration::from_millis(500);
@@ -514,9 +525,7 @@ async fn failover(are_held: bool) {
     let Some(mut primary) = Cluster::new() else { return };
     TestApp::new(primary.database()).await.close().await;
     let Some(standby) = Cluster::standby_of(&primary.database()) else { return };
-    let folders = [&primary.url, &standby.url].map(|url| place(url).expect("it has a place").1.to_owned());
-    let url =
-        format!("postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write", folders.join(","));
+    let url = either(&primary, &standby);
     let app = TestApp::with(primary.database(), |settings| {
         settings.db.url = url.parse().expect("a URL");
         settings.db.acquire_timeout = Duration::from_millis(500);
@@ -527,9 +536,7 @@ async fn failover(are_held: bool) {
     assert_eq!(write("kept").await.get("errors"), None);
     let kept = stream.next().await.expect("the stream goes on").id;
     until(async || is_so(&standby.url, "SELECT EXISTS (SELECT FROM hero)").await).await;
-    execute(&standby.url, "ALTER SYSTEM SET primary_conninfo = ''").await;
-    execute(&standby.url, "SELECT pg_reload_conf()").await;
-    until(async || is_so(&standby.url, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").await).await;
+    cut_off(&standby).await;
     let open = app.db.write.begin().await.expect("it begins");
     if are_held {
         let event = "INSERT INTO event (kind, change, first_key) VALUES ('hero', 'DELETED', 9)";
@@ -583,9 +590,7 @@ async fn a_replica_that_is_ahead_of_another_primary() {
     TestApp::new(primary.database()).await.close().await;
     let Some(behind) = Cluster::standby_of(&primary.database()) else { return };
     let Some(ahead) = Cluster::standby_of(&primary.database()) else { return };
-    let folders = [&primary.url, &behind.url].map(|url| place(url).expect("it has a place").1.to_owned());
-    let url =
-        format!("postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write", folders.join(","));
+    let url = either(&primary, &behind);
     let app = TestApp::with(primary.database(), |settings| {
         settings.db.url = url.parse().expect("a URL");
         settings.db.acquire_timeout = Duration::from_millis(500);
@@ -594,17 +599,14 @@ async fn a_replica_that_is_ahead_of_another_primary() {
     })
     .await;
     until(async || replica(&app.db).await == Some(1)).await;
-    execute(&behind.url, "ALTER SYSTEM SET primary_conninfo = ''").await;
-    execute(&behind.url, "SELECT pg_reload_conf()").await;
-    until(async || is_so(&behind.url, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").await).await;
+    cut_off(&behind).await;
     for _ in 0..50 {
         create(&app.router, "lost").await;
     }
     until(async || is_so(&ahead.url, "SELECT COUNT(*) = 50 FROM hero").await).await;
     until(async || replica(&app.db).await == Some(1)).await;
     // It has not replayed all that it has received.
-    execute(&ahead.url, "SELECT pg_wal_replay_pause()").await;
-    until(async || is_so(&ahead.url, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await).await;
+    pause_replay(&ahead).await;
     for _ in 0..20 {
         create(&app.router, "lost").await;
     }
