@@ -16,9 +16,9 @@ use sea_orm::{
         postgres::{PgConnectOptions, PgRow},
     },
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
-use super::{DbSettings, file::File};
+use super::{DbSettings, file::File, pooler};
 use crate::config::PostgresUrl;
 
 /// How connections are opened.
@@ -32,6 +32,8 @@ pub enum Connector {
 #[derive(Debug)]
 pub struct Postgres {
     hosts: Vec<PgConnectOptions>,
+    /// Whether the pooler of each host has been looked at, and is one that this program works with.
+    is_probed: Vec<OnceCell<()>>,
     /// Whether a host that may only be read is passed over.
     must_write: bool,
     /// The host that was connected to last.
@@ -123,6 +125,7 @@ impl Connector {
         );
         Self::Postgres(Arc::new(Postgres {
             hosts: url.hosts.iter().map(options).collect(),
+            is_probed: url.hosts.iter().map(|_| OnceCell::new()).collect(),
             must_write: url.must_write,
             latest: AtomicUsize::new(0),
             in_force,
@@ -152,9 +155,7 @@ impl Connector {
                 Target {
                     backend: DbBackend::Postgres,
                     namespace: host.get_database().unwrap_or(host.get_username()).to_owned(),
-                    address: host
-                        .get_socket()
-                        .map_or_else(|| host.get_host().to_owned(), |socket| socket.display().to_string()),
+                    address: postgres.address(0),
                     port: host.get_port(),
                 }
             }
@@ -219,6 +220,9 @@ impl Postgres {
     async fn open_host(&self, host: usize) -> Result<(PgConnection, Option<Process>), sqlx::Error> {
         let mut connection = self.connect(host).await?;
         let pid = self.verify_settings(&mut connection).await?;
+        if self.is_pooled {
+            self.is_probed[host].get_or_try_init(|| pooler::probe(self, host, &mut connection)).await?;
+        }
         Ok((connection, pid.map(|pid| Process { host, pid })))
     }
 
@@ -264,6 +268,12 @@ impl Postgres {
             return Err(not_asked("no setting has arrived"));
         }
         first.try_get(0).map(Some)
+    }
+
+    /// The name of a host, or its folder of sockets.
+    pub fn address(&self, host: usize) -> String {
+        let host = &self.hosts[host];
+        host.get_socket().map_or_else(|| host.get_host().to_owned(), |socket| socket.display().to_string())
     }
 
     /// The settings that must be in force.

@@ -15,7 +15,6 @@ use super::{
     connector::{Connector, Isolation},
     file::File,
     pool::Pool,
-    pooler,
     queue::{self, Queue},
     replicas::Replicas,
     sqlite::RunOn,
@@ -74,7 +73,6 @@ impl Db {
             }
             DatabaseUrl::Postgres(url) => (Connector::postgres(url, settings), settings.write_connections),
         };
-        pooler::probe(&connector).await.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         let long = Arc::default();
         let open = async |name, connections: u32, reserved| {
             let pool = Pool::new(name, connector.clone(), connections, reserved, &long, settings);

@@ -6,40 +6,35 @@ use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, PgConne
 use tokio::time::timeout;
 
 use super::{
-    connector::Isolation,
-    connector::{Connector, Postgres},
+    connector::{Isolation, Postgres},
     error::{is_not_supported, is_outdated},
 };
 
-/// How long the pooler may take to give a session to each of two connections.
-const MAX_WAIT: Duration = Duration::from_secs(2);
+/// How long the pooler may take to give a session to each of two connections. One of several hosts has little more.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Looks at how a pooler behaves, once, when the server starts. Where none is said to be, there is nothing to look at.
+/// Looks at how the pooler of a host behaves, over the first connection to it.
 ///
 /// # Errors
 ///
 /// When a transaction is not what its BEGIN asks for, or prepared statements do not stay although they should.
-pub async fn probe(connector: &Connector) -> Result<(), sqlx::Error> {
-    let Connector::Postgres(postgres) = connector else { return Ok(()) };
-    if !postgres.is_pooled {
-        return Ok(());
-    }
-    let (mut connection, _) = postgres.open().await?;
-    check_transaction(postgres, &mut connection).await?;
-    if postgres.prepares && !keeps_prepared_statements(postgres, &mut connection).await? {
+pub async fn probe(postgres: &Postgres, host: usize, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    check_transaction(postgres, connection).await?;
+    if postgres.prepares && !keeps_prepared_statements(postgres, host, connection).await? {
         return Err(refused(
             "the pooler does not keep prepared statements: use PgBouncer 1.21 or later with max_prepared_statements, \
              or set --no-prepared-statements",
         ));
     }
-    let outside = text(&mut connection, "SELECT current_setting('statement_timeout')").await?;
+    let outside = text(connection, "SELECT current_setting('statement_timeout')").await?;
     if outside == "0" {
         tracing::warn!(
+            host = postgres.address(host),
             "PostgreSQL ends no statement of a query by itself, because the pooler takes no settings from the server; \
              set a time-out with ALTER ROLE … SET statement_timeout"
         );
     }
-    connection.close().await
+    Ok(())
 }
 
 async fn check_transaction(postgres: &Postgres, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -74,10 +69,14 @@ async fn check_transaction(postgres: &Postgres, connection: &mut PgConnection) -
 }
 
 /// Has the session in which a statement was prepared taken by another connection, and executes the statement again.
-async fn keeps_prepared_statements(postgres: &Postgres, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn keeps_prepared_statements(
+    postgres: &Postgres,
+    host: usize,
+    connection: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
     let mut execute = async || sqlx::query("SELECT 1").persistent(true).execute(&mut *connection).await;
     execute().await?;
-    let (mut other, _) = postgres.open().await?;
+    let mut other = postgres.connect(host).await?;
     other.execute("BEGIN").await?;
     let again = timeout(MAX_WAIT, execute()).await;
     other.execute("ROLLBACK").await?;

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     command_line::{refusal, run},
-    databases::{Pooler, TestDatabase, pgbouncer_keeps_statements},
-    line::Line,
+    databases::{Cluster, Pooler, TestDatabase, pgbouncer_keeps_statements},
+    line::{Line, place},
+    logged::Log,
     outages::code,
     support::{TestApp, graphql, router, until},
 };
@@ -186,6 +187,65 @@ async fn nobody_is_cancelled_behind_a_pooler() {
     }
     app.close().await;
     drop(pooler);
+}
+
+/// Each pooler is looked at when it is first connected to: those of replicas, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_behind_poolers() {
+    let Some(cluster) = Cluster::new() else { return };
+    let before = TestApp::new(cluster.database()).await;
+    before.data(CREATE, json!({})).await;
+    before.close().await;
+    let Some(standby) = Cluster::standby_of(&cluster.database()) else { return };
+    let [primary, replica] = [&cluster, &standby].map(|cluster| Pooler::before(&cluster.database(), "transaction"));
+    let (Some(primary), Some(replica)) = (primary, replica) else { return };
+    // It keeps no transaction together.
+    let statements = Pooler::before(&standby.database(), "statement").expect("it starts");
+    let log = Log::of_this_test();
+    let app = TestApp::with(cluster.database(), |settings| {
+        settings.db = crate::support::db_settings(&primary.url_of(&cluster.database()));
+        settings.db.max_replica_lag = Duration::from_hours(1);
+        let urls = [&statements, &replica].map(|pooler| pooler.url_of(&standby.database()));
+        settings.db.replicas = urls.map(|url| url.parse().expect("a URL")).into();
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(app.graphql(READ).await, json!({"data": {"heroes": [{"name": "A"}]}}));
+        assert_ne!(replica_of(&app).await, Some(1));
+    }
+    // On a busy machine the other one may be away for a moment.
+    until(async || replica_of(&app).await == Some(2)).await;
+    let reason = "statement pooling mode";
+    let refused = |line: &Value| {
+        let fields = &line["fields"];
+        fields["message"] == "a replica cannot be looked at" && fields["error"].to_string().contains(reason)
+    };
+    assert!(log.lines().iter().any(refused), "{:?}", log.lines());
+    app.close().await;
+    drop((primary, replica, statements));
+}
+
+/// The number of the replica that the next query goes to.
+async fn replica_of(app: &TestApp) -> Option<u32> {
+    app.db.for_query(tokio::time::Instant::now() + Duration::from_mins(5), &[]).await.usage().replica
+}
+
+/// A pooler that takes the place of another one is looked at as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_host_whose_pooler_is_not_what_was_said() {
+    let Some((database, pooler, url)) = pooled("transaction").await else { return };
+    let statements = Pooler::before(&database, "statement").expect("it starts");
+    let hosts = [&url, &statements.url_of(&database)].map(|url| place(url).expect("a place").1.to_owned()).join(",");
+    let url = format!("{}?host={hosts}&target_session_attrs=read-write", url.split_once('?').expect("it has a host").0);
+    let app = through(database, &url).await;
+    app.data(CREATE, json!({})).await;
+    drop(pooler);
+    until(async || app.graphql(READ).await["data"] == Value::Null).await;
+    for _ in 0..3 {
+        let answer = app.graphql(READ).await;
+        assert_eq!(*code(&answer), json!("UNAVAILABLE"), "{answer}");
+    }
+    app.close().await;
 }
 
 /// LISTEN needs a session of its own. Without one, events are looked for.
