@@ -17,8 +17,32 @@ const MAX_AGE: Duration = Duration::from_mins(1);
 /// How long the database has to answer.
 const MAX_READ: Duration = Duration::from_secs(1);
 
-/// The names of the indexes that can be used.
-pub type Indexes = HashSet<String>;
+/// The indexes of a database that can be used.
+#[derive(Clone, Debug)]
+pub struct Indexes {
+    pub backend: DbBackend,
+    names: HashSet<String>,
+}
+
+impl Indexes {
+    /// None that is known.
+    #[must_use]
+    pub fn none(backend: DbBackend) -> Self {
+        Self { backend, names: HashSet::new() }
+    }
+
+    /// Whether there is one of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
 
 /// What was read, and when.
 #[derive(Debug, Default)]
@@ -35,7 +59,7 @@ impl Catalog {
     pub async fn table_rows(&self, read: &Connections, table: &str, key: &str, max: u64) -> u64 {
         let lock = || self.rows.lock();
         let known = lock().get(table).copied();
-        let rows = recent(known, read_table_rows(read, table, key, max)).await;
+        let rows = recent(known, || 0, read_table_rows(read, table, key, max)).await;
         lock().insert(table.to_owned(), rows);
         rows.1
     }
@@ -44,7 +68,8 @@ impl Catalog {
     pub async fn indexes(&self, read: &Connections) -> Arc<Indexes> {
         let lock = || self.indexes.lock();
         let known = lock().clone();
-        let indexes = recent(known, read_indexes(read)).await;
+        let none = || Arc::new(Indexes::none(read.get_database_backend()));
+        let indexes = recent(known, none, read_indexes(read)).await;
         lock().insert(indexes).1.clone()
     }
 }
@@ -65,7 +90,8 @@ pub async fn read_indexes(read: &Connections) -> Result<Arc<Indexes>, DbErr> {
         "SELECT name FROM sqlite_schema WHERE type = 'index'"
     };
     let rows = read.query_all_raw(Statement::from_string(backend, sql)).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>().map(Arc::new)
+    let names = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Indexes { backend, names }))
 }
 
 async fn read_table_rows(read: &Connections, table: &str, key: &str, max: u64) -> Result<u64, DbErr> {
@@ -91,13 +117,17 @@ async fn read_table_rows(read: &Connections, table: &str, key: &str, max: u64) -
 }
 
 /// What is known if it is recent, or else what is read. What was known is better than nothing.
-async fn recent<T: Default>(known: Option<(Instant, T)>, read: impl Future<Output = Result<T, DbErr>>) -> (Instant, T) {
+async fn recent<T>(
+    known: Option<(Instant, T)>,
+    nothing: impl FnOnce() -> T,
+    read: impl Future<Output = Result<T, DbErr>>,
+) -> (Instant, T) {
     let now = Instant::now();
     match known {
         Some((time, value)) if now - time < MAX_AGE => (time, value),
         known => match timeout(MAX_READ, read).await {
             Ok(Ok(value)) => (now, value),
-            _ => (now, known.map(|(_, value)| value).unwrap_or_default()),
+            _ => (now, known.map_or_else(nothing, |(_, value)| value)),
         },
     }
 }

@@ -199,6 +199,12 @@ impl Db {
         self.shared.catalog.indexes(&self.uncounted().read).await
     }
 
+    /// The indexes that are known without asking the database: none.
+    #[must_use]
+    pub fn no_indexes(&self) -> Indexes {
+        Indexes::none(self.read.get_database_backend())
+    }
+
     /// The indexes of the tables, as they are now.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub enum Filter {
 pub enum Scan {
     /// Little more than what is wanted.
     Wanted,
+    /// Rows in their order, until so many match these conditions. Hardly any may be left out, or all.
+    Passed(Filter, u64),
     /// All rows that match these conditions, which indexes find.
     Found(Filter),
     /// All rows.
@@ -94,10 +96,17 @@ impl Filter {
         matches!(self, Self::All(filters) if filters.is_empty())
     }
 
-    /// What is read to find the rows of an entity that match, with the indexes that each database has and these.
+    /// What is read to find so many rows of an entity that match, with the indexes that each database has and these.
     #[must_use]
-    pub fn scan(&self, entity: &Entity, indexes: &Indexes) -> Scan {
-        if self.is_costly(entity, indexes) { self.narrowed_scan(entity, indexes) } else { Scan::Wanted }
+    pub fn scan(&self, entity: &Entity, indexes: &Indexes, wanted: u64) -> Scan {
+        if self.is_costly(entity, indexes) {
+            return self.narrowed_scan(entity, indexes);
+        }
+        // SQLite cannot say how many are left out.
+        if indexes.backend == DbBackend::Sqlite || self.is_empty() || self.narrowed(entity, indexes).is_some() {
+            return Scan::Wanted;
+        }
+        Scan::Passed(self.clone(), wanted)
     }
 
     /// What is read to look at all rows of an entity that match.
@@ -109,15 +118,14 @@ impl Filter {
     /// Those of its conditions that an index serves, so that no rows are read but what they find. None where not even
     /// one of them is served.
     fn narrowed(&self, entity: &Entity, indexes: &Indexes) -> Option<Self> {
+        let narrowed = |filter: &Self| filter.narrowed(entity, indexes);
         let is_served = match self {
             Self::All(filters) => {
-                let found: Vec<_> = filters.iter().filter_map(|filter| filter.narrowed(entity, indexes)).collect();
+                let found: Vec<_> = filters.iter().filter_map(narrowed).collect();
                 return (!found.is_empty()).then_some(Self::All(found));
             }
-            Self::Any(filters) => {
-                let found = filters.iter().map(|filter| filter.narrowed(entity, indexes));
-                return found.collect::<Option<_>>().map(Self::Any);
-            }
+            Self::Any(_) if self.is_related_or_other(indexes) => false,
+            Self::Any(filters) => return filters.iter().map(narrowed).collect::<Option<_>>().map(Self::Any),
             Self::Related { relation, quantifier: Quantifier::Some, filter } => {
                 let filter = Box::new(filter.narrowed(relation.to, indexes)?);
                 return Some(Self::Related { relation, quantifier: Quantifier::Some, filter });
@@ -141,8 +149,9 @@ impl Filter {
     /// Whether many rows may have to be read for each that matches.
     fn is_costly(&self, entity: &Entity, indexes: &Indexes) -> bool {
         match self {
+            Self::Any(_) if self.is_related_or_other(indexes) => true,
             Self::All(filters) | Self::Any(filters) => filters.iter().any(|filter| filter.is_costly(entity, indexes)),
-            Self::Not(filter) => filter.is_costly(entity, &Indexes::default()),
+            Self::Not(filter) => filter.has_relation() || filter.is_costly(entity, &Indexes::none(indexes.backend)),
             Self::Text { ignore_case, test, .. } => {
                 let is_part = matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_));
                 (*ignore_case || is_part) && self.narrowed(entity, indexes).is_none()
@@ -151,6 +160,21 @@ impl Filter {
             Self::Related { relation, quantifier, filter } => {
                 *quantifier != Quantifier::Some || filter.is_costly(relation.to, indexes)
             }
+        }
+    }
+
+    /// Whether a row matches by its relations or by something else. PostgreSQL looks at all rows for that.
+    fn is_related_or_other(&self, indexes: &Indexes) -> bool {
+        let is_postgres = indexes.backend == DbBackend::Postgres;
+        matches!(self, Self::Any(filters) if is_postgres && filters.len() > 1 && self.has_relation())
+    }
+
+    fn has_relation(&self) -> bool {
+        match self {
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::has_relation),
+            Self::Not(filter) => filter.has_relation(),
+            Self::Related { .. } => true,
+            Self::Text { .. } | Self::Int { .. } | Self::IsNull { .. } => false,
         }
     }
 

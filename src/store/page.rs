@@ -33,10 +33,13 @@ impl ListQuery {
     #[must_use]
     pub fn scan(&self, entity: &Entity, indexes: &Indexes) -> Scan {
         if self.order.iter().any(|step| matches!(step.by, OrderBy::RelatedCount(_))) {
-            self.filter.narrowed_scan(entity, indexes)
-        } else {
-            self.filter.scan(entity, indexes)
+            return self.filter.narrowed_scan(entity, indexes);
         }
+        let wanted = match self.slice {
+            Slice::Offset { limit, offset } => limit.saturating_add(offset),
+            Slice::Keyset { limit, .. } => limit,
+        };
+        self.filter.scan(entity, indexes, wanted)
     }
 }
 

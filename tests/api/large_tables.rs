@@ -33,12 +33,16 @@ async fn refused(app: &TestApp, query: &str, path: Value) {
 
 /// One that would read about so many heroes.
 async fn refused_with(app: &TestApp, query: &str, path: Value, rows: u32) {
+    let reason = format!(
+        "no index finds fewer than about {rows} heroes for this filter or order, and all of them would be read"
+    );
+    refused_because(app, query, path, &reason).await;
+}
+
+async fn refused_because(app: &TestApp, query: &str, path: Value, reason: &str) {
     let answer = app.graphql(query).await;
     assert_eq!(*code(&answer), json!("QUERY_TOO_COMPLEX"), "{query}: {answer}");
-    let message = format!(
-        "no index finds fewer than about {rows} heroes for this filter or order, and all of them would be read; at \
-         most 10 are allowed: add a condition such as `eq`, `in` or `startsWith`"
-    );
+    let message = format!("{reason}; at most 10 are allowed: add a condition such as `eq`, `in` or `startsWith`");
     assert_eq!((&answer["errors"][0]["message"], &answer["errors"][0]["path"]), (&json!(message), &path), "{query}");
 }
 
@@ -87,6 +91,9 @@ async fn whole_tables_are_not_read(database: TestDatabase) {
     app.seen();
     app.data(connection, json!({})).await;
     assert_eq!(app.seen(), 3, "the rows that are found, a page of them, and their number");
+    if app.database.is_postgres() {
+        nearly_all_rows_are_not_passed(&app).await;
+    }
     // There are few teams, and few heroes of a team.
     let teams = r#"{ teams(where: {name: {contains: "T"}}, orderBy: {field: HERO_COUNT}) {
         heroes(where: {name: {contains: "1"}}, orderBy: {field: TEAM_COUNT}) { name } } }"#;
@@ -109,6 +116,49 @@ async fn whole_tables_are_not_read(database: TestDatabase) {
     assert_eq!(data, json!({"heroes": [{"name": "H99"}]}));
     next.db.close().await.expect("the database closes");
     app.close().await;
+}
+
+/// Conditions that most rows match, usually: rows are read in their order until there are enough. Where hardly any match,
+/// PostgreSQL knows it.
+async fn nearly_all_rows_are_not_passed(app: &TestApp) {
+    for filter in [
+        r#"secretName: {ne: "S"}"#,
+        r#"secretName: {notIn: ["S", "T"]}"#,
+        r#"not: {secretName: {eq: "S"}}"#,
+        "age: {isNull: false}",
+        r#"or: [{secretName: {ne: "S"}}, {name: {eq: "H1"}}]"#,
+    ] {
+        let reason = "about 99 heroes would be read that do not match this filter";
+        for (query, path) in [
+            (format!("{{ heroes(where: {{{filter}}}, limit: 1) {{ name }} }}"), json!(["heroes"])),
+            (
+                format!("{{ heroesConnection(where: {{{filter}}}, first: 1) {{ nodes {{ name }} }} }}"),
+                json!(["heroesConnection", "nodes"]),
+            ),
+            (
+                format!("{{ heroesConnection(where: {{{filter}}}) {{ totalCount }} }}"),
+                json!(["heroesConnection", "totalCount"]),
+            ),
+        ] {
+            app.seen();
+            refused_because(app, &query, path, reason).await;
+            assert_eq!(app.seen(), 1, "the planner is asked");
+        }
+        let narrowed = format!(r#"{{ heroes(where: {{and: [{{name: {{eq: "H1"}}}}, {{{filter}}}]}}) {{ name }} }}"#);
+        assert_eq!(app.graphql(&narrowed).await.get("errors"), None, "{filter}");
+    }
+    // A row that matches by what an index does not serve may be anywhere.
+    for filter in [
+        r#"or: [{name: {eq: "H1"}}, {teams: {some: {id: {eq: 1}}}}]"#,
+        "or: [{teams: {some: {id: {eq: 1}}}}, {teams: {some: {id: {eq: 2}}}}]",
+        "not: {teams: {some: {id: {eq: 1}}}}",
+    ] {
+        refused(app, &format!("{{ heroes(where: {{{filter}}}, limit: 1) {{ name }} }}"), json!(["heroes"])).await;
+    }
+    for filter in [r#"name: {ne: "H1"}"#, r#"secretName: {notIn: ["T"]}"#, r#"not: {name: {startsWith: "H1"}}"#] {
+        let query = format!("{{ heroesConnection(where: {{{filter}}}, first: 2) {{ totalCount nodes {{ name }} }} }}");
+        assert_eq!(app.graphql(&query).await.get("errors"), None, "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

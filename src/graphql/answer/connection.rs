@@ -86,11 +86,10 @@ impl Connections {
     }
 
     async fn pages(&self, ctx: &Context<'_>, query: &Arc<ListQuery>) -> Result<Arc<[Arc<Page>]>, Fault> {
+        let request = RequestContext::from_context(ctx);
         let scan = |indexes: &Indexes| query.scan(self.source.entity(), indexes);
-        let checked = check_scan(RequestContext::from_context(ctx), self.source, scan).await;
-        checked.map_err(|error| Fault::new(error, ctx))?;
-        let pages =
-            RequestContext::from_context(ctx).loaders.pages(self.source, Arc::clone(&self.parents), query).await;
+        check_scan(request, self.source, scan).await.map_err(|error| Fault::new(error, ctx))?;
+        let pages = request.loaders.pages(self.source, Arc::clone(&self.parents), query).await;
         pages.map_err(|error| Fault::new(error, ctx))
     }
 

@@ -59,26 +59,37 @@ pub async fn check_scan(
 ) -> Result<(), ApiError> {
     let (Source::All(entity), max @ 1..) = (source, request.bounds.max_scan()) else { return Ok(()) };
     // The database is not asked about what is served in any case.
-    if scan(&Indexes::default()) == Scan::Wanted {
+    if scan(&request.db.no_indexes()) == Scan::Wanted {
         return Ok(());
     }
     let all = request.db.table_rows(entity.table(), entity.key.name(), max).await;
     if all <= max {
         return Ok(());
     }
-    let rows = match scan(&*request.db.indexes().await) {
-        Scan::Wanted => 0,
-        Scan::Found(filter) => request.loaders.found(entity, FoundQuery { filter, max }).await?,
-        Scan::All => all,
+    let found = async |filter| request.loaders.found(entity, FoundQuery { filter, max }).await;
+    let nouns = entity.nouns();
+    let (rows, reason) = match scan(&*request.db.indexes().await) {
+        Scan::Wanted => return Ok(()),
+        Scan::Passed(filter, wanted) => {
+            let found = found(filter).await?.max(1);
+            let left_out = all.saturating_sub(found);
+            // As far as is known, they are spread evenly.
+            let passed = u128::from(left_out) * u128::from(wanted) / u128::from(found);
+            let rows = u64::try_from(passed).map_or(left_out, |passed| passed.min(left_out));
+            (rows, format!("about {rows} {nouns} would be read that do not match this filter"))
+        }
+        scan => {
+            let rows = if let Scan::Found(filter) = scan { found(filter).await? } else { all };
+            let reason = format!(
+                "no index finds fewer than about {rows} {nouns} for this filter or order, and all of them would be read"
+            );
+            (rows, reason)
+        }
     };
     if rows <= max {
         return Ok(());
     }
-    let message = format!(
-        "no index finds fewer than about {rows} {} for this filter or order, and all of them would be read; at most \
-         {max} are allowed: add a condition such as `eq`, `in` or `startsWith`",
-        entity.nouns()
-    );
+    let message = format!("{reason}; at most {max} are allowed: add a condition such as `eq`, `in` or `startsWith`");
     Err(ApiError::new(Code::QueryTooComplex, message))
 }
 
@@ -154,9 +165,10 @@ pub async fn numbers(
     write: impl Fn(&mut Json, Count),
 ) -> Answered {
     let request = RequestContext::from_context(ctx);
-    let scan = |indexes: &Indexes| filter.scan(source.entity(), indexes);
+    let max = request.bounds.max_scan();
+    let scan = |indexes: &Indexes| filter.scan(source.entity(), indexes, max);
     check_scan(request, source, scan).await.map_err(|error| Fault::new(error, ctx))?;
-    let query = Arc::new(CountQuery { filter, max: request.bounds.max_scan() });
+    let query = Arc::new(CountQuery { filter, max });
     let counts = request.loaders.counts(source, parents, &query).await.map_err(|error| Fault::new(error, ctx))?;
     let mut values = JsonColumn::default();
     for count in &*counts {
