@@ -55,7 +55,7 @@ macro_rules! on_both {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             async fn test($app: &TestApp) $body
-            for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten() {
+            for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres_as_asked().await].into_iter().flatten() {
                 let app = app(database).await;
                 test(&app).await;
                 app.close().await;
@@ -720,7 +720,7 @@ fn operand_of(rng: &mut Rng) -> String {
 async fn answers_do_not_depend_on_what_is_secret() {
     for is_postgres in [false, true] {
         let database = async || {
-            if is_postgres { TestDatabase::postgres().await } else { Some(TestDatabase::sqlite()) }
+            if is_postgres { TestDatabase::postgres_as_asked().await } else { Some(TestDatabase::sqlite()) }
         };
         let (Some(one), Some(other)) = (database().await, database().await) else { return };
         let twins = Twins::new([one, other]).await;

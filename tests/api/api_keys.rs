@@ -243,7 +243,7 @@ async fn a_database_that_cannot_be_read_is_asked_for_keys_once_a_second() {
 /// With a clock that is set forward whenever all wait.
 #[tokio::test]
 async fn a_database_that_hangs_holds_up_all_clients_together_and_not_one_after_another() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let (keys, db) = keys_of(&database).await;
     let (key, _) = create(&keys, Scopes::ALL).await;
     let other = connect(&database.url).await;

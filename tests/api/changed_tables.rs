@@ -22,7 +22,7 @@ const DELETE: &str = "mutation($id: ID!) { deleteHero(input: {id: $id}) { hero {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn columns_that_change_their_type_under_load() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     for _ in 0..30 {
         app.data(CREATE, json!({})).await;
@@ -67,7 +67,7 @@ async fn columns_that_change_their_type_under_load() {
 /// A column that another program has given a type that is none of the schema. The first value in it is null.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_of_a_wrong_type_is_an_error() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     let create = r#"mutation { createHeroes(input: [
         {name: "A", secretName: "S"}, {name: "B", secretName: "S", age: 48}]) { heroes { age } } }"#;
@@ -89,7 +89,7 @@ async fn a_column_of_a_wrong_type_is_an_error() {
 /// A table that is written anew is empty for transactions that look at what was there before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_are_written_anew_meanwhile() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({})).await;
     let outside = connect(&app.database.url).await;
@@ -131,7 +131,7 @@ async fn ask_all(app: &TestApp) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_that_are_gone() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::with(database, |settings| {
         settings.db.read_connections = 1;
         settings.db.write_connections = 1;
@@ -149,7 +149,7 @@ async fn prepared_statements_that_are_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_postgresql_ends() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({})).await;
     let answers = ask_all(&app).await;
@@ -170,7 +170,7 @@ async fn connections_that_postgresql_ends() {
 /// A read that has begun is repeated, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_whose_connection_ends() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({})).await;
     let outside = connect(&app.database.url).await;

@@ -156,7 +156,7 @@ async fn processes_that_stop_in_a_commit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ready_when_no_writer_comes_back() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::with(database, |settings| {
         settings.db.write_connections = 3;
         settings.db.commit_timeout = Duration::from_mins(5);
@@ -307,7 +307,7 @@ async fn a_statement_that_commits_itself() {
 /// A coordinator of Citus has one code (XX000) for a commit that a worker did not answer, and for a foreign key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_a_coordinator() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     let lost = "RAISE 'could not commit transaction for shard 102009 on at least one active node' USING ERRCODE = \
                 'XX000'";

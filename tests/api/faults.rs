@@ -43,7 +43,7 @@ async fn a_full_disk_is_told_and_gotten_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_server_ends_are_replaced() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     let both = r#"mutation { createHero(input: {name: "A", secretName: "B"}) { hero { name teams { name } } } }"#;
     let mut written = 0;
@@ -94,7 +94,7 @@ async fn give_up_commits(app: &TestApp, number: i32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_that_are_given_up_are_repeated() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     app.data(CREATE, json!({"input": [{"name": "A", "secretName": "B"}, {"name": "A", "secretName": "B"}]})).await;
     for (query, counts) in [
@@ -140,7 +140,7 @@ async fn transactions_that_are_given_up_are_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_ends_in_the_middle_of_a_write() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::new(database).await;
     // The write has made its heroes, and waits for this lock to link them.
     let outside = connect(&app.database.url).await;

@@ -269,7 +269,7 @@ fn a_field_without_text_has_no_text_index() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_are_counted_up_to_a_bound() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = app(database).await;
     let count = async |filter: &str| {
         let query = format!("{{ heroesConnection(where: {{{filter}}}) {{ totalCount totalCountIsExact }} }}");

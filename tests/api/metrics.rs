@@ -68,7 +68,7 @@ pub fn now(telemetry: &Telemetry) -> BTreeMap<String, f64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_does_is_counted() {
-    for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten() {
+    for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres_as_asked().await].into_iter().flatten() {
         let system = if database.is_postgres() { "postgresql" } else { "sqlite" };
         let telemetry = telemetry(100);
         let app = app(database, &telemetry).await;

@@ -44,7 +44,7 @@ macro_rules! missions_on_both_databases {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                if let Some(database) = TestDatabase::postgres().await {
+                if let Some(database) = TestDatabase::postgres_as_asked().await {
                     let app = TestApp::of::<Missions>(database, |_| ()).await;
                     super::$name(&app).await;
                     app.close().await;

@@ -35,7 +35,7 @@ fn with_message(lines: &[Value], message: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_operation_is_warned_of_with_its_statements_and_a_plan() {
-    for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres().await].into_iter().flatten() {
+    for database in [Some(TestDatabase::sqlite()), TestDatabase::postgres_as_asked().await].into_iter().flatten() {
         let is_postgres = database.is_postgres();
         // Everything is slow.
         let (slow_operation, explain_slow) = (Duration::from_nanos(1), true);
@@ -148,7 +148,7 @@ async fn who_is_here_or_an_administrator_is_told_the_times() {
 /// A plan that PostgreSQL does not give leaves nothing in the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_cannot_be_explained() {
-    let Some(database) = TestDatabase::postgres().await else { return };
+    let Some(database) = TestDatabase::postgres_as_asked().await else { return };
     let app = TestApp::with(database, |settings| settings.db.read_connections = 1).await;
     let ran = |sql: &str| {
         let (number, time, rows) = (1, Duration::ZERO, 0);
