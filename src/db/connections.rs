@@ -101,6 +101,11 @@ impl Connections {
         Some(route.replica.number)
     }
 
+    /// Whether any connection of the replica may answer, or of the primary where none is asked.
+    pub(super) fn are_all_alike(&self) -> bool {
+        self.route.as_ref().is_none_or(|route| route.generation.is_none())
+    }
+
     pub(super) fn connector(&self) -> &Connector {
         self.pool.connector()
     }

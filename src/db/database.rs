@@ -182,6 +182,34 @@ impl Db {
         is_postgres && !self.write.connector().is_pooled() && !self.has_replicas()
     }
 
+    /// Whether what the request reads may be read by a statement of another request that asks the same, and the other
+    /// way round. SQLite reads at once. What is watched closely has statements of its own, and so has what only those
+    /// connections of a replica may answer that have what a client has written.
+    #[must_use]
+    pub fn shares_reads(&self) -> bool {
+        self.read.get_database_backend() == DbBackend::Postgres && self.read.are_all_alike() && self.meter().may_share()
+    }
+
+    /// Waits until the deadline for a statement that may be one of another request.
+    ///
+    /// # Errors
+    ///
+    /// When the deadline has come.
+    pub async fn until_deadline<T>(&self, statement: impl Future<Output = T>) -> Result<T, StoreError> {
+        Ok(self.meter().until_deadline(statement).await?)
+    }
+
+    /// Counts a statement of another request, which has read these rows for this one as well.
+    pub fn count_shared(&self, start: Instant, rows: u64, what: impl FnOnce() -> String) {
+        self.meter().count_shared(start, rows, what);
+    }
+
+    /// The replica that is asked, from 1; none where the primary is.
+    #[must_use]
+    pub fn replica(&self) -> Option<u32> {
+        self.read.replica()
+    }
+
     /// The database for what no client asks for. Its statements are counted for none, and nobody observes them.
     #[must_use]
     pub fn uncounted(&self) -> Self {

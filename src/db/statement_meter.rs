@@ -36,7 +36,7 @@ pub struct StatementMeter {
     deadline: Option<Instant>,
     /// Each statement that reads takes a permit, so that one request leaves connections to others.
     permits: Option<Arc<Semaphore>>,
-    /// Whether it has had a connection to read.
+    /// Whether it has had a connection to read, or an answer of another request.
     has_read: AtomicBool,
     /// What is known of statements from all requests.
     long: Arc<LongStatements>,
@@ -148,6 +148,31 @@ impl StatementMeter {
             time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
             replica: None,
         }
+    }
+
+    /// Whether its statements may be those of other requests: nobody has to know exactly which ones they are.
+    pub fn may_share(&self) -> bool {
+        let is_explained = self.is_kept && self.telemetry.settings().explain_slow;
+        !is_explained && self.comment.get().is_none() && self.telemetry.recorded().is_none()
+    }
+
+    /// Counts a statement of another request, which has read these rows for this one as well.
+    pub fn count_shared(&self, start: Instant, rows: u64, what: impl FnOnce() -> String) {
+        let time = start.elapsed();
+        self.count(time);
+        self.has_read.store(true, Ordering::Relaxed);
+        if let Some(metrics) = self.telemetry.metrics() {
+            metrics.note_shared_read();
+        }
+        if self.is_kept {
+            let sql = format!("SELECT of another request: {}", what()).into();
+            self.keep(Ran { sql, types: Vec::new(), number: 1, time, rows });
+        }
+    }
+
+    fn count(&self, time: Duration) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When all that it asks of the database must have come to its end.
@@ -382,9 +407,8 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let Self { meter, sql, start, rows, .. } = self;
         let time = start.elapsed();
-        meter.statements.fetch_add(1, Ordering::Relaxed);
+        meter.count(time);
         meter.long.note(sql, time);
-        meter.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if meter.is_kept {
             meter.keep(Ran {
                 sql: Arc::clone(sql),

@@ -12,7 +12,7 @@ use super::{
     context::RequestContext,
     document::Document,
     error::{ApiError, Code, shortened},
-    loaders::Loaders,
+    loaders::{Loaders, SharedLoads},
     watch::Occasion,
 };
 use crate::{
@@ -31,6 +31,7 @@ pub struct Executor {
     execute: Arc<dyn Fn(Request, bool) -> BoxFuture<'static, Vec<Response>> + Send + Sync>,
     entities: &'static [&'static Entity],
     limits: Arc<Limits>,
+    shared: Arc<SharedLoads>,
     pub db: Db,
 }
 
@@ -48,7 +49,8 @@ impl Executor {
             }
             .boxed()
         };
-        Self { execute: Arc::new(execute), entities: A::entities(), limits: Arc::new(limits.clone()), db }
+        let (limits, shared) = (Arc::new(limits.clone()), Arc::default());
+        Self { execute: Arc::new(execute), entities: A::entities(), limits, shared, db }
     }
 
     /// The bounds of a request.
@@ -68,7 +70,7 @@ impl Executor {
         let is_subscription = !matches!(occasion, Occasion::None);
         let context = RequestContext {
             entities: self.entities,
-            loaders: Loaders::new(db, self.entities, has_siblings),
+            loaders: Loaders::new(db, &self.shared, self.entities, has_siblings),
             nulls,
             bounds,
             db: db.clone(),

@@ -15,8 +15,12 @@ use std::{
 use dataloader::{BatchFn, cached::Loader};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::error::{ApiError, Code};
+use super::{
+    error::{ApiError, Code},
+    shared_reads::{Shared, SharedRead, SharedReads, Turn},
+};
 use crate::{
     db::{Db, StoreError},
     schema::{Entity, Relation},
@@ -36,7 +40,7 @@ type RowLoader = Loader<RowKey, Loaded<Option<Row>>, RowBatch>;
 type ListLoader<Q> = Loader<ListKey<Q>, LoadedForEach<<Q as Question>::Answer>, ListBatch<Q>>;
 
 /// The list of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// All objects of an entity. The parent is the root, whose key is 0.
     All(&'static Entity),
@@ -82,6 +86,40 @@ struct ListKey<Q> {
     question: Arc<Q>,
 }
 
+/// What requests have in common that read rows by their keys.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SharedRows {
+    entity: &'static Entity,
+    /// The replica that answers.
+    replica: Option<u32>,
+}
+
+impl Shared for SharedRows {
+    type Answer = Row;
+}
+
+/// What requests have in common that ask the same of lists.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SharedLists<Q> {
+    source: Source,
+    question: Arc<Q>,
+    /// The replica that answers.
+    replica: Option<u32>,
+}
+
+impl<Q: Question> Shared for SharedLists<Q> {
+    type Answer = Q::Answer;
+}
+
+/// What the loaders of all requests share: the statements of requests that ask the same at the same time.
+#[derive(Default)]
+pub struct SharedLoads {
+    rows: Arc<SharedReads<SharedRows>>,
+    pages: Arc<SharedReads<SharedLists<ListQuery>>>,
+    counts: Arc<SharedReads<SharedLists<CountQuery>>>,
+    found: Arc<SharedReads<SharedLists<FoundQuery>>>,
+}
+
 /// `dataloader` formats a "not found" message with `{:?}` for every key that it loads. To format the whole question
 /// there took a quarter of a request, so keys print only their name.
 impl Debug for RowKey {
@@ -123,10 +161,11 @@ impl<Q: PartialEq> ListKey<Q> {
     }
 }
 
-/// The loaders of one request. Requests share nothing, so nothing is stale. Most requests need one or two, so each is
-/// made when it is first asked.
+/// The loaders of one request. Requests share no row that was read before they have asked for it, so nothing is stale.
+/// Most requests need one or two loaders, so each is made when it is first asked.
 pub struct Loaders {
     db: Db,
+    shared: Arc<SharedLoads>,
     entities: &'static [&'static Entity],
     /// Whether several fields of one level may ask.
     has_siblings: bool,
@@ -150,9 +189,9 @@ type ByParent<Q> = BTreeMap<i64, <Q as Question>::Answer>;
 impl Loaders {
     /// The loaders of a new request.
     #[must_use]
-    pub fn new(db: &Db, entities: &'static [&'static Entity], has_siblings: bool) -> Self {
+    pub fn new(db: &Db, shared: &Arc<SharedLoads>, entities: &'static [&'static Entity], has_siblings: bool) -> Self {
         let (rows, pages, counts, found) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { db: db.clone(), entities, has_siblings, rows, pages, counts, found }
+        Self { db: db.clone(), shared: Arc::clone(shared), entities, has_siblings, rows, pages, counts, found }
     }
 
     /// A row by its key; none when it does not exist.
@@ -187,7 +226,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn pages(&self, source: Source, parents: Arc<[i64]>, query: &Arc<ListQuery>) -> LoadedForEach<Arc<Page>> {
-        self.pages.get_or_init(|| self.lists()).load(source, parents, query).await
+        self.pages.get_or_init(|| self.lists(&self.shared.pages)).load(source, parents, query).await
     }
 
     /// The numbers of rows in the lists of many parents.
@@ -196,7 +235,7 @@ impl Loaders {
     ///
     /// What the database says.
     pub async fn counts(&self, source: Source, parents: Arc<[i64]>, query: &Arc<CountQuery>) -> LoadedForEach<Count> {
-        self.counts.get_or_init(|| self.lists()).load(source, parents, query).await
+        self.counts.get_or_init(|| self.lists(&self.shared.counts)).load(source, parents, query).await
     }
 
     /// The number of rows of an entity that match a filter, as far as it is asked for.
@@ -206,7 +245,8 @@ impl Loaders {
     /// What the database says.
     pub async fn found(&self, entity: &'static Entity, query: FoundQuery) -> Loaded<u64> {
         let (source, query) = (Source::All(entity), Arc::new(query));
-        let found = self.found.get_or_init(|| self.lists()).load(source, Arc::from([0]), &query).await?;
+        let found =
+            self.found.get_or_init(|| self.lists(&self.shared.found)).load(source, Arc::from([0]), &query).await?;
         Ok(found.first().copied().unwrap_or_default())
     }
 
@@ -221,12 +261,13 @@ impl Loaders {
     }
 
     fn row_loader(&self) -> &RowLoader {
-        self.rows.get_or_init(|| self.loader(RowBatch { db: self.db.clone() }))
+        let batch = || RowBatch { db: self.db.clone(), shared: Arc::clone(&self.shared.rows) };
+        self.rows.get_or_init(|| self.loader(batch()))
     }
 
-    fn lists<Q: Question>(&self) -> Lists<Q> {
-        let known = Known::default();
-        let batch = ListBatch { db: self.db.clone(), entities: self.entities, known: Arc::clone(&known) };
+    fn lists<Q: Question>(&self, shared: &Arc<SharedReads<SharedLists<Q>>>) -> Lists<Q> {
+        let (known, shared) = (Known::default(), Arc::clone(shared));
+        let batch = ListBatch { db: self.db.clone(), shared, entities: self.entities, known: Arc::clone(&known) };
         Lists { loader: self.loader(batch), known }
     }
 
@@ -270,6 +311,7 @@ fn no_entry<T>(_: std::io::Error) -> Loaded<T> {
 /// Reads rows by their keys.
 struct RowBatch {
     db: Db,
+    shared: Arc<SharedReads<SharedRows>>,
 }
 
 impl BatchFn<RowKey, Loaded<Option<Row>>> for RowBatch {
@@ -282,16 +324,50 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for RowBatch {
             }
         }
         let loaded = by_entity.into_iter().map(async |(entity, keys)| {
-            let load = pin!(async { store::by_keys(&self.db, entity, &keys).await });
-            let name = || format!("load {}", entity.name);
-            let rows = traced(&self.db, name, keys.len(), Vec::len, load).await.map_err(ApiError::from);
-            let rows = rows.map(|rows| rows.into_iter().map(|row| (row.key(), row)).collect::<HashMap<_, _>>());
+            let rows = self.rows(entity, keys.clone()).await.map_err(ApiError::from);
             let row =
                 |key| (RowKey { entity, key }, rows.as_ref().map(|rows| rows.get(&key).cloned()).map_err(Clone::clone));
             keys.iter().copied().map(row).collect::<Vec<_>>()
         });
         join_all(loaded).await.into_iter().flatten().collect()
     }
+}
+
+impl RowBatch {
+    /// The rows with these keys.
+    async fn rows(&self, entity: &'static Entity, keys: Vec<i64>) -> Result<BTreeMap<i64, Row>, StoreError> {
+        let question = SharedRows { entity, replica: self.db.replica() };
+        let name = || format!("load {}", entity.name);
+        let shared = match turn(&self.db, &self.shared, question, keys).await? {
+            (begun, Turn::Answered(rows)) => {
+                self.db.count_shared(begun, rows.len() as u64, name);
+                return Ok(rows);
+            }
+            (_, Turn::Read(shared)) => shared,
+        };
+        let rows = {
+            let keys = shared.keys();
+            let load = pin!(async { store::by_keys(&self.db, entity, &keys).await });
+            traced(&self.db, name, keys.len(), Vec::len, load).await?
+        };
+        Ok(shared.answer(rows.into_iter().map(|row| (row.key(), row)).collect()))
+    }
+}
+
+/// Waits for other requests that ask the same. Gives when that began, and what comes of it.
+async fn turn<Q: Shared>(
+    db: &Db,
+    reads: &Arc<SharedReads<Q>>,
+    question: Q,
+    keys: Vec<i64>,
+) -> Result<(Instant, Turn<Q>), StoreError> {
+    let begun = Instant::now();
+    let read = if db.shares_reads() { reads.ask(question, keys) } else { Ok(SharedRead::alone(keys)) };
+    let turn = match read {
+        Ok(read) => Turn::Read(read),
+        Err(wait) => db.until_deadline(wait.turn()).await?,
+    };
+    Ok((begun, turn))
 }
 
 /// Loads a batch in a span of its own, if the request is recorded.
@@ -320,7 +396,7 @@ pub fn count(number: usize) -> i64 {
 }
 
 /// What is asked of a list: a page of it, or how long it is.
-trait Question: Eq + Send + Sync {
+trait Question: Clone + Eq + Hash + Send + Sync {
     type Answer: Clone + Send + Default;
 
     /// The number of rows in an answer.
@@ -381,6 +457,7 @@ impl Question for FoundQuery {
 /// Reads what is asked of lists.
 struct ListBatch<Q: Question> {
     db: Db,
+    shared: Arc<SharedReads<SharedLists<Q>>>,
     /// The entities of the schema, for the names of spans.
     entities: &'static [&'static Entity],
     known: Known<Q>,
@@ -426,10 +503,7 @@ impl<Q: Question> ListBatch<Q> {
         // Objects of a level may have parents in common, and so may fields.
         parents.dedup();
         if !parents.is_empty() {
-            let load = pin!(question.answers(&self.db, *source, &parents));
-            let name = || format!("load {}", source.coordinate(self.entities));
-            let rows = |answers: &BTreeMap<_, _>| answers.values().map(Q::rows).sum();
-            let mut read = traced(&self.db, name, parents.len(), rows, load).await?;
+            let mut read = self.read(*source, question, parents.clone()).await?;
             for parent in parents.iter().copied() {
                 read.entry(parent).or_default();
             }
@@ -438,5 +512,25 @@ impl<Q: Question> ListBatch<Q> {
         let answers = Arc::new(answers);
         self.known.lock().push((*source, Arc::clone(question), Arc::clone(&answers)));
         Ok(answers)
+    }
+
+    /// The answers for these parents, without those of empty lists.
+    async fn read(&self, source: Source, question: &Arc<Q>, parents: Vec<i64>) -> Result<ByParent<Q>, StoreError> {
+        let asked = SharedLists { source, question: Arc::clone(question), replica: self.db.replica() };
+        let name = || format!("load {}", source.coordinate(self.entities));
+        let rows = |answers: &BTreeMap<_, _>| answers.values().map(Q::rows).sum::<usize>();
+        let shared = match turn(&self.db, &self.shared, asked, parents).await? {
+            (begun, Turn::Answered(answers)) => {
+                self.db.count_shared(begun, rows(&answers) as u64, name);
+                return Ok(answers);
+            }
+            (_, Turn::Read(shared)) => shared,
+        };
+        let answers = {
+            let parents = shared.keys();
+            let load = pin!(question.answers(&self.db, source, &parents));
+            traced(&self.db, name, parents.len(), rows, load).await?
+        };
+        Ok(shared.answer(answers))
     }
 }

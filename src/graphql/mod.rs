@@ -18,6 +18,7 @@ mod persisted;
 mod record;
 mod request;
 mod schema_changes;
+mod shared_reads;
 mod subscription;
 mod trusted;
 mod types;

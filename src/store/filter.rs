@@ -16,7 +16,7 @@ use crate::{
 
 /// A condition on the rows of an entity. Each is true or false for a row, never unknown as in SQL: a comparison with a
 /// column that is null is false, and what is not true is false.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// All of them hold. With none, every row.
     All(Vec<Filter>),
@@ -48,7 +48,7 @@ pub enum Scan {
 }
 
 /// What text must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextTest {
     Eq(String),
     Ne(String),
@@ -60,7 +60,7 @@ pub enum TextTest {
 }
 
 /// What a whole number must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IntTest {
     Eq(i64),
     Ne(i64),
@@ -73,7 +73,7 @@ pub enum IntTest {
 }
 
 /// How many of the related rows a condition must hold for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quantifier {
     /// At least one.
     Some,

@@ -9,7 +9,7 @@ use super::{
 use crate::schema::{Column, Entity, Relation};
 
 /// One step of an order. An order is a list of them that ends with the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Order {
     /// What the rows are ordered by.
     pub by: OrderBy,
@@ -20,7 +20,7 @@ pub struct Order {
 }
 
 /// What rows are ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderBy {
     /// The value of a column. Text is ordered by its code points.
     Column(&'static Column),
@@ -29,7 +29,7 @@ pub enum OrderBy {
 }
 
 /// Where a slice of an ordered list begins or ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bound {
     /// The value of each step of the order.
     pub position: Vec<Scalar>,

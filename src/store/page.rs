@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Which rows of a list, in which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListQuery {
     /// The rows of the whole list.
     pub filter: Filter,
@@ -44,7 +44,7 @@ impl ListQuery {
 }
 
 /// How many rows match a filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CountQuery {
     /// The rows that are counted.
     pub filter: Filter,
@@ -53,7 +53,7 @@ pub struct CountQuery {
 }
 
 /// How many rows match a filter, by which one knows whether there are more than a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FoundQuery {
     /// The rows that are found.
     pub filter: Filter,
@@ -82,7 +82,7 @@ impl Default for Count {
 }
 
 /// The part of an ordered list that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Slice {
     /// At most `limit` rows after the first `offset`.
     Offset { limit: u64, offset: u64 },

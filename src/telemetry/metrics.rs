@@ -80,6 +80,7 @@ pub struct Metrics {
     replica_lag: By<u32, Seconds>,
     replica_up: By<u32, Gauge>,
     read_your_writes: By<&'static str, Counter>,
+    shared_reads: Counter,
 }
 
 /// The upper bounds of a histogram.
@@ -359,6 +360,11 @@ impl Default for Metrics {
                 "Queries that ask for what was written, by who answers: a replica, one that was waited for, or the \
                  primary",
             ),
+            shared_reads: new(
+                r,
+                "hero_teams_shared_reads",
+                "Reads of requests that statements of other requests have answered",
+            ),
             registry,
         }
     }
@@ -527,6 +533,11 @@ impl Metrics {
         self.replica_up.get_or_create(&[("replica", replica)]).set(i64::from(is_up));
         let lag = lag.map_or(f64::INFINITY, |lag| lag.as_secs_f64());
         self.replica_lag.get_or_create(&[("replica", replica)]).set(lag);
+    }
+
+    /// Notes a read that a statement of another request has answered.
+    pub fn note_shared_read(&self) {
+        self.shared_reads.inc();
     }
 
     /// Notes who answers a query that asks for what was written: `replica`, `waited` or `primary`.

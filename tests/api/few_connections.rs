@@ -26,8 +26,10 @@ const CREATE: &str = r#"mutation { createHero(input: {name: "A", secretName: "B"
 /// Clients that send the same at once and may go away, with time for answers that never come.
 fn clients(app: &TestApp, number: usize, query: &'static str) -> Vec<JoinHandle<()>> {
     let router = crate::support::router_with(app.db.clone(), &["--request-timeout", "600"]);
-    let client = |_| {
+    let client = |index| {
         let request = Request::post("/graphql").header(CONTENT_TYPE, "application/json");
+        // Those that ask the same could share a statement.
+        let query = query.replace("heroes", &format!("heroes(limit: {})", index + 1));
         let body = Body::from(json!({"query": query}).to_string());
         let answer = router.clone().oneshot(request.body(body).expect("it is a request"));
         tokio::spawn(async move { drop(answer.await) })

@@ -118,8 +118,8 @@ async fn whole_tables_are_not_read(database: TestDatabase) {
     app.close().await;
 }
 
-/// Conditions that most rows match, usually: rows are read in their order until there are enough. Where hardly any match,
-/// PostgreSQL knows it.
+/// Conditions that most rows match, usually: rows are read in their order until there are enough. Where hardly any
+/// match, PostgreSQL knows it.
 async fn nearly_all_rows_are_not_passed(app: &TestApp) {
     for filter in [
         r#"secretName: {ne: "S"}"#,

@@ -59,6 +59,7 @@ mod rolling_updates;
 mod schema;
 mod schema_check;
 mod settings;
+mod shared_reads;
 mod slow_operations;
 mod sockets;
 mod standby;
