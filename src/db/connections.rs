@@ -1,6 +1,7 @@
 //! Connections and transactions as a request uses them. All its statements come by [`StatementMeter`].
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -40,6 +41,17 @@ pub struct Connections {
     pub(super) meter: Arc<StatementMeter>,
     /// Where else its queries may go.
     route: Option<Arc<Route>>,
+    sending: Option<Sending>,
+}
+
+/// What is called with a query that is about to be sent.
+#[derive(Clone)]
+struct Sending(Arc<dyn Fn(&mut Statement) + Send + Sync>);
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Sending")
+    }
 }
 
 /// The way of the queries of one request to a replica, until that fails.
@@ -81,18 +93,23 @@ const MAX_READ_IN_A_ROW: Duration = Duration::from_millis(1);
 
 impl Connections {
     pub(super) fn new(pool: Arc<Pool>, meter: Arc<StatementMeter>) -> Self {
-        Self { pool, meter, route: None }
+        Self { pool, meter, route: None, sending: None }
     }
 
     /// The same connections, used for another request.
     pub(super) fn with_meter(&self, meter: &Arc<StatementMeter>) -> Self {
-        Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter), route: None }
+        Self { pool: Arc::clone(&self.pool), meter: Arc::clone(meter), route: None, sending: None }
     }
 
     /// The same connections, with a replica that is asked first.
     pub(super) fn by(self, replica: &Arc<Replica>, generation: Option<u64>) -> Self {
         let route = Route { replica: Arc::clone(replica), generation, is_left: AtomicBool::new(false) };
         Self { route: Some(Arc::new(route)), ..self }
+    }
+
+    /// The same connections, with what is called with each query that has its connection and is about to be sent.
+    pub(super) fn sending(&self, call: impl Fn(&mut Statement) + Send + Sync + 'static) -> Self {
+        Self { sending: Some(Sending(Arc::new(call))), ..self.clone() }
     }
 
     /// The number of the replica that answers, if one does.
@@ -224,6 +241,9 @@ impl Connections {
             }
             let start = connection.taken;
             let run = reading(pool, RunOn::Caller, start);
+            if let Some(Sending(call)) = &self.sending {
+                call(&mut statement);
+            }
             let result = self.meter.query_all(connection, run, statement).await;
             let is_outdated = lease.is_outdated();
             drop((permit, lease));

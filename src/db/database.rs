@@ -190,6 +190,13 @@ impl Db {
         self.read.get_database_backend() == DbBackend::Postgres && self.read.are_all_alike() && self.meter().may_share()
     }
 
+    /// The same database for the same request. `call` is called with each query when it has its connection, and is
+    /// about to be sent.
+    #[must_use]
+    pub fn sending(&self, call: impl Fn(&mut Statement) + Send + Sync + 'static) -> Self {
+        Self { read: self.read.sending(call), write: self.write.clone(), shared: Arc::clone(&self.shared) }
+    }
+
     /// Waits until the deadline for a statement that may be one of another request.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     error::{ApiError, Code},
-    shared_reads::{Shared, SharedRead, SharedReads, Turn},
+    shared_reads::{Shared, SharedReads, Turn},
 };
 use crate::{
     db::{Db, StoreError},
@@ -87,7 +87,7 @@ struct ListKey<Q> {
 }
 
 /// What requests have in common that read rows by their keys.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 struct SharedRows {
     entity: &'static Entity,
     /// The replica that answers.
@@ -98,10 +98,11 @@ impl Shared for SharedRows {
     type Answer = Row;
 }
 
-/// What requests have in common that ask the same of lists.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// What requests have in common that ask the same of the same lists. Those of other parents may take much longer.
+#[derive(PartialEq, Eq, Hash)]
 struct SharedLists<Q> {
     source: Source,
+    parents: Vec<i64>,
     question: Arc<Q>,
     /// The replica that answers.
     replica: Option<u32>,
@@ -334,40 +335,44 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for RowBatch {
 }
 
 impl RowBatch {
-    /// The rows with these keys.
+    /// The rows with these keys, perhaps by a statement of another request.
     async fn rows(&self, entity: &'static Entity, keys: Vec<i64>) -> Result<BTreeMap<i64, Row>, StoreError> {
+        if !self.db.shares_reads() {
+            return read_rows(&self.db, entity, &keys).await;
+        }
+        let begun = Instant::now();
         let question = SharedRows { entity, replica: self.db.replica() };
-        let name = || format!("load {}", entity.name);
-        let shared = match turn(&self.db, &self.shared, question, keys).await? {
-            (begun, Turn::Answered(rows)) => {
-                self.db.count_shared(begun, rows.len() as u64, name);
+        let read = match turn(&self.db, &self.shared, question, keys).await? {
+            Turn::Answered(rows) => {
+                self.db.count_shared(begun, rows.len() as u64, || format!("load {}", entity.name));
                 return Ok(rows);
             }
-            (_, Turn::Read(shared)) => shared,
+            Turn::Read(read) => read,
         };
-        let rows = {
-            let keys = shared.keys();
-            let load = pin!(async { store::by_keys(&self.db, entity, &keys).await });
-            traced(&self.db, name, keys.len(), Vec::len, load).await?
-        };
-        Ok(shared.answer(rows.into_iter().map(|row| (row.key(), row)).collect()))
+        let sent = Arc::clone(&read);
+        let db = self.db.sending(move |statement| store::replace_keys(statement, &sent.send()));
+        Ok(read.answer(read_rows(&db, entity, &read.own).await?))
     }
 }
 
-/// Waits for other requests that ask the same. Gives when that began, and what comes of it.
+async fn read_rows(db: &Db, entity: &'static Entity, keys: &[i64]) -> Result<BTreeMap<i64, Row>, StoreError> {
+    let load = pin!(async { store::by_keys(db, entity, keys).await });
+    let name = || format!("load {}", entity.name);
+    let rows = traced(db, name, keys.len(), Vec::len, load).await?;
+    Ok(rows.into_iter().map(|row| (row.key(), row)).collect())
+}
+
+/// Waits for other requests that ask the same.
 async fn turn<Q: Shared>(
     db: &Db,
     reads: &Arc<SharedReads<Q>>,
     question: Q,
     keys: Vec<i64>,
-) -> Result<(Instant, Turn<Q>), StoreError> {
-    let begun = Instant::now();
-    let read = if db.shares_reads() { reads.ask(question, keys) } else { Ok(SharedRead::alone(keys)) };
-    let turn = match read {
-        Ok(read) => Turn::Read(read),
-        Err(wait) => db.until_deadline(wait.turn()).await?,
-    };
-    Ok((begun, turn))
+) -> Result<Turn<Q>, StoreError> {
+    match reads.ask(question, keys) {
+        Ok(read) => Ok(Turn::Read(read)),
+        Err(wait) => db.until_deadline(wait.turn()).await,
+    }
 }
 
 /// Loads a batch in a span of its own, if the request is recorded.
@@ -396,7 +401,7 @@ pub fn count(number: usize) -> i64 {
 }
 
 /// What is asked of a list: a page of it, or how long it is.
-trait Question: Clone + Eq + Hash + Send + Sync {
+trait Question: Eq + Hash + Send + Sync + 'static {
     type Answer: Clone + Send + Default;
 
     /// The number of rows in an answer.
@@ -503,7 +508,7 @@ impl<Q: Question> ListBatch<Q> {
         // Objects of a level may have parents in common, and so may fields.
         parents.dedup();
         if !parents.is_empty() {
-            let mut read = self.read(*source, question, parents.clone()).await?;
+            let mut read = self.read(*source, question, &parents).await?;
             for parent in parents.iter().copied() {
                 read.entry(parent).or_default();
             }
@@ -514,23 +519,43 @@ impl<Q: Question> ListBatch<Q> {
         Ok(answers)
     }
 
-    /// The answers for these parents, without those of empty lists.
-    async fn read(&self, source: Source, question: &Arc<Q>, parents: Vec<i64>) -> Result<ByParent<Q>, StoreError> {
-        let asked = SharedLists { source, question: Arc::clone(question), replica: self.db.replica() };
-        let name = || format!("load {}", source.coordinate(self.entities));
-        let rows = |answers: &BTreeMap<_, _>| answers.values().map(Q::rows).sum::<usize>();
-        let shared = match turn(&self.db, &self.shared, asked, parents).await? {
-            (begun, Turn::Answered(answers)) => {
-                self.db.count_shared(begun, rows(&answers) as u64, name);
+    /// The answers for these parents, perhaps by a statement of another request.
+    async fn read(&self, source: Source, question: &Arc<Q>, parents: &[i64]) -> Result<ByParent<Q>, StoreError> {
+        if !self.db.shares_reads() {
+            return self.read_from(&self.db, source, question, parents).await;
+        }
+        let begun = Instant::now();
+        let replica = self.db.replica();
+        let asked = SharedLists { source, parents: parents.to_vec(), question: Arc::clone(question), replica };
+        let read = match turn(&self.db, &self.shared, asked, parents.to_vec()).await? {
+            Turn::Answered(answers) => {
+                self.db.count_shared(begun, rows_of::<Q>(&answers) as u64, || self.name(source));
                 return Ok(answers);
             }
-            (_, Turn::Read(shared)) => shared,
+            Turn::Read(read) => read,
         };
-        let answers = {
-            let parents = shared.keys();
-            let load = pin!(question.answers(&self.db, source, &parents));
-            traced(&self.db, name, parents.len(), rows, load).await?
-        };
-        Ok(shared.answer(answers))
+        let sent = Arc::clone(&read);
+        let db = self.db.sending(move |_| drop(sent.send()));
+        Ok(read.answer(self.read_from(&db, source, question, parents).await?))
     }
+
+    async fn read_from(
+        &self,
+        db: &Db,
+        source: Source,
+        question: &Q,
+        parents: &[i64],
+    ) -> Result<ByParent<Q>, StoreError> {
+        let load = pin!(question.answers(db, source, parents));
+        traced(db, || self.name(source), parents.len(), rows_of::<Q>, load).await
+    }
+
+    /// The name of what is loaded, for spans and reports.
+    fn name(&self, source: Source) -> String {
+        format!("load {}", source.coordinate(self.entities))
+    }
+}
+
+fn rows_of<Q: Question>(answers: &ByParent<Q>) -> usize {
+    answers.values().map(Q::rows).sum()
 }

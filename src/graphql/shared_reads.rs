@@ -1,15 +1,16 @@
 //! Reads that requests at the same time share.
 //!
-//! A request that asks what another one is just asking the database does not send a statement of its own at once. It
-//! waits for that one to end, a moment at the most, and whoever has come by then shares the next statement. So a
-//! request that is alone waits for nobody, and the busier a server is, the fewer statements a request takes.
+//! While statements that answer a question run, a request that asks the same does not send one of its own at once. It
+//! waits a moment: for the next one that is sent, which it then shares, or until one of them has ended, and then it
+//! sends the next. So a request that is alone waits for nobody, and the busier a server is, the fewer statements a
+//! request takes.
 //!
-//! A statement is sent after all who share it have asked, so each of them reads what it would have read by itself.
+//! Who shares a statement has asked before it is sent, and it is known only then, when it has its connection. So each
+//! request reads what it would have read by itself, and waits for no connection that another one waits for.
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
-    hash::Hash,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{BuildHasher as _, Hash, Hasher, RandomState},
     mem::take,
     sync::{
         Arc,
@@ -24,30 +25,39 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A statement that was sent so long ago is waited for by nobody who comes now.
+/// So many statements run for a question before anybody waits.
+const MAX_RUNNING: usize = 2;
+/// When the last one was sent longer ago, nobody waits for the next.
 const MAX_AGE: Duration = Duration::from_micros(250);
-/// How long a statement is waited for at the most before the next one is sent.
+/// How long the next one is waited for at the most. The timer of Tokio takes up to twice as long.
 const MAX_WAIT: Duration = Duration::from_millis(1);
-/// The greatest number of keys of a statement that is shared. More take longer, and several processes of the database
-/// read them at the same time.
+/// The greatest number of keys of a statement that is shared.
 const MAX_KEYS: usize = 100;
 
-/// A question that is asked of keys. Requests that ask the same of a database share its answers.
-pub trait Shared: Clone + Eq + Hash {
+/// A question that is asked of keys. Requests that ask the same share its answers.
+pub trait Shared: Eq + Hash {
     /// The answer for a key. A key may have none.
     type Answer: Clone;
 }
 
 /// The questions that are asked of a database just now.
 pub struct SharedReads<Q: Shared> {
-    asked: Mutex<HashMap<Q, Asked<Q>>>,
+    asked: Mutex<HashMap<Arc<Hashed<Q>>, Asked<Q>>>,
+    hasher: RandomState,
     /// The number of the next request that waits.
     next: AtomicU64,
 }
 
+/// A question with its hash, which takes a while and is made while nobody waits.
+#[derive(PartialEq, Eq)]
+struct Hashed<Q> {
+    hash: u64,
+    question: Q,
+}
+
 /// What is known of a question while statements for it run.
 struct Asked<Q: Shared> {
-    running: u32,
+    running: usize,
     /// When the last one of them was sent.
     sent: Instant,
     waiting: Vec<Waiting<Q>>,
@@ -63,113 +73,90 @@ struct Waiting<Q: Shared> {
 /// What tells a request when it is its turn.
 pub struct Wait<Q: Shared> {
     reads: Arc<SharedReads<Q>>,
-    question: Q,
+    question: Arc<Hashed<Q>>,
     keys: Vec<i64>,
     number: u64,
     told: Receiver<Turn<Q>>,
 }
 
-/// What comes of waiting.
+/// What comes of asking.
 pub enum Turn<Q: Shared> {
     /// Another request has read the answers.
     Answered(BTreeMap<i64, Q::Answer>),
     /// The request has to read them, perhaps for others as well.
-    Read(SharedRead<Q>),
+    Read(Arc<SharedRead<Q>>),
 }
 
 /// A statement that a request sends for itself and for others. When it fails, or the request is given up, each of them
 /// sends its own.
 pub struct SharedRead<Q: Shared> {
     /// The keys of the request itself.
-    own: Vec<i64>,
-    others: Vec<Waiting<Q>>,
-    /// Where others may wait for its end.
-    of: Option<(Arc<SharedReads<Q>>, Q)>,
+    pub own: Vec<i64>,
+    /// Those who share it; none before it is sent.
+    others: Mutex<Option<Vec<Waiting<Q>>>>,
+    reads: Arc<SharedReads<Q>>,
+    question: Arc<Hashed<Q>>,
+}
+
+impl<Q> Hash for Hashed<Q> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 impl<Q: Shared> Default for SharedReads<Q> {
     fn default() -> Self {
-        Self { asked: Mutex::default(), next: AtomicU64::default() }
+        Self { asked: Mutex::default(), hasher: RandomState::default(), next: AtomicU64::default() }
     }
 }
 
 impl<Q: Shared> SharedReads<Q> {
-    /// What comes of a question for these keys: the request has to read the answers, or waits for others.
-    pub fn ask(self: &Arc<Self>, question: Q, keys: Vec<i64>) -> Result<SharedRead<Q>, Wait<Q>> {
-        if keys.len() > MAX_KEYS {
-            return Ok(SharedRead::alone(keys));
+    /// Asks a question of some keys. The request has to read the answers, or waits for others.
+    ///
+    /// # Errors
+    ///
+    /// What it waits for.
+    pub fn ask(self: &Arc<Self>, question: Q, keys: Vec<i64>) -> Result<Arc<SharedRead<Q>>, Wait<Q>> {
+        let question = Arc::new(Hashed { hash: self.hasher.hash_one(&question), question });
+        if let Some(asked) = self.asked.lock().get_mut(&question)
+            && asked.running >= MAX_RUNNING
+            && asked.sent.elapsed() < MAX_AGE
+            && keys.len() <= MAX_KEYS
+        {
+            let (number, (sender, told)) = (self.next.fetch_add(1, Relaxed), channel());
+            asked.waiting.push(Waiting { number, keys: keys.clone(), told: sender });
+            return Err(Wait { reads: Arc::clone(self), question, keys, number, told });
         }
-        let now = Instant::now();
-        let mut asked = self.asked.lock();
-        match asked.entry(question.clone()) {
-            Entry::Occupied(mut entry) => {
-                let asked = entry.get_mut();
-                if now - asked.sent < MAX_AGE {
-                    let (number, (sender, told)) = (self.next.fetch_add(1, Relaxed), channel());
-                    asked.waiting.push(Waiting { number, keys: keys.clone(), told: sender });
-                    return Err(Wait { reads: Arc::clone(self), question, keys, number, told });
-                }
-                Ok(asked.send(now, self, question, keys))
-            }
-            Entry::Vacant(entry) => {
-                let asked = entry.insert(Asked { running: 0, sent: now, waiting: Vec::new() });
-                Ok(asked.send(now, self, question, keys))
-            }
-        }
+        Ok(self.begin(question, keys))
     }
 
-    /// What a request reads that has waited for long enough. None when another one reads it already.
-    fn leave(self: &Arc<Self>, question: &Q, number: u64) -> Option<SharedRead<Q>> {
+    /// What a request reads that waits for nobody.
+    fn begin(self: &Arc<Self>, question: Arc<Hashed<Q>>, keys: Vec<i64>) -> Arc<SharedRead<Q>> {
+        let mut asked = self.asked.lock();
+        let new = || Asked { running: 0, sent: Instant::now(), waiting: Vec::new() };
+        asked.entry(Arc::clone(&question)).or_insert_with(new).running += 1;
+        drop(asked);
+        self.read(question, keys)
+    }
+
+    fn read(self: &Arc<Self>, question: Arc<Hashed<Q>>, own: Vec<i64>) -> Arc<SharedRead<Q>> {
+        Arc::new(SharedRead { own, others: Mutex::default(), reads: Arc::clone(self), question })
+    }
+
+    /// What a request reads that has waited for long enough. None when it shares a statement that is sent already.
+    fn leave(self: &Arc<Self>, question: &Arc<Hashed<Q>>, number: u64) -> Option<Arc<SharedRead<Q>>> {
         let mut asked = self.asked.lock();
         let asked = asked.get_mut(question)?;
         let index = asked.waiting.iter().position(|waiting| waiting.number == number)?;
-        let own = asked.waiting.remove(index).keys;
-        Some(asked.send(Instant::now(), self, question.clone(), own))
+        asked.running += 1;
+        Some(self.read(Arc::clone(question), asked.waiting.remove(index).keys))
     }
 
-    /// Notes that a statement has ended, and has one of those who wait send the next.
-    fn end(self: &Arc<Self>, question: Q) {
-        let mut all = self.asked.lock();
-        let Entry::Occupied(mut entry) = all.entry(question.clone()) else { return };
-        let asked = entry.get_mut();
-        asked.running -= 1;
-        if asked.running > 0 {
-            return;
-        }
-        asked.waiting.retain(|waiting| !waiting.told.is_closed());
-        if asked.waiting.is_empty() {
-            entry.remove();
-            return;
-        }
-        let first = asked.waiting.remove(0);
-        let next = asked.send(Instant::now(), self, question, first.keys);
-        drop(all);
-        // If the request has just been given up, this is dropped, and ends as well.
-        let _ = first.told.send(Turn::Read(next));
-    }
-}
-
-impl<Q: Shared> Wait<Q> {
-    /// Waits until another request has read the answers, or this one has to.
-    pub async fn turn(self) -> Turn<Q> {
-        let Self { reads, question, keys, number, mut told } = self;
-        let turn = match timeout(MAX_WAIT, &mut told).await {
-            Ok(turn) => turn,
-            Err(_) => match reads.leave(&question, number) {
-                Some(read) => return Turn::Read(read),
-                // Another request is reading them.
-                None => told.await,
-            },
-        };
-        turn.unwrap_or_else(|_| Turn::Read(SharedRead::alone(keys)))
-    }
-}
-
-impl<Q: Shared> Asked<Q> {
-    /// A statement that is sent now, with those who wait, as far as they do not ask for too many keys.
-    fn send(&mut self, now: Instant, reads: &Arc<SharedReads<Q>>, question: Q, own: Vec<i64>) -> SharedRead<Q> {
-        self.running += 1;
-        self.sent = now;
+    /// Notes that a statement is sent, and gives those who share it.
+    fn send(&self, question: &Arc<Hashed<Q>>, own: &[i64]) -> Vec<Waiting<Q>> {
+        let mut asked = self.asked.lock();
+        let Some(asked) = asked.get_mut(question) else { return Vec::new() };
+        asked.sent = Instant::now();
         let mut keys = BTreeSet::new();
         let mut shares = |waiting: &Waiting<Q>| {
             if waiting.keys == own {
@@ -181,34 +168,62 @@ impl<Q: Shared> Asked<Q> {
             keys.extend(waiting.keys.iter().copied());
             keys.len() <= MAX_KEYS
         };
-        let end = self.waiting.iter().position(|waiting| !shares(waiting)).unwrap_or(self.waiting.len());
-        let others = self.waiting.drain(..end).collect();
-        SharedRead { own, others, of: Some((Arc::clone(reads), question)) }
+        let end = asked.waiting.iter().position(|waiting| !shares(waiting)).unwrap_or(asked.waiting.len());
+        asked.waiting.drain(..end).collect()
+    }
+
+    /// Notes that a statement has ended, and has one of those who wait send the next.
+    fn end(self: &Arc<Self>, question: &Arc<Hashed<Q>>) {
+        let mut all = self.asked.lock();
+        let Some(asked) = all.get_mut(question) else { return };
+        asked.running -= 1;
+        asked.waiting.retain(|waiting| !waiting.told.is_closed());
+        if asked.waiting.is_empty() || asked.running >= MAX_RUNNING {
+            if asked.running == 0 {
+                all.remove(question);
+            }
+            return;
+        }
+        let first = asked.waiting.remove(0);
+        asked.running += 1;
+        drop(all);
+        // If the request has just been given up, this is dropped, and ends as well.
+        let _ = first.told.send(Turn::Read(self.read(Arc::clone(question), first.keys)));
+    }
+}
+
+impl<Q: Shared> Wait<Q> {
+    /// Waits until another request has read the answers, or this one has to.
+    pub async fn turn(self) -> Turn<Q> {
+        let Self { reads, question, keys, number, mut told } = self;
+        let turn = match timeout(MAX_WAIT, &mut told).await {
+            Ok(turn) => turn,
+            Err(_) => match reads.leave(&question, number) {
+                Some(read) => return Turn::Read(read),
+                None => told.await,
+            },
+        };
+        turn.unwrap_or_else(|_| Turn::Read(reads.begin(question, keys)))
     }
 }
 
 impl<Q: Shared> SharedRead<Q> {
-    /// One that nobody shares.
-    pub fn alone(keys: Vec<i64>) -> Self {
-        Self { own: keys, others: Vec::new(), of: None }
-    }
-
-    /// The keys to read.
-    pub fn keys(&self) -> Cow<'_, [i64]> {
-        let others = self.others.iter().map(|other| &other.keys);
-        let mut others = others.filter(|keys| **keys != self.own).flatten().copied().peekable();
-        if others.peek().is_none() {
-            return Cow::Borrowed(&self.own);
+    /// Notes that it is being sent, and gives the keys to read, each once. From then on nobody shares it who asks.
+    pub fn send(&self) -> Vec<i64> {
+        let mut others = self.others.lock();
+        let others = others.get_or_insert_with(|| self.reads.send(&self.question, &self.own));
+        let mut keys = self.own.clone();
+        for other in others.iter().filter(|other| other.keys != self.own) {
+            keys.extend_from_slice(&other.keys);
         }
-        let mut keys: Vec<i64> = self.own.iter().copied().chain(others).collect();
         keys.sort_unstable();
         keys.dedup();
-        Cow::Owned(keys)
+        keys
     }
 
-    /// Hands the answers to all who have asked.
-    pub fn answer(mut self, answers: BTreeMap<i64, Q::Answer>) -> BTreeMap<i64, Q::Answer> {
-        let others = take(&mut self.others);
+    /// Hands the answers to all who share it.
+    pub fn answer(&self, answers: BTreeMap<i64, Q::Answer>) -> BTreeMap<i64, Q::Answer> {
+        let others = take(&mut *self.others.lock()).unwrap_or_default();
         if others.is_empty() {
             return answers;
         }
@@ -223,9 +238,7 @@ impl<Q: Shared> SharedRead<Q> {
 
 impl<Q: Shared> Drop for SharedRead<Q> {
     fn drop(&mut self) {
-        if let Some((reads, question)) = self.of.take() {
-            reads.end(question);
-        }
+        self.reads.end(&self.question);
     }
 }
 
@@ -240,19 +253,29 @@ mod tests {
     }
 
     type Reads = Arc<SharedReads<char>>;
+    type Read = Arc<SharedRead<char>>;
 
-    /// A read that begins at once.
-    fn reads(reads: &Reads, question: char, keys: &[i64]) -> SharedRead<char> {
+    /// A read for which nobody is waited.
+    fn reads(reads: &Reads, question: char, keys: &[i64]) -> Read {
         reads.ask(question, keys.to_vec()).unwrap_or_else(|_| panic!("{question} waits"))
     }
 
-    /// A read that waits for others.
+    /// Two statements for a question that have been sent.
+    fn two(all: &Reads, question: char) -> [Read; 2] {
+        [1, 2].map(|key| {
+            let read = reads(all, question, &[key]);
+            assert_eq!(read.send(), [key]);
+            read
+        })
+    }
+
+    /// A request that waits.
     fn waits(reads: &Reads, question: char, keys: &[i64]) -> Wait<char> {
         reads.ask(question, keys.to_vec()).err().unwrap_or_else(|| panic!("{question} does not wait"))
     }
 
     /// What a request reads when it is its turn.
-    async fn read(wait: Wait<char>) -> SharedRead<char> {
+    async fn read(wait: Wait<char>) -> Read {
         match wait.turn().await {
             Turn::Read(read) => read,
             Turn::Answered(answers) => panic!("{answers:?} are answers"),
@@ -262,14 +285,13 @@ mod tests {
     async fn answers(wait: Wait<char>) -> BTreeMap<i64, i64> {
         match wait.turn().await {
             Turn::Answered(answers) => answers,
-            Turn::Read(read) => panic!("{:?} are to be read", read.keys()),
+            Turn::Read(read) => panic!("{:?} are to be read", read.own),
         }
     }
 
     /// Ten times each key; there is none for 0.
-    fn tenfold(read: SharedRead<char>) -> BTreeMap<i64, i64> {
-        let answers = read.keys().iter().filter(|key| **key != 0).map(|key| (*key, 10 * key)).collect();
-        read.answer(answers)
+    fn tenfold(read: &Read) -> BTreeMap<i64, i64> {
+        read.answer(read.send().into_iter().filter(|key| *key != 0).map(|key| (key, 10 * key)).collect())
     }
 
     fn is_at_rest(reads: &Reads) -> bool {
@@ -277,105 +299,116 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_while_a_statement_runs_shares_the_next() {
+    async fn who_waits_shares_the_next_statement() {
         let all = Reads::default();
-        let first = reads(&all, 'a', &[1]);
-        assert_eq!(*first.keys(), [1]);
-        let (second, third, fourth) = (waits(&all, 'a', &[2]), waits(&all, 'a', &[3, 2, 0]), waits(&all, 'a', &[2]));
+        let [first, second] = two(&all, 'a');
+        let (third, fourth) = (waits(&all, 'a', &[3]), waits(&all, 'a', &[4, 3, 0]));
         // Another question is another statement.
         let other = reads(&all, 'b', &[2]);
-        assert_eq!(tenfold(first), BTreeMap::from([(1, 10)]));
-        let second = read(second).await;
-        assert_eq!(*second.keys(), [0, 2, 3]);
-        assert_eq!(tenfold(second), BTreeMap::from([(2, 20)]));
-        assert_eq!(answers(third).await, BTreeMap::from([(2, 20), (3, 30)]));
-        assert_eq!(answers(fourth).await, BTreeMap::from([(2, 20)]));
-        drop(other);
+        assert_eq!(tenfold(&first), BTreeMap::from([(1, 10)]));
+        // When one has ended, the next is sent.
+        drop(first);
+        let third = read(third).await;
+        let fifth = waits(&all, 'a', &[3]);
+        assert_eq!(third.send(), [0, 3, 4]);
+        // Whoever asks now does not share it, nor when it is sent once more.
+        let late = waits(&all, 'a', &[5]);
+        assert_eq!(third.send(), [0, 3, 4]);
+        assert_eq!(tenfold(&third), BTreeMap::from([(3, 30)]));
+        assert_eq!(answers(fourth).await, BTreeMap::from([(3, 30), (4, 40)]));
+        assert_eq!(answers(fifth).await, BTreeMap::from([(3, 30)]));
+        drop(third);
+        let late = read(late).await;
+        assert_eq!(tenfold(&late), BTreeMap::from([(5, 50)]));
+        drop((second, late, other));
         assert!(is_at_rest(&all));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_statement_is_waited_for_a_moment() {
+    async fn the_next_statement_is_waited_for_a_moment() {
         let all = Reads::default();
-        let first = reads(&all, 'a', &[1]);
-        let (second, third) = (waits(&all, 'a', &[2]), waits(&all, 'a', &[3]));
-        // The clock is set forward, because all wait.
-        let second = read(second).await;
-        assert_eq!(*second.keys(), [2, 3]);
-        // That one has just been sent, and is not waited for any more by then.
-        let fourth = waits(&all, 'a', &[4]);
-        advance(MAX_AGE).await;
-        let fifth = reads(&all, 'a', &[5]);
-        assert_eq!(*fifth.keys(), [4, 5]);
-        tenfold(fifth);
-        assert_eq!(answers(fourth).await, BTreeMap::from([(4, 40)]));
-        // One that waits longer for what is being read has its answer, and no statement of its own.
-        let third = tokio::spawn(answers(third));
+        let both = two(&all, 'a');
+        let (third, fourth) = (waits(&all, 'a', &[3]), waits(&all, 'a', &[4]));
+        // The clock is set forward, because all wait. It is not sent yet, as when it has to wait for a connection.
+        let third = read(third).await;
+        // The other one does not wait for that.
+        let fourth = read(fourth).await;
+        assert_eq!(fourth.send(), [4]);
+        // One that shares what is sent has its answer, however long that takes.
+        let fifth = tokio::spawn(answers(waits(&all, 'a', &[5])));
+        tokio::task::yield_now().await;
+        assert_eq!(third.send(), [3, 5]);
         advance(10 * MAX_WAIT).await;
-        tenfold(second);
-        assert_eq!(third.await.expect("it does not panic"), BTreeMap::from([(3, 30)]));
-        tenfold(first);
+        tenfold(&third);
+        assert_eq!(fifth.await.expect("it does not panic"), BTreeMap::from([(5, 50)]));
+        // After that time nobody waits any more.
+        drop(reads(&all, 'a', &[7]));
+        drop((both, third, fourth));
         assert!(is_at_rest(&all));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_fails_for_one() {
         let all = Reads::default();
-        let first = reads(&all, 'a', &[1]);
-        let (second, third, fourth) = (waits(&all, 'a', &[2]), waits(&all, 'a', &[3]), waits(&all, 'a', &[4]));
+        let [first, second] = two(&all, 'a');
+        let (third, fourth, fifth) = (waits(&all, 'a', &[3]), waits(&all, 'a', &[4]), waits(&all, 'a', &[5]));
         drop(first);
+        let third = read(third).await;
+        assert_eq!(third.send(), [3, 4, 5]);
         // Its statement fails.
-        drop(read(second).await);
-        for (wait, key) in [(third, 3), (fourth, 4)] {
+        drop(third);
+        for (wait, key) in [(fourth, 4), (fifth, 5)] {
             let alone = read(wait).await;
-            assert_eq!(*alone.keys(), [key]);
-            assert_eq!(tenfold(alone), BTreeMap::from([(key, 10 * key)]));
+            assert_eq!(tenfold(&alone), BTreeMap::from([(key, 10 * key)]));
         }
+        drop(second);
         assert!(is_at_rest(&all));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_given_up_is_not_waited_for() {
         let all = Reads::default();
-        let first = reads(&all, 'a', &[1]);
-        let (second, third, fourth) = (waits(&all, 'a', &[2]), waits(&all, 'a', &[3]), waits(&all, 'a', &[4]));
-        drop(second);
-        drop(first);
-        let third = read(third).await;
-        assert_eq!(*third.keys(), [3, 4]);
-        drop(fourth);
-        tenfold(third);
-        // The turn of one that is given up is that of the next.
-        let first = reads(&all, 'a', &[1]);
-        let (second, third) = (waits(&all, 'a', &[2]), waits(&all, 'a', &[3]));
-        drop(first);
-        drop(second);
-        let third = read(third).await;
-        assert_eq!(*third.keys(), [3]);
+        let [first, second] = two(&all, 'a');
+        let (third, fourth, fifth) = (waits(&all, 'a', &[3]), waits(&all, 'a', &[4]), waits(&all, 'a', &[5]));
         drop(third);
+        drop(first);
+        // The turn of one that is given up is that of the next.
+        let fourth = read(fourth).await;
+        assert_eq!(fourth.send(), [4, 5]);
+        drop(fifth);
+        assert_eq!(tenfold(&fourth), BTreeMap::from([(4, 40)]));
+        let (sixth, seventh) = (waits(&all, 'a', &[6]), waits(&all, 'a', &[7]));
+        drop(fourth);
+        // It has its turn, and does not know it yet.
+        drop(sixth);
+        let seventh = read(seventh).await;
+        assert_eq!(tenfold(&seventh), BTreeMap::from([(7, 70)]));
+        drop((second, seventh));
         assert!(is_at_rest(&all));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_statement_has_a_hundred_keys_at_the_most() {
+    async fn a_statement_that_is_shared_has_a_hundred_keys_at_the_most() {
         let all = Reads::default();
         let many: Vec<i64> = (0..100).collect();
-        let first = reads(&all, 'a', &many);
+        let [first, second] = two(&all, 'a');
         let too_many: Vec<i64> = (0..101).collect();
-        assert_eq!(*reads(&all, 'a', &too_many).keys(), too_many);
+        assert_eq!(reads(&all, 'a', &too_many).send(), too_many);
         let same = [waits(&all, 'a', &many), waits(&all, 'a', &many), waits(&all, 'a', &[7])];
         let (more, rest) = (waits(&all, 'a', &[100]), waits(&all, 'a', &[8]));
         drop(first);
         let [one, other, part] = same;
         let one = read(one).await;
-        assert_eq!(*one.keys(), many);
-        tenfold(one);
+        assert_eq!(one.send(), many);
+        tenfold(&one);
         assert_eq!(answers(other).await.len(), 99);
         assert_eq!(answers(part).await, BTreeMap::from([(7, 70)]));
+        drop(one);
         let more = read(more).await;
-        assert_eq!(*more.keys(), [8, 100]);
-        tenfold(more);
+        assert_eq!(more.send(), [8, 100]);
+        tenfold(&more);
         assert_eq!(answers(rest).await, BTreeMap::from([(8, 80)]));
+        drop((second, more));
         assert!(is_at_rest(&all));
     }
 }

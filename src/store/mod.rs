@@ -34,7 +34,7 @@ pub use self::{
     order::{Bound, Order, OrderBy, position},
     page::{
         Count, CountQuery, FoundQuery, ListQuery, Page, Slice, by_keys, count, matching, page, related_counts,
-        related_pages, rows_found,
+        related_pages, replace_keys, rows_found,
     },
     relate::Relate,
     row::{Row, Scalar},

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sea_orm::{
-    ConnectionTrait, DbBackend,
+    ConnectionTrait, DbBackend, Statement, Values,
     sea_query::{Asterisk, Expr, ExprTrait, Query, SelectStatement},
 };
 
@@ -107,6 +107,11 @@ pub struct Page {
 /// When the database does not answer.
 pub async fn by_keys(db: &Db, entity: &'static Entity, keys: &[i64]) -> Result<Vec<Row>, StoreError> {
     Ok(dialect::by_keys(&db.read, entity, keys).await?)
+}
+
+/// Has a statement of [`by_keys`] on PostgreSQL read other keys.
+pub fn replace_keys(statement: &mut Statement, keys: &[i64]) {
+    statement.values = Some(Values(vec![dialect::list_value(DbBackend::Postgres, keys)]));
 }
 
 /// The rows with these keys that match a filter, in no order.
