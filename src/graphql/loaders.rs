@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     error::{ApiError, Code},
-    shared_reads::{Shared, SharedReads, Turn},
+    shared_reads::{MAX_KEYS, Shared, SharedReads, Turn},
 };
 use crate::{
     db::{Db, StoreError},
@@ -337,7 +337,7 @@ impl BatchFn<RowKey, Loaded<Option<Row>>> for RowBatch {
 impl RowBatch {
     /// The rows with these keys, perhaps by a statement of another request.
     async fn rows(&self, entity: &'static Entity, keys: Vec<i64>) -> Result<BTreeMap<i64, Row>, StoreError> {
-        if !self.db.shares_reads() {
+        if keys.len() > MAX_KEYS || !self.db.shares_reads() {
             return read_rows(&self.db, entity, &keys).await;
         }
         let begun = Instant::now();
@@ -521,7 +521,7 @@ impl<Q: Question> ListBatch<Q> {
 
     /// The answers for these parents, perhaps by a statement of another request.
     async fn read(&self, source: Source, question: &Arc<Q>, parents: &[i64]) -> Result<ByParent<Q>, StoreError> {
-        if !self.db.shares_reads() {
+        if parents.len() > MAX_KEYS || !self.db.shares_reads() {
             return self.read_from(&self.db, source, question, parents).await;
         }
         let begun = Instant::now();
