@@ -300,7 +300,7 @@ fn value<'a>(rows: &'a [PgRow], name: &str) -> Result<&'a str, sqlx::Error> {
 ///
 /// # Errors
 ///
-/// When there is none: what a database has said, if one has.
+/// When there is none: what a database or a look at it has said, if there is something.
 pub async fn first_host<T, F: Future<Output = Result<T, sqlx::Error>>>(
     number: usize,
     latest: usize,
@@ -313,7 +313,9 @@ pub async fn first_host<T, F: Future<Output = Result<T, sqlx::Error>>>(
     for host in (0..number).map(|host| (latest + host) % number) {
         match timeout(MAX_HOST, open(host)).await {
             Ok(Ok(opened)) => return Ok((host, opened)),
-            Ok(Err(error @ sqlx::Error::Database(_))) => refusal = refusal.or(Some(error)),
+            Ok(Err(error @ (sqlx::Error::Database(_) | sqlx::Error::Configuration(_)))) => {
+                refusal = refusal.or(Some(error));
+            }
             Ok(Err(error)) => tracing::debug!(%error, host = host + 1, "a host of the database is passed over"),
             Err(_) => tracing::debug!(host = host + 1, "a host of the database does not answer"),
         }

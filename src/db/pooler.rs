@@ -10,8 +10,8 @@ use super::{
     error::{is_not_supported, is_outdated},
 };
 
-/// How long the pooler may take to give a session to each of two connections. One of several hosts has little more.
-const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long the pooler may take to give a session to each of two connections. A look at a replica has little more.
+const MAX_WAIT: Duration = Duration::from_millis(250);
 
 /// Looks at how the pooler of a host behaves, over the first connection to it.
 ///
